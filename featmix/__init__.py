@@ -1,0 +1,46 @@
+"""Feature-space augmentation for PyTorch: MoEx, MixStyle, Mixup and CutMix behind one interface.
+
+Strategies are attributes of this package too: ``featmix.MoEx`` is whatever is registered under that class name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+from featmix.moments import Moments
+from featmix.normalizers import Normalizer, normalizer, normalizers
+from featmix.registry import available, create, register, strategy_class
+from featmix.strategy import Params, Strategy, Tags
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "FeatmixError",
+    "Mixture",
+    "Moments",
+    "Normalizer",
+    "Params",
+    "Strategy",
+    "Tags",
+    "available",
+    "create",
+    "normalizer",
+    "normalizers",
+    "register",
+    "strategy_class",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Strategies by class name, so that a new file in ``strategies/`` needs no line here."""
+    if not name.startswith("_"):
+        for registered in available():
+            if strategy_class(registered).__name__ == name:
+                return strategy_class(registered)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *(strategy_class(name).__name__ for name in available())])

@@ -1,0 +1,52 @@
+"""The one error type of featmix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FeatmixError(ValueError):
+    """A refused input: who refused it, which argument, what was expected, what came, and what to do.
+
+    Args:
+        subject: The strategy, function or file that refuses.
+        argument: The argument refused; empty where the subject as a whole is at fault.
+        expected: What would have been accepted.
+        got: What came instead.
+        fix: What the caller can do; a sentence, or empty.
+
+    Example:
+        >>> raise FeatmixError("MoEx", "lam", expected="a number in [0, 1]", got=1.5, fix="0.9 is the paper's favourite.")
+        Traceback (most recent call last):
+        featmix.errors.FeatmixError: MoEx: lam: expected a number in [0, 1], got 1.5. 0.9 is the paper's favourite.
+    """
+
+    def __init__(self, subject: str, argument: str = "", *, expected: str, got: object, fix: str = "") -> None:
+        self.subject, self.argument, self.expected, self.got, self.fix = subject, argument, expected, got, fix
+        where = f"{subject}: {argument}" if argument else subject
+        super().__init__(f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else ""))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle through the keyword arguments, so that the error survives the way out of a worker process."""
+        return _rebuild, (self.subject, self.argument, self.expected, str(self.got), self.fix)
+
+
+def _rebuild(subject: str, argument: str, expected: str, got: str, fix: str) -> FeatmixError:
+    return FeatmixError(subject, argument, expected=expected, got=got, fix=fix)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest known names, or all of them where none is close.
+
+    Example:
+        >>> nearest("mxup", ["mixup", "cutmix"])
+        "Did you mean 'mixup'?"
+        >>> nearest("zzz", ["mixup", "cutmix"])
+        'Known: cutmix, mixup.'
+    """
+    names = sorted(set(known))
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return "Did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return f"Known: {', '.join(names)}." if names else "There are none."

@@ -1,0 +1,115 @@
+"""What the strategies that move moments share: normalize with your own, restore with other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict, Unpack
+
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.moments import Moments, upcast
+from featmix.normalizers import Normalizer, normalizer
+from featmix.strategy import Params, Strategy
+
+
+class _Common(TypedDict, total=False):
+    per: str
+    partner: str
+    num_classes: int | None
+
+
+class MomentSettings(_Common, total=False):
+    """The settings that every moment strategy passes on to :class:`MomentStrategy`, which documents them."""
+
+    unbiased: bool
+    positive_only: bool
+    layout: str | None
+
+
+class MomentStrategy(Strategy):
+    """Replace each sample's moments ``(mean, std)`` by new ones: ``y = x * new_std / std + (new_mean - mean * new_std / std)``.
+
+    A subclass says with :meth:`new_moments` what the new ones are. Where one mean is taken over a single element (1x1 maps
+    under ``in``, one channel under ``pono``) there is no style apart from the content, and the row passes through.
+
+    Args:
+        norm: Name of an intra-instance normalizer, or a :class:`Normalizer`, which then brings its own ``layout``, ``eps``,
+            ``unbiased`` and ``positive_only``.
+        eps: Added to the variance, inside the root.
+        detach: Treat the moments as constants in backward.
+        unbiased: Variance over ``n - 1``, as published.
+        positive_only: Take the moments from positive entries only; the affine map still reaches every entry.
+        p: Probability that a batch (or a row) is mixed.
+        layout: Names the axes of ``x``; ``None`` goes by their number.
+        common: ``per``, ``partner``, ``num_classes``: see :class:`Strategy`.
+
+    Raises:
+        FeatmixError: If the normalizer is unknown, has no moments of single samples (``bn``), or a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        norm: str | Normalizer,
+        *,
+        eps: float,
+        detach: bool,
+        p: float,
+        unbiased: bool = True,
+        positive_only: bool = False,
+        layout: str | None = None,
+        **common: Unpack[_Common],
+    ) -> None:
+        made = normalizer(norm, layout=layout, eps=eps, unbiased=unbiased, positive_only=positive_only)
+        if layout not in (None, made.layout):
+            raise FeatmixError(
+                type(self).__name__, "layout", expected=f"the layout of its normalizer, {made.layout!r}", got=repr(layout)
+            )
+        super().__init__(p=p, layout=made.layout, **common)
+        self.detach = detach
+        self.normalizer = made
+        if not made.exchangeable:
+            raise FeatmixError(
+                self._who,
+                "norm",
+                expected="an intra-instance normalizer: pono, in, ln, gn<G>, gpono<G>",
+                got=repr(made.name),
+                fix="Its moments belong to the whole batch, so the samples of one batch have none of their own to exchange.",
+            )
+
+    @property
+    def norm(self) -> str:
+        """Name of the normalizer."""
+        return self.normalizer.name
+
+    @property
+    def eps(self) -> float:
+        """Added to the variance, inside the root."""
+        return self.normalizer.eps
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the variance is over ``n - 1``."""
+        return self.normalizer.unbiased
+
+    @property
+    def positive_only(self) -> bool:
+        """Whether the moments come from positive entries only."""
+        return self.normalizer.positive_only
+
+    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+        """What the moments become. ``own`` and ``partner`` are broadcastable to the normalizer's view, float32 or float64."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which moments it gives")
+
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Whether features of this shape have no moments apart from their content; ``(B,)`` counts as unknown."""
+        return len(shape) > 1 and self.normalizer.group_size(shape) == 1
+
+    def act(self, x: Tensor, params: Params) -> Tensor:
+        """Restore with the new moments."""
+        if self.passes_through(x.shape):
+            return x
+        own = self.normalizer.moments(x.detach() if self.detach else x)
+        new = self.new_moments(own, own.take(params.partner), params)
+        scale = new.std / own.std
+        return (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)

@@ -1,0 +1,1 @@
+"""The strategies, one file each; the registry finds them by walking this folder."""
