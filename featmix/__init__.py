@@ -7,23 +7,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from featmix.attach import Mix, Mixer, attach
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 from featmix.moments import Moments
 from featmix.normalizers import Normalizer, normalizer, normalizers
 from featmix.registry import available, create, register, strategy_class
 from featmix.strategy import Params, Strategy, Tags
+from featmix.tree import At, Compose, OneOf
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "At",
+    "Compose",
     "FeatmixError",
+    "Mix",
+    "Mixer",
     "Mixture",
     "Moments",
     "Normalizer",
+    "OneOf",
     "Params",
     "Strategy",
     "Tags",
+    "attach",
     "available",
     "create",
     "normalizer",

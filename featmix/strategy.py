@@ -73,6 +73,19 @@ class Params:
         moved: dict[str, Any] = {k: v.to(device) for k, v in fields.items() if isinstance(v, Tensor | Mixture)}
         return dataclasses.replace(self, **moved)
 
+    def idle(self) -> Self:
+        """The same decision with no row active. Every tensor keeps its shape, so that a compiled step stays one graph."""
+        index = self.mixture.index
+        rows = torch.arange(len(index), device=index.device).view(-1, 1).expand_as(index)
+        weight = torch.zeros_like(self.mixture.weight)
+        weight[:, 0] = 1
+        return dataclasses.replace(
+            self,
+            active=torch.zeros_like(self.active),
+            lam=None if self.lam is None else torch.ones_like(self.lam),
+            mixture=Mixture(rows, weight),
+        )
+
     def strength(self, like: Tensor) -> Tensor:
         """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""
         return self._drawn().to(like.dtype).view(-1, *[1] * (like.ndim - 1))

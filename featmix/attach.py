@@ -1,0 +1,284 @@
+"""Attaching to a model nobody edited: draw outside, act inside, tell the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from featmix.containers import first_tensor
+from featmix.errors import FeatmixError
+from featmix.hooks import Decision, Enter, Leave, Switch, Visit, check_fired
+from featmix.mixture import Mixture
+from featmix.sites import find, unwrap
+from featmix.strategy import Params, Strategy
+from featmix.tree import INPUT, At, Request, Tree, as_tree
+
+
+class Mix:
+    """One step's decision: params by site, and what the labels become.
+
+    Attributes:
+        params: The decision at each site; a second strategy at the same site stands under ``site#2``.
+        mixture: The labels of all sites composed, in the order of the forward pass.
+    """
+
+    def __init__(self, params: dict[str, Params], mixture: Mixture, applied: Callable[[], None]) -> None:
+        self.params, self.mixture, self._applied = params, mixture, applied
+
+    def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`Mixture.loss`; checks that the decision reached the model.
+
+        Raises:
+            FeatmixError: If no training forward has taken the decision, or a site did not fire.
+        """
+        self._applied()
+        return self.mixture.loss(criterion, output, target)
+
+    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`Mixture.accuracy`."""
+        return self.mixture.accuracy(output, target)
+
+    def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
+        """See :meth:`Mixture.dense`."""
+        return self.mixture.dense(target, num_classes)
+
+
+class Mixer:
+    """Strategies attached to a model; made by :func:`attach`."""
+
+    def __init__(self, model: nn.Module, tree: Tree, *, generator: Generator | None, seed: int | None) -> None:
+        self.tree = tree
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._root = unwrap(model)
+        self._switch = Switch()
+        self._leaves = _keyed(tree.leaves())
+        self._order = list(self._leaves)  # keys in the order in which labels compose
+        self._seed = seed if seed is not None else int(torch.randint(2**31, ()))
+        self._generator = generator
+        self._handles: list[RemovableHandle] = []
+        self._hook()
+
+    def draw(self, images: Any, target: Tensor | None = None, domain: Tensor | None = None) -> Mix:
+        """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
+
+        Args:
+            images: The batch that goes into the model next; of a container, the first tensor counts.
+            target: Its labels, for strategies that look at them.
+            domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
+
+        Raises:
+            FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
+        """
+        x = first_tensor(images)
+        if x is None or x.ndim == 0:
+            raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
+        if not self._handles:
+            raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
+        if not self._root.training:
+            return Mix({}, Mixture.identity(len(x), x.device), _nothing)
+        if self._switch.next is not None:
+            raise FeatmixError(
+                "Mixer.draw",
+                expected="a training forward after each draw",
+                got="a second draw",
+                fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
+                "compiled and run before attach, or what you called is not what you attached to.",
+            )
+        shapes = {**self.shapes, INPUT: tuple(x.shape[1:])}
+        request = Request(len(x), shapes, self._seeded(), target, domain)
+        params = dict(zip(self._leaves, self.tree.draw(request), strict=True))
+        mixture = Mixture.identity(len(x))
+        labelled = [key for key in self._order if self._leaves[key].strategy.tags.mixes_labels]
+        for key in labelled:
+            mixture = mixture.then(params[key].mixture)
+        idle = frozenset(key for key, p in params.items() if not bool(p.active.any()))
+        params = {key: p.to(x.device) for key, p in params.items()}
+        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle))
+        self._switch.next = decision
+        return Mix(params, mixture.to(x.device), lambda: self._check_applied(decision))
+
+    def discard(self) -> None:
+        """Drop a decision that no forward has taken."""
+        self._switch.next = None
+
+    def learn_shapes(self, example: Any) -> None:
+        """Run the model once on an example, in eval mode and without gradient, to learn each site's shape and their order.
+
+        Args:
+            example: A batch as the model takes it: a tensor, a tuple of arguments or a dict of keyword arguments.
+        """
+        seen: dict[str, tuple[int, ...]] = {}
+
+        def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, __: Any, output: Any) -> None:
+                x = first_tensor(output)
+                if x is not None:
+                    seen.setdefault(site, tuple(x.shape[1:]))
+
+            return hook
+
+        sites = dict.fromkeys(leaf.site for leaf in self._leaves.values() if leaf.site != INPUT)
+        handles = [find(self._root, site).register_forward_hook(note(site)) for site in sites]
+        modes = {module: module.training for module in self._root.modules()}
+        armed, self._switch.next = self._switch.next, None
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                self._root.eval()
+                _call(self._root, example)
+        finally:
+            self._switch.next = armed
+            for module, mode in modes.items():
+                module.training = mode
+            for handle in handles:
+                handle.remove()
+        silent = [site for site in sites if site not in seen]
+        if silent:
+            raise FeatmixError(
+                "attach",
+                ", ".join(silent),
+                expected="a module that the forward pass calls and that returns a tensor",
+                got="no call of it in a forward of the example",
+                fix="It may be bypassed or called by .forward().",
+            )
+        self.shapes = seen
+        place = {site: k for k, site in enumerate([INPUT, *seen])}
+        self._order.sort(key=lambda key: place[self._leaves[key].site])
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to continue exactly: plain numbers and one tensor."""
+        return {"seed": self._seed, "generator": self._seeded().get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        if set(state) != {"seed", "generator"} or not isinstance(state["generator"], Tensor):
+            raise FeatmixError("Mixer.load_state_dict", "state", expected="seed and generator", got=sorted(map(str, state)))
+        self._seed = int(state["seed"])
+        self._seeded().set_state(state["generator"].cpu())
+
+    def remove(self) -> None:
+        """Take every hook off: the model is what it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._switch.next = self._switch.current = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _hook(self) -> None:
+        if any(isinstance(hook, Enter) for hook in self._root._forward_pre_hooks.values()):
+            raise FeatmixError(
+                "attach",
+                "model",
+                expected="a model that nothing is attached to",
+                got="one with a mixer",
+                fix="Remove that one first, or compose both in one tree: the labels of two mixers would not compose.",
+            )
+        by_site: dict[str, dict[str, At]] = {}
+        for key, leaf in self._leaves.items():
+            by_site.setdefault(leaf.site, {})[key] = leaf
+        at_input = by_site.pop(INPUT, {})
+        modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
+        register = self._handles.append
+        register(self._root.register_forward_pre_hook(Enter(self._switch, at_input), with_kwargs=True))
+        for site, module in modules.items():
+            register(module.register_forward_hook(Visit(self._switch, site, by_site[site])))
+        register(self._root.register_forward_hook(Leave(self._switch), always_call=True))
+
+    def _seeded(self) -> Generator:
+        """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
+        if self._generator is None:
+            rank = torch.distributed.get_rank() if _distributed() else 0
+            words = np.random.SeedSequence([self._seed, rank]).generate_state(1, np.uint64)
+            self._generator = Generator().manual_seed(int(words[0] >> np.uint64(1)))
+        return self._generator
+
+    def _check_applied(self, decision: Decision) -> None:
+        if self._switch.next is decision:
+            raise FeatmixError(
+                "Mix.loss",
+                expected="a training forward of the attached model between draw and loss",
+                got="none",
+                fix="If you did call it: it was compiled and run before attach, or is in eval mode.",
+            )
+        check_fired(self._switch, decision)
+
+
+def attach(
+    model: nn.Module,
+    tree: Tree | Mapping[str, Strategy],
+    *,
+    example: Any = None,
+    seed: int | None = None,
+    generator: Generator | None = None,
+) -> Mixer:
+    """Attach strategies to a model that nobody needs to edit.
+
+    Args:
+        model: Any module, also compiled, data-parallel or with checkpointed parts. Attach before the first compiled call.
+        tree: ``{site: strategy}``, or a tree of :class:`At`, :class:`Compose` and :class:`OneOf`. A site is a name from
+            ``model.named_modules()``, or ``input``.
+        example: A batch, for one dry run that learns the shape of each site; needed for spatial strategies in hidden layers.
+        seed: Of the mixer's own randomness, together with the rank; drawn from torch's default generator where not given.
+        generator: Use this generator instead.
+
+    Raises:
+        FeatmixError: If a site does not exist (the message names the nearest), or something is attached already.
+
+    Example:
+        >>> import featmix as fm
+        >>> from torch.nn import functional as F
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+        >>> images, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
+        >>> mixer = fm.attach(model, {"input": fm.CutMix(p=0.5), "0": fm.MoEx("pono")}, example=images)
+        >>> mix = mixer.draw(images, target=labels)
+        >>> loss = mix.loss(F.cross_entropy, model(images), labels)
+        >>> mixer.remove()
+    """
+    if not isinstance(model, nn.Module):
+        raise FeatmixError("attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
+    mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed)
+    if example is not None:
+        try:
+            mixer.learn_shapes(example)
+        except BaseException:
+            mixer.remove()
+            raise
+    return mixer
+
+
+def _keyed(leaves: tuple[At, ...]) -> dict[str, At]:
+    keyed: dict[str, At] = {}
+    for leaf in leaves:
+        again = sum(other.site == leaf.site for other in keyed.values())
+        keyed[f"{leaf.site}#{again + 1}" if again else leaf.site] = leaf
+    return keyed
+
+
+def _call(model: nn.Module, example: Any) -> None:
+    if isinstance(example, Mapping):
+        model(**example)
+    elif isinstance(example, tuple):
+        model(*example)
+    else:
+        model(example)
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,28 @@
+"""Two words to ``torch.compile``, said without importing it: that import costs seconds, and most programs never compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def constant_when_traced(function: _F) -> _F:
+    """Call the function while tracing and keep its result as a constant: ``torch.compiler.assume_constant_result``."""
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
+
+
+def run_as_plain_python(function: Callable[..., Any]) -> None:
+    """Leave the function, and what it calls, uncompiled where it is a frame of its own, yet traceable inside a larger one.
+
+    The hooks of a compiled model itself are such frames, beside the graph of its forward. Left to the compiler, a hook that
+    touches tensors is one more graph. ``torch.compiler.disable`` would do the first half, but break the larger graph.
+    """
+    frames = torch._C._dynamo.eval_frame
+    if hasattr(frames, "set_code_exec_strategy"):  # elsewhere the hook costs that graph, and nothing is wrong
+        skip = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
+        frames.set_code_exec_strategy(function.__code__, skip)

@@ -1,0 +1,262 @@
+"""The hooks that carry a decision into a forward pass. They hold no randomness and no state of their own.
+
+One :class:`Switch` stands between the one who draws and the hooks. ``draw`` sets ``next``; a forward of the model in training
+mode takes it, once; when that forward ends, however it ends, nothing is left behind. During backward the decision of the
+forward that is being differentiated is put back, because activation checkpointing runs parts of it again.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featmix.compiling import constant_when_traced, run_as_plain_python
+from featmix.containers import first_tensor, replace_first, tensors
+from featmix.errors import FeatmixError
+from featmix.strategy import Params
+from featmix.tree import INPUT, At
+
+
+@dataclass(eq=False)
+class Decision:
+    """What one step decided: params for each leaf, on the features' device, and which leaves have nothing to do."""
+
+    params: dict[str, Params]
+    idle: frozenset[str]
+    label_order: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Switch:
+    """Where hooks find the decision of this forward."""
+
+    next: Decision | None = None
+    current: Decision | None = None
+    replaying: bool = False
+    calls: dict[str, int] = field(default_factory=dict)  # of each site in this forward, in the order of the first call
+    traced: set[str] = field(default_factory=set)  # sites that fired while a compiler traced them
+
+    def __post_init__(self) -> None:
+        self.number = id(self)
+        _switches[self.number] = self
+
+
+_switches: weakref.WeakValueDictionary[int, Switch] = weakref.WeakValueDictionary()
+
+
+class Inert:
+    """What a hook becomes in a copy or a pickle of its model: an EMA copy or a saved model never mixes."""
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+
+class _Hook:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Inert:
+        return Inert()
+
+    def __reduce__(self) -> tuple[type[Inert], tuple[()]]:
+        return Inert, ()
+
+
+class Enter(_Hook):
+    """Pre-hook on the model: a training forward takes the decision; the input site acts."""
+
+    def __init__(self, switch: Switch, leaves: dict[str, At]) -> None:
+        self.switch, self.number, self.leaves = switch, switch.number, leaves
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Take ``next`` in training mode; clear what an earlier forward left in any mode."""
+        switch = self.switch
+        if torch.compiler.is_compiling() or not _in_backward():
+            _begin(self.number)
+            decision = switch.next if module.training else None
+            if switch.current is not decision:
+                switch.current = decision
+            if decision is not None:
+                switch.next = None
+        elif not switch.replaying:
+            raise FeatmixError(
+                "attach",
+                "model",
+                expected="checkpointing with use_reentrant=False around a whole attached model, or of its parts",
+                got="a whole model run again inside backward, its decision unknown",
+                fix="Pass use_reentrant=False, or checkpoint the layers instead.",
+            )
+        decision = switch.current
+        if decision is None or not self.leaves:
+            return None
+        if first_tensor(args) is not None:
+            return replace_first(args, lambda x: _act(self.leaves, decision, x, 0)), kwargs
+        if first_tensor(kwargs) is None:
+            raise FeatmixError("attach", INPUT, expected="a tensor among the model's arguments", got="none")
+        return args, replace_first(kwargs, lambda x: _act(self.leaves, decision, x, 0))
+
+
+class Visit(_Hook):
+    """Forward hook on a site: acts on what the module returns."""
+
+    def __init__(self, switch: Switch, site: str, leaves: dict[str, At]) -> None:
+        self.switch, self.number, self.site, self.leaves = switch, switch.number, site, leaves
+        self.indexed = any(leaf.call is not None for leaf in leaves.values())
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        """Apply this step's decision, if there is one."""
+        decision = self.switch.current
+        if decision is None:
+            return None
+        if torch.compiler.is_compiling():
+            call = _count_traced(self.number, self.site, self.indexed)
+        elif _in_backward():
+            call = self._replayed_call()
+        else:
+            call = count(self.switch, self.site, self.indexed)
+        if first_tensor(output) is None:
+            raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
+        return replace_first(output, lambda x: _act(self.leaves, decision, x, call))
+
+    def _replayed_call(self) -> int:
+        if self.indexed:
+            raise FeatmixError(
+                "attach",
+                self.site,
+                expected="no activation checkpointing around a module that is called more than once",
+                got="the module run again inside backward, where calls cannot be told apart",
+                fix="Checkpoint other layers, or give the model a module of its own for each call.",
+            )
+        return 0
+
+
+class Leave(_Hook):
+    """Post-hook on the model, called after exceptions too: clears the decision, and puts it back during backward."""
+
+    def __init__(self, switch: Switch) -> None:
+        self.switch, self.number = switch, switch.number
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Clear; in eager training check that every site fired, and remember the decision for backward."""
+        switch = self.switch
+        decision = switch.current
+        if torch.compiler.is_compiling():
+            if decision is not None:
+                switch.current = None
+            return
+        if _in_backward():  # a checkpointed model run again: the decision is needed until backward ends
+            return
+        switch.current = None
+        if output is None or not module.training:
+            return
+        if decision is not None:
+            check_fired(switch, decision)
+        if torch.is_grad_enabled():
+            restore = _Restore(switch, decision)
+            for tensor in tensors(output):
+                if tensor.requires_grad:
+                    tensor.register_hook(restore)
+
+
+class _Restore:
+    """Tensor hook on an output: backward through this forward sees this forward's decision, and nothing after it does."""
+
+    def __init__(self, switch: Switch, decision: Decision | None) -> None:
+        self.switch, self.decision = switch, decision
+
+    def __call__(self, gradient: Tensor) -> None:
+        self.switch.current, self.switch.replaying = self.decision, True
+        torch.autograd.Variable._execution_engine.queue_callback(self._forget)
+
+    def _forget(self) -> None:
+        self.switch.current, self.switch.replaying = None, False
+
+
+def count(switch: Switch, site: str, indexed: bool) -> int:
+    """Note that a site fired and say which call of this forward it is, from 0.
+
+    Raises:
+        FeatmixError: At a second call, where no call index says which is meant.
+    """
+    call = switch.calls.get(site, 0)
+    switch.calls[site] = call + 1
+    if call and not indexed:
+        raise FeatmixError(
+            "attach",
+            site,
+            expected="a module that is called once a forward",
+            got="a second call",
+            fix="Say which call is meant with At(site, strategy, call=0), or attach to a module that is not shared.",
+        )
+    return call
+
+
+def check_fired(switch: Switch, decision: Decision) -> None:
+    """A site that did not fire, or fired out of order, would leave the labels wrong: say so.
+
+    Raises:
+        FeatmixError: If a site of the decision did not fire, or labels were composed in another order than that of the forward.
+    """
+    silent = [key for key in decision.params if key not in decision.idle and not _fired(switch, key)]
+    if silent:
+        raise FeatmixError(
+            "attach",
+            ", ".join(silent),
+            expected="a module that the forward pass calls",
+            got="no call of it",
+            fix="It may be bypassed, called by .forward(), or the model was compiled and run before attach: "
+            "attach before the first compiled call, and to a module that is called as module(x).",
+        )
+    order = [key for key in decision.label_order if _site(key) in switch.calls]
+    fired = sorted(order, key=lambda key: list(switch.calls).index(_site(key)))
+    if fired != order:
+        raise FeatmixError(
+            "attach",
+            "tree",
+            expected=f"sites in the order of the forward pass, {', '.join(map(_site, fired))}",
+            got=", ".join(map(_site, order)),
+            fix="Labels compose in that order: list the sites so, or pass attach(..., example=images) to have it found out.",
+        )
+
+
+def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+    for key, leaf in leaves.items():
+        if leaf.call not in (None, call) or (not torch.compiler.is_compiling() and key in decision.idle):
+            continue
+        params = decision.params[key]
+        if params.partner.device != x.device:
+            params = params.to(x.device)
+        x = leaf.strategy.transform(x, params)
+    return x
+
+
+def _fired(switch: Switch, key: str) -> bool:
+    site = _site(key)
+    return site == INPUT or site in switch.calls or site in switch.traced
+
+
+def _site(key: str) -> str:
+    return key.partition("#")[0]
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+@constant_when_traced
+def _begin(number: int) -> bool:
+    _switches[number].calls.clear()
+    return True
+
+
+@constant_when_traced
+def _count_traced(number: int, site: str, indexed: bool) -> int:
+    """While a compiler traces: the count becomes a constant of the graph, and nothing is counted when it runs."""
+    switch = _switches[number]
+    switch.traced.add(site)
+    return count(switch, site, indexed)
+
+
+run_as_plain_python(Enter.__call__)
+run_as_plain_python(Leave.__call__)

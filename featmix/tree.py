@@ -1,0 +1,206 @@
+"""Where and which: trees of strategies at sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+import torch
+from torch import Generator, Tensor
+
+from featmix import sampling
+from featmix.errors import FeatmixError
+from featmix.strategy import Params, Strategy
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a tree is asked to draw for.
+
+    Args:
+        batch: Rows in the batch.
+        shapes: Shape of one sample at each site where it is known.
+        generator: Source of randomness.
+        target: Labels, for strategies that look at them.
+        domain: ``(B,)`` domain labels.
+        partner: ``(B,)`` partners for all, or ``None``.
+    """
+
+    batch: int
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    generator: Generator | None = None
+    target: Tensor | None = None
+    domain: Tensor | None = None
+    partner: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class At:
+    """A strategy at a site.
+
+    Args:
+        site: A module's name as ``model.named_modules()`` has it, or ``input`` for the model's own input.
+        strategy: What happens there.
+        call: Which call of the module in one forward is meant, counted from 0, for a module that is called more than once.
+
+    Raises:
+        FeatmixError: If the site is empty or the strategy is none.
+
+    Example:
+        >>> import featmix as fm
+        >>> At("layer1", fm.MoEx()).site
+        'layer1'
+    """
+
+    site: str
+    strategy: Strategy
+    call: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.site, str) or not self.site:
+            raise FeatmixError("At", "site", expected="the name of a module, or 'input'", got=repr(self.site))
+        if not isinstance(self.strategy, Strategy):
+            raise FeatmixError(
+                "At", "strategy", expected="a strategy", got=repr(self.strategy), fix="Make one with featmix.create(name)."
+            )
+        if self.call is not None and (not isinstance(self.call, int) or self.call < 0):
+            raise FeatmixError("At", "call", expected="an index from 0", got=repr(self.call))
+
+    def leaves(self) -> tuple[At, ...]:
+        """All strategies with their sites, in the order in which they are listed."""
+        return (self,)
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf."""
+        sample = request.shapes.get(self.site)
+        if sample is None and self.strategy.tags.spatial:
+            raise FeatmixError(
+                type(self.strategy).__name__,
+                self.site,
+                expected="the shape of the features there, to draw a box for it",
+                got="none",
+                fix="Pass attach(..., example=images): shapes are learned by one dry run.",
+            )
+        shared = {} if request.partner is None else {"partner": request.partner}
+        return [
+            self.strategy.make_params(
+                (request.batch, *(sample or ())),
+                generator=request.generator,
+                target=request.target,
+                domain=request.domain,
+                **shared,
+            )
+        ]
+
+
+class _Branch:
+    """What Compose and OneOf share: members."""
+
+    def __init__(self, members: Sequence[Tree]) -> None:
+        self.members = tuple(members)
+        who = type(self).__name__
+        if not self.members:
+            raise FeatmixError(who, "members", expected="at least one", got="none")
+        for member in self.members:
+            if not isinstance(member, At | Compose | OneOf):
+                raise FeatmixError(
+                    who, "members", expected="At, Compose or OneOf", got=repr(member), fix="Say where: At('layer1', strategy)."
+                )
+
+    def leaves(self) -> tuple[At, ...]:
+        """All strategies with their sites, in the order in which they are listed."""
+        return tuple(leaf for member in self.members for leaf in member.leaves())
+
+
+class Compose(_Branch):
+    """All of the members; their labels compose in the order of the forward pass.
+
+    Args:
+        members: ``At``, ``Compose`` or ``OneOf``.
+        share_partner: Draw one permutation for all members, as CutMix+MoEx of the MoEx paper does.
+
+    Raises:
+        FeatmixError: If there is no member, or a member is no tree, or partners are shared between strategies that choose
+            them differently.
+
+    Example:
+        >>> import featmix as fm
+        >>> tree = Compose([At("input", fm.CutMix()), At("layer1", fm.MoEx())], share_partner=True)
+        >>> [leaf.site for leaf in tree.leaves()]
+        ['input', 'layer1']
+    """
+
+    def __init__(self, members: Sequence[Tree], *, share_partner: bool = False) -> None:
+        super().__init__(members)
+        self.share_partner = share_partner
+        kinds = {leaf.strategy.partner for leaf in self.leaves()}
+        if share_partner and len(kinds) > 1:
+            raise FeatmixError("Compose", "share_partner", expected="members with one choice of partner", got=sorted(kinds))
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf."""
+        if self.share_partner and request.partner is None:
+            kind = self.leaves()[0].strategy.partner
+            partner = sampling.partners(request.batch, kind, domain=request.domain, generator=request.generator)
+            request = Request(request.batch, request.shapes, request.generator, request.target, request.domain, partner)
+        return [params for member in self.members for params in member.draw(request)]
+
+
+class OneOf(_Branch):
+    """One of the members each step; Manifold Mixup is ``OneOf`` over sites.
+
+    The others are drawn too and left idle, so that a compiled model stays one graph whichever is chosen.
+
+    Args:
+        members: ``At``, ``Compose`` or ``OneOf``.
+        weights: How often each is chosen, in any scale; equal where not given.
+
+    Raises:
+        FeatmixError: If there is no member, or the weights do not fit.
+
+    Example:
+        >>> import featmix as fm
+        >>> manifold = OneOf([At(site, fm.Mixup(alpha=2.0)) for site in ("input", "layer1", "layer2")], weights=[2, 1, 1])
+    """
+
+    def __init__(self, members: Sequence[Tree], *, weights: Sequence[float] | None = None) -> None:
+        super().__init__(members)
+        self.weights = [1.0] * len(self.members) if weights is None else [float(w) for w in weights]
+        fits = len(self.weights) == len(self.members) and all(isfinite(w) and w >= 0 for w in self.weights)
+        if not fits or sum(self.weights) == 0:
+            raise FeatmixError(
+                "OneOf", "weights", expected=f"{len(self.members)} numbers from 0 up, not all 0", got=repr(weights)
+            )
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf, all but the chosen member's idle."""
+        share = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
+        point = sampling.uniform(1, request.generator).cpu() * share[-1]
+        chosen = int(torch.searchsorted(share, point, right=True))
+        drawn = [member.draw(request) for member in self.members]
+        return [p if k == chosen else p.idle() for k, member in enumerate(drawn) for p in member]
+
+
+Tree = At | Compose | OneOf
+
+
+def as_tree(spec: Tree | Mapping[str, Strategy]) -> Tree:
+    """A tree as it is, or ``{site: strategy}`` as the ``Compose`` that it is short for.
+
+    Raises:
+        FeatmixError: If it is neither.
+    """
+    if isinstance(spec, At | Compose | OneOf):
+        return spec
+    if isinstance(spec, Mapping):
+        return Compose([At(site, strategy) for site, strategy in spec.items()])
+    raise FeatmixError(
+        "attach",
+        "tree",
+        expected="At, Compose, OneOf or {site: strategy}",
+        got=repr(spec),
+        fix="For example {'layer1': strategy}.",
+    )
