@@ -156,7 +156,7 @@ class Leave(_Hook):
             restore = _Restore(switch, decision)
             for tensor in tensors(output):
                 if tensor.requires_grad:
-                    tensor.register_hook(restore)
+                    tensor.register_hook(restore)  # type: ignore[no-untyped-call]
 
 
 class _Restore:

@@ -38,7 +38,9 @@ class Mixture:
     @staticmethod
     def identity(batch: int, device: torch.device | str | None = None) -> Mixture:
         """The mixture that leaves ``batch`` rows as they are."""
-        return Mixture(torch.arange(batch, device=device).unsqueeze(1), torch.ones(batch, 1, device=device))
+        return Mixture(
+            torch.arange(batch, device=device).unsqueeze(1), torch.ones(batch, 1, dtype=torch.float32, device=device)
+        )
 
     @staticmethod
     def pair(partner: Tensor, lam: Tensor) -> Mixture:
@@ -79,7 +81,7 @@ class Mixture:
 
     def matrix(self) -> Tensor:
         """The dense ``(B, B)`` matrix: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""
-        zeros = torch.zeros(len(self), len(self), device=self.weight.device)
+        zeros = self.weight.new_zeros(len(self), len(self))
         return zeros.scatter_add_(1, self.index, self.weight)
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:

@@ -58,7 +58,7 @@ def compute_moments(
     """
     x = upcast(x)
     if not dims:
-        return Moments(x, torch.full_like(x, eps**0.5))
+        return Moments(x.clamp(min=0) if positive_only else x, torch.full_like(x, eps**0.5))
     count = 1
     for d in dims:
         count *= x.shape[d]

@@ -38,8 +38,8 @@ def beta(n: int, alpha: float, *, per: str, generator: Generator | None = None) 
         return torch.ones(n, dtype=torch.float64, device=_device(generator))
     shape = torch.full((2, count), alpha + 1.0, dtype=torch.float64, device=_device(generator))
     u = 1.0 - torch.rand(2, count, dtype=torch.float64, generator=generator, device=shape.device)  # (0, 1]: log is finite
-    log_gamma = torch._standard_gamma(shape, generator).log() + u.log() / alpha
-    return torch.sigmoid(log_gamma[0] - log_gamma[1]).expand(n).clone()
+    log_gamma, log_u = torch._standard_gamma(shape, generator).log(), u.log()
+    return torch.sigmoid(log_gamma[0] - log_gamma[1] + (log_u[0] - log_u[1]) / alpha).expand(n).clone()
 
 
 def partners(n: int, kind: str = "derangement", *, domain: Tensor | None = None, generator: Generator | None = None) -> Tensor:

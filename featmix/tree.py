@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -84,7 +85,7 @@ class At:
                 got="none",
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )
-        shared = {} if request.partner is None else {"partner": request.partner}
+        shared: dict[str, Any] = {} if request.partner is None else {"partner": request.partner}
         return [
             self.strategy.make_params(
                 (request.batch, *(sample or ())),

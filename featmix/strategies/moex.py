@@ -82,7 +82,7 @@ class MoEx(MomentStrategy):
         """Nothing of its own to draw; the label's share is a constant."""
         if self.passes_through(shape):
             active = torch.zeros_like(active)
-        lam = torch.where(active, self.lam, 1.0)
+        lam = torch.where(active, self.lam, 1.0).float()
         return Params(partner, active, lam, Mixture.pair(partner, lam))
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:

@@ -1,0 +1,80 @@
+"""A picture for each strategy: five digits before, their partners, and what comes out."""
+
+import io
+from collections import Counter
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import torch
+from matplotlib import pyplot as plt
+from sklearn.datasets import load_digits
+
+import featmix as fm
+
+COUNT, SIZE, DRAWS = 5, 32, 15
+
+
+def pages() -> dict[str, bytes]:
+    return {f"cards/{name}.png": picture(name) for name in fm.available()}
+
+
+def picture(name: str) -> bytes:
+    """A PNG: rows before, partner, after; above each column what its label becomes."""
+    images, labels = _digits()
+    params, mixed = _typical(fm.create(name, p=1.0), images, labels)
+    figure, axes = plt.subplots(3, COUNT, figsize=(1.45 * COUNT, 4.9), layout="constrained")
+    rows = {"before": images, "partner": images[params.partner], "after": mixed}
+    for row, (what, batch) in zip(axes, rows.items(), strict=True):
+        for axis, image in zip(row, batch, strict=True):
+            axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        row[0].set_ylabel(what)
+    for axis, title in zip(axes[2], _titles(params.mixture, labels), strict=True):
+        axis.set_title(title, fontsize=8)
+    for axis, label in zip(axes[0], labels.tolist(), strict=True):
+        axis.set_title(f"label {label}", fontsize=8)
+    if params.lam is not None:
+        for axis, lam in zip(axes[2], params.lam.tolist(), strict=True):
+            axis.set_xlabel(f"λ = {lam:.2f}", fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """The first five digits, each in two colours of its own: a style that a strategy can move."""
+    data = load_digits()
+    ink = torch.nn.functional.interpolate(
+        torch.tensor(data.images[:COUNT]).float().unsqueeze(1) / 16, size=SIZE, mode="bilinear"
+    )
+    front = torch.tensor([[1.0, 0.9, 0.3], [0.9, 0.2, 0.2], [0.8, 1.0, 1.0], [0.1, 0.1, 0.3], [0.2, 0.6, 0.2]])
+    back = torch.tensor([[0.1, 0.2, 0.5], [0.9, 0.9, 0.7], [0.5, 0.2, 0.4], [0.6, 0.8, 0.3], [0.1, 0.1, 0.1]])
+    front, back = front[:, :, None, None], back[:, :, None, None]
+    grain = 0.06 * torch.rand(COUNT, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    return (back + ink * (front - back) + grain).clamp(0, 1), torch.tensor(data.target[:COUNT])
+
+
+def _typical(strategy: fm.Strategy, images: torch.Tensor, labels: torch.Tensor) -> tuple[fm.Params, torch.Tensor]:
+    """Of several draws, the one that changes the images by the median amount: neither the luckiest nor the dullest."""
+    drawn = []
+    for seed in range(DRAWS):
+        params = strategy.make_params(images.shape, generator=torch.Generator().manual_seed(seed), target=labels)
+        mixed = strategy.transform(images, params)
+        drawn.append((float((mixed - images).abs().mean()), seed, params, mixed))
+    _, _, params, mixed = sorted(drawn, key=lambda item: item[:2])[DRAWS // 2]
+    return params, mixed
+
+
+def _titles(mixture: fm.Mixture, labels: torch.Tensor) -> list[str]:
+    titles = []
+    for index, weight in zip(mixture.index.tolist(), mixture.weight.tolist(), strict=True):
+        shares: Counter[int] = Counter()
+        for row, share in zip(index, weight, strict=True):
+            shares[int(labels[row])] += share
+        kept = {label: share for label, share in shares.items() if share > 0.005}
+        titles.append(" + ".join(f"{share:.2f} · {label}" for label, share in kept.items()))
+    return titles

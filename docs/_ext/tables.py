@@ -1,0 +1,55 @@
+"""The strategies page: a table, a card for each strategy, and the table of normalizers."""
+
+import inspect
+
+import torch
+from readme_table import markdown_table, strategy_table
+
+import featmix as fm
+
+SHAPE = (2, 8, 5, 5)
+
+
+def pages() -> dict[str, str]:
+    return {
+        "parts/strategies.md": strategy_table(lambda name: f"[`{name}`](#strategy-{name})"),
+        "parts/cards.md": "\n".join(_card(name) for name in fm.available()),
+        "parts/normalizers.md": _normalizers(),
+    }
+
+
+def _card(name: str) -> str:
+    cls = fm.strategy_class(name)
+    tags = cls.tags
+    notes = [
+        "Mixes features and labels." if tags.mixes_labels else "Mixes features; labels stay.",
+        f"Works at: {tags.where}. Usual place: {tags.default_site}.",
+        f"Moments: {tags.moments}." if tags.moments else "",
+        "Statistics are constants in backward, as published." if tags.stops_gradient else "",
+        "The decision belongs to one resolution, so it needs the shape of its site." if tags.spatial else "",
+        f"Paper: [{tags.paper}]({tags.url})." if tags.url else f"Paper: {tags.paper}.",
+    ]
+    return f"""
+(strategy-{name})=
+## {name}
+
+{" ".join(note for note in notes if note)}
+
+![{cls.__name__} on five digits: before, partner, after](_generated/cards/{name}.png)
+
+```{{eval-rst}}
+.. autoclass:: featmix.{cls.__name__}
+   :show-inheritance:
+```
+"""
+
+
+def _normalizers() -> str:
+    rows = []
+    for name in fm.normalizers():
+        norm = fm.normalizer(name.replace("<G>", "4").replace("<D>", "4"))
+        shape = tuple(norm.moments(torch.zeros(SHAPE)).mean.shape)
+        who, _, over = inspect.getdoc(type(norm)).splitlines()[0].partition(": over ")
+        rows.append([f"`{name}`", who, over, f"`{shape}`", "yes" if norm.exchangeable else "no"])
+    header = ["name", "normalizer", "averaged over", f"moments of a map of shape {SHAPE}", "can be exchanged"]
+    return markdown_table(header, rows)

@@ -1,0 +1,70 @@
+"""Everything in the registry, in every setting that changes what it does: what the laws are tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from featmix.errors import FeatmixError
+from featmix.layouts import layouts
+from featmix.normalizers import Normalizer, normalizer, normalizers
+from featmix.registry import available, create, strategy_class
+from featmix.sampling import PARTNERS
+from featmix.strategy import Strategy
+
+
+def example_normalizers() -> list[str]:
+    """One name for each kind of normalizer, with two groups or groups of two.
+
+    Example:
+        >>> example_normalizers()
+        ['bn', 'gn-d2', 'gn2', 'gpono-d2', 'gpono2', 'in', 'ln', 'pono']
+    """
+    return [name.replace("<G>", "2").replace("<D>", "2") for name in normalizers()]
+
+
+def every_normalizer() -> Iterator[Normalizer]:
+    """Each kind of normalizer, in each layout and with each option."""
+    for name in example_normalizers():
+        yield normalizer(name)
+        yield normalizer(name, unbiased=False)
+        yield normalizer(name, positive_only=True)
+        for layout in layouts():
+            yield normalizer(name, layout=layout)
+
+
+def every_default() -> Iterator[Strategy]:
+    """Each strategy with its own defaults, always mixing."""
+    for name in available():
+        yield create(name, p=1.0)
+
+
+def every_strategy() -> Iterator[Strategy]:
+    """Each strategy in each setting that it has: gates, partners, layouts, normalizers, strengths a row."""
+    for name in available():
+        yield create(name, p=0.5, per="sample")
+        defaults = strategy_class(name)().settings()
+        for setting, values in _choices(defaults).items():
+            for value in values:
+                if setting in defaults and value != defaults[setting]:
+                    made = create(name, p=1.0, **{setting: value})
+                    if setting != "layout" or _has_use_for(made):
+                        yield made
+
+
+def _choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
+    return {
+        "partner": list(PARTNERS),
+        "layout": list(layouts()),
+        "norm": [name for name in example_normalizers() if normalizer(name).exchangeable],
+        "lam_per": ["batch", "sample"],
+        **{switch: [not value] for switch, value in defaults.items() if isinstance(value, bool)},
+    }
+
+
+def _has_use_for(strategy: Strategy) -> bool:
+    try:
+        strategy.make_params([2] * len(strategy.layout or ""))
+    except FeatmixError:
+        return False
+    return True

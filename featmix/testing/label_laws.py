@@ -1,0 +1,98 @@
+"""Laws of labels and of randomness: what the loss is told is what happened, as often as it should."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from featmix.moment_strategy import MomentStrategy
+from featmix.strategy import Strategy
+from featmix.testing.decisions import restrict
+from featmix.testing.law import Case, demand, demand_close, law, layout_name, mixes_content, sample_shape
+
+
+@law("strategy")
+def labels(case: Case) -> None:
+    """Rows of the mixture add up to 1, touch only the row and its partner, and idle rows keep their label."""
+    params = case.params
+    mixture = params.mixture
+    unit = torch.finfo(torch.float32).eps
+    demand_close(mixture.weight.double().sum(1), torch.ones(len(mixture)), 4 * unit, "a row of label shares")
+    demand(mixture.weight >= 0, "a label share below 0")
+    matrix = mixture.matrix()
+    rows = torch.arange(len(matrix))
+    allowed = torch.eye(len(matrix), dtype=torch.bool)
+    allowed[rows, params.partner] = True
+    demand(allowed | (matrix == 0), "a label share of a row that is neither the sample nor its partner")
+    demand(matrix[~params.active] == torch.eye(len(matrix))[~params.active], "an idle row's label changed")
+    if not case.strategy.tags.mixes_labels:
+        demand(matrix == torch.eye(len(matrix)), "labels changed although the strategy does not mix them")
+
+
+@law("strategy", drawn=False, applies=mixes_content)
+def labels_measure_content(strategy: Strategy) -> None:
+    """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5."""
+    for seed in range(30):
+        x = identities(strategy, 4 + seed % 3)
+        case = Case(strategy, x, seed)
+        demand_close(content(strategy, case.transform()), case.params.mixture.matrix(), 1e-5, "label share against content")
+
+
+@law("strategy", drawn=False)
+def probability(strategy: Strategy) -> None:
+    """P = 0 never mixes, p = 1 always; between, rows are mixed within five binomial sigmas of p over 2,000 decisions."""
+    shape = (2, *sample_shape(strategy))
+    if isinstance(strategy, MomentStrategy) and strategy.passes_through(shape):
+        return
+    kept = strategy.p
+    generator = Generator().manual_seed(0)
+    try:
+        for p in (0.0, 0.3, 1.0):
+            strategy.p = p
+            drawn = torch.stack([strategy.make_params(shape, generator=generator).active for _ in range(2000)]).double()
+            sigma = (p * (1 - p) / 2000) ** 0.5
+            demand_close(drawn.mean(0), torch.full((2,), p), 5 * sigma, f"share of mixed rows at p={p}")
+            if strategy.per == "batch":
+                demand(drawn[:, 0] == drawn[:, 1], "rows of a batch were gated apart")
+            elif 0 < p < 1:
+                demand((drawn[:, 0] != drawn[:, 1]).any(), "rows were never gated apart")
+    finally:
+        strategy.p = kept
+
+
+@law("strategy", drawn=False)
+def sampler(strategy: Strategy) -> None:
+    """Strengths are finite and in [0, 1]; derangements have no fixed point, and partners are rows of the batch."""
+    shape = (6, *sample_shape(strategy))
+    generator = Generator().manual_seed(0)
+    for _ in range(300):
+        params = strategy.make_params(shape, generator=generator)
+        demand((params.partner >= 0) & (params.partner < 6), "a partner outside the batch")
+        if strategy.partner == "derangement":
+            demand(params.partner != torch.arange(6), "a derangement with a fixed point")
+        if params.lam is not None:
+            demand((params.lam >= 0) & (params.lam <= 1), "a strength outside [0, 1]")
+
+
+@law("strategy")
+def labels_follow_rows(case: Case) -> None:
+    """Permuting the batch permutes the label shares with it."""
+    order = torch.randperm(len(case.x), generator=Generator().manual_seed(case.seed)).tolist()
+    there = restrict(case.params, order).mixture.matrix()
+    demand_close(there, case.params.mixture.matrix()[order][:, order], 1e-6, "label shares of a permuted batch")
+
+
+def identities(strategy: Strategy, batch: int) -> Tensor:
+    """A batch whose row ``i`` is 1 in channel ``i`` and 0 elsewhere, in the strategy's layout."""
+    name = layout_name(strategy)
+    shape = [batch if letter == "c" else 6 for letter in name[1:]]
+    channel = name.index("c")
+    x = torch.zeros(batch, *shape)
+    for i in range(batch):
+        x[i].select(channel - 1, i).fill_(1)
+    return x
+
+
+def content(strategy: Strategy, y: Tensor) -> Tensor:
+    """How much of each sample is in each row: the mean of each channel, ``(B, B)``."""
+    return y.double().movedim(layout_name(strategy).index("c"), 1).flatten(2).mean(2)

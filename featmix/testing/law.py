@@ -1,0 +1,148 @@
+"""What a law is, and the list of them that fills itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor
+
+from featmix.moment_strategy import MomentStrategy
+from featmix.strategy import Params, Strategy
+
+Kind = Literal["strategy", "normalizer", "attached"]
+
+
+class LawError(AssertionError):
+    """A law does not hold for an input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One drawn input for a law over strategies.
+
+    Args:
+        strategy: What is tested.
+        x: Features, ``(B, ...)`` in the strategy's layout.
+        seed: Of the decision.
+    """
+
+    strategy: Strategy
+    x: Tensor
+    seed: int
+
+    @property
+    def params(self) -> Params:
+        """The decision that the seed gives, the same at every call."""
+        return self.strategy.make_params(self.x.shape, generator=Generator().manual_seed(self.seed))
+
+    def transform(self, x: Tensor | None = None, params: Params | None = None) -> Tensor:
+        """The strategy on this input, or on another."""
+        return self.strategy.transform(self.x if x is None else x, self.params if params is None else params)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A named law.
+
+    Args:
+        name: As ``expected_failed_checks`` knows it.
+        check: Raises :class:`LawError`. Laws over strategies take a :class:`Case` where they are drawn and the strategy
+            itself where they are not; laws over normalizers take the normalizer and ``x``.
+        kind: What it is a law of; ``attached`` laws run the strategy inside a model.
+        drawn: Whether it is tried on many drawn inputs, or once.
+        applies: Which strategies or normalizers it is for.
+    """
+
+    name: str
+    check: Callable[..., None]
+    kind: Kind
+    drawn: bool
+    applies: Callable[[Any], bool]
+
+    @property
+    def statement(self) -> str:
+        """What it demands: the first line of its docstring."""
+        return (self.check.__doc__ or "").strip().partition("\n")[0]
+
+
+_laws: list[Law] = []
+
+
+def law(
+    kind: Kind, *, drawn: bool = True, applies: Callable[[Any], bool] = lambda _: True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator that makes a function a law under its own name."""
+
+    def decorate(check: Callable[..., None]) -> Callable[..., None]:
+        _laws.append(Law(check.__name__, check, kind, drawn, applies))
+        return check
+
+    return decorate
+
+
+def laws(*kinds: Kind) -> list[Law]:
+    """All laws, or those of the kinds given, in the order of their definition."""
+    from featmix.testing import attached_laws, label_laws, moment_laws, normalizer_laws, strategy_laws  # noqa: F401
+
+    return [one for one in _laws if not kinds or one.kind in kinds]
+
+
+def moves_moments(strategy: Strategy) -> bool:
+    """Whether the strategy restores with moments that it names."""
+    return isinstance(strategy, MomentStrategy)
+
+
+def mixes_content(strategy: Strategy) -> bool:
+    """Whether the label shares are shares of what is in the features (moments have no such shares)."""
+    return strategy.tags.mixes_labels and not strategy.tags.moments
+
+
+def layout_name(strategy: Strategy) -> str:
+    """The layout in which to feed a strategy that may not have chosen one."""
+    return strategy.layout or "bchw"
+
+
+def channel_multiple(strategy: Strategy) -> int:
+    """What the number of channels must be a multiple of."""
+    norm = strategy.normalizer if isinstance(strategy, MomentStrategy) else None
+    return (norm.groups or norm.width or 1) if norm is not None else 1
+
+
+def sample_shape(strategy: Strategy, *, positions: int = 5) -> tuple[int, ...]:
+    """The shape of one ordinary sample for a strategy."""
+    return tuple(4 * channel_multiple(strategy) if letter == "c" else positions for letter in layout_name(strategy)[1:])
+
+
+def demand(holds: Tensor | bool, what: str) -> None:
+    """Raise :class:`LawError` unless it holds everywhere."""
+    if not bool(torch.as_tensor(holds).all()):
+        raise LawError(what)
+
+
+def demand_close(measured: Tensor, expected: Tensor, tolerance: Tensor | float, what: str) -> None:
+    """Raise :class:`LawError`, with measured against allowed, where two tensors differ by more than the tolerance."""
+    gap = (measured.double() - expected.double()).abs()
+    allowed = torch.as_tensor(tolerance, dtype=torch.float64).expand_as(gap)
+    wrong = ~(gap <= allowed)  # NaN is wrong too
+    if bool(wrong.any()):
+        worst = int(torch.where(wrong, gap.nan_to_num(float("inf")) - allowed, -float("inf")).argmax())
+        at = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), gap.shape))
+        found, wanted, off, limit = (t.flatten()[worst].item() for t in (measured, expected.expand_as(gap), gap, allowed))
+        raise LawError(f"{what}: at {at} measured {found:.9g}, expected {wanted:.9g}, off by {off:.3g}, allowed {limit:.3g}")
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are equal bit for bit, NaN included."""
+
+    def bits(t: Tensor) -> Tensor:
+        return torch.empty(t.numel(), dtype=t.dtype).copy_(t.detach().flatten()).view(torch.uint8)
+
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(bits(a), bits(b))
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Half a unit in the last place of 1: the relative error of one rounding."""
+    return torch.finfo(dtype).eps / 2

@@ -1,0 +1,121 @@
+"""Laws of strategies that move moments: the moments arrive where they should, and numerics hold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from featmix.moment_strategy import MomentStrategy
+from featmix.moments import Moments
+from featmix.normalizers import Normalizer
+from featmix.testing.inputs import rows
+from featmix.testing.law import Case, demand, demand_close, law, moves_moments, rounding, sample_shape
+
+
+class _Measured:
+    """A case seen through its normalizer, in float64: what the moments are, should become, and may be off by."""
+
+    def __init__(self, case: Case) -> None:
+        strategy = case.strategy
+        if not isinstance(strategy, MomentStrategy):
+            raise TypeError(f"{type(strategy).__name__} names no moments")
+        params = case.params
+        self.norm: Normalizer = strategy.normalizer
+        x, y = case.x.double(), case.transform().double()
+        self.view, self.result = self.norm.view(x), self.norm.view(y)
+        self.support = self.view > 0 if strategy.positive_only else torch.ones_like(self.view, dtype=torch.bool)
+        self.own = self.norm.moments(x)
+        rows = torch.arange(len(x))
+        partner = self.own.take(torch.where(params.active, params.partner, rows))
+        new = strategy.new_moments(self.own, partner, params)
+        self.active = params.active.view(-1, *[1] * (self.view.ndim - 1))
+        self.new = Moments(torch.where(self.active, new.mean, self.own.mean), torch.where(self.active, new.std, self.own.std))
+        self.gain = self.new.std / self.own.std
+        u = rounding(case.x.dtype)
+        u32 = min(u, rounding(torch.float32))  # of the arithmetic inside
+        spread = self._largest((self.view - self.own.mean).abs())
+        sources = self.own.mean.abs() + partner.mean.abs() + partner.std
+        self.tolerance = (
+            8
+            * (
+                u * (self.new.mean.abs() + spread * self.gain)
+                + u32 * (self.gain * (self.own.mean.abs() + self._largest(self.view.abs())) + sources)
+            )
+            + torch.finfo(case.x.dtype).tiny
+        )
+
+    def moments_of(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, without eps, over the support."""
+        dims = self._dims()
+        n = self.support.sum(dims, keepdim=True)
+        mean = torch.where(self.support, values, 0).sum(dims, keepdim=True) / n.clamp(min=1)
+        squares = torch.where(self.support, values - mean, 0).square().sum(dims, keepdim=True)
+        unbiased = int(self.norm.unbiased and not self.norm.positive_only)
+        return mean, (squares / (n - unbiased).clamp(min=1)).sqrt()
+
+    def group_size(self) -> Tensor:
+        """Elements that each mean is taken over."""
+        return self.support.sum(self._dims(), keepdim=True)
+
+    def _dims(self) -> tuple[int, ...]:
+        return tuple(k for k, (a, b) in enumerate(zip(self.view.shape, self.own.mean.shape, strict=True)) if a != b)
+
+    def _largest(self, values: Tensor) -> Tensor:
+        return values.amax(self._dims(), keepdim=True)
+
+
+def _has_groups(case: Case) -> bool:
+    strategy = case.strategy
+    return isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape)
+
+
+@law("strategy", applies=moves_moments)
+def moments(case: Case) -> None:
+    """The mean becomes the new mean, and the standard deviation sigma * new_std / std.
+
+    Measured in float64. Tolerance: eight roundings of the output and of the float32 arithmetic that leads to it,
+    ``8 [u (|m'| + zmax g) + u32 (g (|m| + max|x|) + |m| + |m_p| + s_p)]``. ``std(y) = new_std`` would be false: eps stands
+    inside the root, and a constant channel stays constant.
+    """
+    if not _has_groups(case):
+        return
+    seen = _Measured(case)
+    mean, std = seen.moments_of(seen.result)
+    some = seen.group_size() > 0
+    demand_close(torch.where(some, mean, 0), torch.where(some, seen.new.mean, 0), seen.tolerance, "mean of the result")
+    _, own_std = seen.moments_of(seen.view)
+    demand_close(std, own_std * seen.gain, seen.tolerance, "standard deviation of the result")
+
+
+@law("strategy", applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only)
+def z_bound(case: Case) -> None:
+    """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding."""
+    if not _has_groups(case):
+        return
+    seen = _Measured(case)
+    bound = seen.new.std * (seen.group_size() - 1).clamp(min=0).double().sqrt()
+    excess = (seen.result - seen.new.mean).abs() - bound
+    demand(excess <= seen.tolerance, f"a value lies {excess.max().item():.3g} past the bound")
+
+
+@law("strategy", drawn=False, applies=lambda s: moves_moments(s) and not s.positive_only)
+def extreme_offset(strategy: MomentStrategy) -> None:
+    """In float32, moments hold the tolerance of the first law where ``|mean| / std`` is 1e5."""
+    for seed in range(8):
+        shape = sample_shape(strategy)
+        x = rows(["offset"] * 4, shape, seed=seed, magnitude=(-1.0) ** seed * 1e5, dtype=torch.float32)
+        moments(Case(strategy, x, seed))
+
+
+@law("strategy", drawn=False, applies=moves_moments)
+def autocast(strategy: MomentStrategy) -> None:
+    """Under autocast bfloat16 goes in and comes out, and statistics lie within 1e-6 of float64 (relative to max|x|)."""
+    x = rows(["normal", "offset", "relu_ties"], sample_shape(strategy), seed=0, magnitude=10.0, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = strategy.transform(x, Case(strategy, x, 0).params)
+        measured = strategy.normalizer.moments(x)
+    exact = strategy.normalizer.moments(x.double())
+    demand(y.dtype == torch.bfloat16, f"bfloat16 went in and {y.dtype} came out")
+    scale = 1e-6 * float(x.double().abs().max())
+    demand_close(measured.mean, exact.mean, scale, "mean under autocast")
+    demand_close(measured.std, exact.std, scale, "standard deviation under autocast")

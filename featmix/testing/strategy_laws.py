@@ -1,0 +1,241 @@
+"""Laws of every strategy: who takes from whom, what is left alone, and what a tensor may expect."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from featmix.moment_strategy import MomentStrategy
+from featmix.strategy import Strategy
+from featmix.testing.decisions import all_idle, restrict, with_partner
+from featmix.testing.inputs import rows as structured
+from featmix.testing.law import (
+    Case,
+    channel_multiple,
+    demand,
+    demand_close,
+    law,
+    layout_name,
+    rounding,
+    same_bits,
+    sample_shape,
+)
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@law("strategy")
+def identity(case: Case) -> None:
+    """Rows that are not active come out bit for bit; a row that is its own partner comes out within rounding."""
+    params = case.params
+    y = case.transform()
+    idle = ~params.active
+    demand(same_bits(y[idle], case.x[idle]), "a row that was not active changed")
+    demand(same_bits(case.transform(params=all_idle(params)), case.x), "rows changed although none was active")
+    own = case.transform(params=with_partner(params, torch.arange(len(case.x))))
+    demand_close(own, case.x, _slack(case), "a row that is its own partner")
+
+
+@law("strategy")
+def partner_direction(case: Case) -> None:
+    """Row i takes from partner[i], not the other way round: on a cycle of three each row is as in a batch of those two."""
+    if len(case.x) < 3:
+        return
+    x, seed = case.x[:3], Generator().manual_seed(case.seed)
+    params = case.strategy.make_params(x.shape, partner=torch.tensor([1, 2, 0]), generator=seed)
+    y = case.transform(x, params)
+    for i in range(3):
+        two = [i, (i + 1) % 3]
+        alone = case.transform(x[two], restrict(params, two))
+        demand_close(y[i], alone[0], _slack(case), f"row {i} beside its partner alone")
+
+
+@law("strategy")
+def batch_equivariance(case: Case) -> None:
+    """Permuting rows and decision together permutes the result, bit for bit."""
+    order = torch.randperm(len(case.x), generator=Generator().manual_seed(case.seed)).tolist()
+    there = case.transform(case.x[order], restrict(case.params, order))
+    demand(same_bits(there, case.transform()[order]), "the result depends on where a row stands in the batch")
+
+
+@law("strategy")
+def isolation(case: Case) -> None:
+    """NaN or Inf in one row leaves every row bitwise unchanged that does not take from it, and its gradient finite.
+
+    Gradients of the rows that the spoilt row itself takes from are left out: they see it through the chain rule.
+    """
+    params, sick = case.params, case.seed % len(case.x)
+    spoilt = case.x.clone()
+    spoilt[sick] = float("nan") if case.seed % 2 else float("inf")
+    rows = torch.arange(len(spoilt))
+    source = torch.where(params.active, params.partner, rows)
+    well = (rows != sick) & (source != sick)
+    demand(
+        same_bits(case.transform(spoilt)[well], case.transform()[well]), f"row {sick} leaked into rows that do not take from it"
+    )
+    clean, spoilt = case.x.clone().requires_grad_(), spoilt.requires_grad_()
+    for x in (clean, spoilt):
+        torch.autograd.backward(case.transform(x)[well].float().sum())
+    apart = well & (rows != source[sick])
+    finite = _gradient(spoilt).isfinite() | ~_gradient(clean).isfinite()  # steep gains overflow in float16 by themselves
+    demand(finite[apart], f"row {sick} leaked into gradients")
+
+
+@law("strategy", drawn=False)
+def degenerate(strategy: Strategy) -> None:
+    """Empty batches, single rows, odd batches, single positions and single channels keep their shape and stay finite."""
+    ordinary = sample_shape(strategy)
+    single = tuple(channel_multiple(strategy) if letter == "c" else 1 for letter in layout_name(strategy)[1:])
+    mixed = tuple(5 if letter == "c" else n for letter, n in zip(layout_name(strategy)[1:], single, strict=True))
+    thin = tuple(n if letter == "c" else 4 for letter, n in zip(layout_name(strategy)[1:], single, strict=True))
+    shapes = {ordinary, single, thin, *([mixed] if channel_multiple(strategy) == 1 else [])}
+    for sample in sorted(shapes):
+        for batch in (0, 1, 2, 5):
+            x = torch.randn(batch, *sample, generator=Generator().manual_seed(0), requires_grad=True)
+            y = Case(strategy, x, 1).transform()
+            demand(y.shape == x.shape, f"shape {tuple(x.shape)} became {tuple(y.shape)}")
+            demand(y.isfinite(), f"not finite for shape {tuple(x.shape)}")
+            torch.autograd.backward(y.square().sum())
+            demand(_gradient(x).isfinite(), f"gradient not finite for shape {tuple(x.shape)}")
+
+
+@law("strategy", drawn=False)
+def constant_channel(strategy: Strategy) -> None:
+    """Constant features give finite output and gradient in every dtype."""
+    for dtype in _DTYPES:
+        x = structured(
+            ["constant", "normal", "constant"], sample_shape(strategy), seed=0, magnitude=3.0, dtype=dtype
+        ).requires_grad_()
+        y = Case(strategy, x, 0).transform()
+        demand(y.isfinite(), f"not finite in {dtype}")
+        torch.autograd.backward(y.float().sum())
+        demand(_gradient(x).isfinite(), f"gradient not finite in {dtype}")
+
+
+@law("strategy")
+def contract(case: Case) -> None:
+    """Same shape, dtype, device and memory format; the input is not touched; no expanded view and no alias comes out."""
+    for x in _memory_formats(case.x):
+        before = x.clone()
+        y = case.transform(x)
+        demand(
+            y.shape == x.shape and y.dtype == x.dtype and y.device == x.device,
+            f"{x.dtype} {x.shape} became {y.dtype} {y.shape}",
+        )
+        demand(same_bits(x, before), "the input was changed")
+        demand(x.numel() == 0 or y.data_ptr() != x.data_ptr(), "the result is the input's own memory")
+        for form in (torch.contiguous_format, torch.channels_last):
+            if x.ndim == 4 or form is torch.contiguous_format:
+                demand(not x.is_contiguous(memory_format=form) or y.is_contiguous(memory_format=form), f"lost {form}")
+        demand(all(s != 0 or n <= 1 for s, n in zip(y.stride(), y.shape, strict=True)), "an expanded view came out")
+
+
+@law("strategy", drawn=False)
+def inplace_safe(strategy: Strategy) -> None:
+    """An in-place ReLU right after the layer gives the gradient of one out of place."""
+    x = torch.randn(5, *sample_shape(strategy), generator=Generator().manual_seed(3))
+    gradients = []
+    for inplace in (False, True):
+        leaf = x.clone().requires_grad_()
+        torch.autograd.backward(F.relu(Case(strategy, leaf * 1.0, 3).transform(), inplace=inplace).square().sum())
+        gradients.append(_gradient(leaf))
+    demand_close(gradients[1], gradients[0], 1e-6, "gradient through an in-place ReLU")
+
+
+@law("strategy")
+def layout(case: Case) -> None:
+    """channels_last, sliced and transposed input give what contiguous input gives, within rounding."""
+    expected = case.transform(case.x.contiguous())
+    for x in _memory_formats(case.x):
+        demand_close(case.transform(x), expected, _slack(case), f"input with strides {x.stride()}")
+
+
+@law("strategy", drawn=False)
+def gradcheck(strategy: Strategy) -> None:
+    """Gradients in float64 are right: of all of it, or, with moments that are constants, of what remains."""
+    x = torch.randn(3, *sample_shape(strategy, positions=2), dtype=torch.float64, generator=Generator().manual_seed(5))
+    if isinstance(strategy, MomentStrategy) and strategy.positive_only:
+        x = x + 0.1 * x.sign()  # no element crosses zero under the finite difference
+    params = Case(strategy, x, 5).params
+    if not (isinstance(strategy, MomentStrategy) and strategy.detach):
+        leaf = x.clone().requires_grad_()
+        demand(
+            torch.autograd.gradcheck(lambda z: strategy.transform(z, params), (leaf,), raise_exception=False),
+            "gradcheck failed",
+        )
+        return
+    norm, leaf, frozen = strategy.normalizer, x.clone().requires_grad_(), x.clone().requires_grad_()
+    own = norm.moments(x)
+    new = strategy.new_moments(own, own.take(params.partner), params)
+    affine = (norm.view(frozen) - own.mean) / own.std * new.std + new.mean
+    expected = torch.where(params.active.view(-1, *[1] * (x.ndim - 1)), affine.reshape(x.shape), frozen)
+    weight = torch.randn(x.shape, dtype=torch.float64, generator=Generator().manual_seed(6))
+    torch.autograd.backward((strategy.transform(leaf, params) * weight).sum())
+    torch.autograd.backward((expected * weight).sum())
+    demand_close(_gradient(leaf), _gradient(frozen), 1e-10, "gradient with frozen moments")
+
+
+@law("strategy")
+def replay(case: Case) -> None:
+    """The same decision twice is bitwise the same, and neither deciding nor acting touches torch's global generator."""
+    before = torch.get_rng_state()
+    first, second = case.transform(), case.transform()
+    demand(same_bits(first, second), "the same decision gave two results")
+    demand(torch.equal(before, torch.get_rng_state()), "the global generator moved although one was given")
+    a, b = case.params, case.params
+    for field in dataclasses.fields(a):
+        left, right = getattr(a, field.name), getattr(b, field.name)
+        demand(not isinstance(left, Tensor) or same_bits(left, right), f"the same seed drew two {field.name}")
+
+
+@law("strategy", drawn=False)
+def does_something(strategy: Strategy) -> None:
+    """A decision with an active row changes the features."""
+    x = torch.randn(8, *sample_shape(strategy), generator=Generator().manual_seed(7))
+    changed = []
+    for seed in range(20):
+        case = Case(strategy, x, seed)
+        if bool(case.params.active.any()):
+            changed.append(not torch.equal(case.transform(), x))
+    can = not (isinstance(strategy, MomentStrategy) and strategy.passes_through(x.shape))
+    demand(any(changed) or not can, "nothing changed in 20 decisions")
+
+
+@law("strategy")
+def oracle(case: Case) -> None:
+    """The result equals the strategy's own NumPy loop over samples."""
+    x = case.x.double()
+    expected = torch.from_numpy(case.strategy.oracle(x.numpy(), case.params))
+    demand_close(case.transform(x), expected, 1e-9 * x.abs().amax().clamp(min=1), "float64 against the oracle")
+
+
+def _gradient(x: Tensor) -> Tensor:
+    if x.grad is None:
+        return torch.zeros_like(x)
+    return x.grad
+
+
+def _slack(case: Case) -> Tensor:
+    """Eight roundings of a row's own scale, and of the scale that its partner lends it."""
+    u = rounding(case.x.dtype)
+    u32 = min(u, rounding(torch.float32))
+    reach = case.x.double().abs().flatten(1).amax(1)
+    largest = torch.maximum(reach, case.transform().double().abs().flatten(1).amax(1))
+    gain = torch.ones_like(reach)
+    strategy = case.strategy
+    if isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape):
+        own = strategy.normalizer.moments(case.x.double())
+        gain = (own.std.amax() / own.std.flatten(1).amin(1)).clamp(min=1)
+    whole = 8 * (u * largest.amax() + u32 * gain * reach.amax()) + torch.finfo(case.x.dtype).tiny
+    return whole.amax()
+
+
+def _memory_formats(x: Tensor) -> list[Tensor]:
+    padded = torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)
+    padded[..., ::2] = x
+    swapped = x.transpose(0, 1).contiguous().transpose(0, 1)
+    formats = [x.contiguous(), padded[..., ::2], swapped]
+    return [*formats, x.contiguous(memory_format=torch.channels_last)] if x.ndim == 4 else formats

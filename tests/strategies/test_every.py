@@ -1,0 +1,260 @@
+"""What holds for every strategy there is: nothing here is listed by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, default_collate
+
+import featmix as fm
+
+EVERY = fm.available()
+FLOATS_ONLY = [name for name in EVERY if fm.strategy_class(name).tags.needs_float]
+SHAPES = {
+    "bchw": (4, 8, 5, 6),
+    "bhwc": (4, 5, 6, 8),
+    "bnc": (4, 7, 8),
+    "bct": (4, 8, 7),
+    "bcdhw": (4, 8, 2, 3, 4),
+    "bc": (4, 8),
+}
+EDGES = [(0, 3, 4, 4), (1, 3, 4, 4), (2, 3, 1, 1), (3, 1, 4, 4), (5, 3, 4, 4), (2, 1, 1, 1), (3, 2, 1, 9)]
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def made(name, *, p=1.0, **settings):
+    return fm.create(name, p=p, **settings)
+
+
+def decision(strategy, x, seed=0):
+    return strategy.make_params(x.shape, generator=torch.Generator().manual_seed(seed))
+
+
+def layouts_of(name):
+    return ["bchw", "bhwc", "bct", "bcdhw"] if fm.strategy_class(name).tags.spatial else list(SHAPES)
+
+
+@pytest.mark.parametrize(("name", "axes"), [(name, axes) for name in EVERY for axes in layouts_of(name)])
+def test_oracle(name, axes):
+    strategy, x = made(name, layout=axes, per="sample", p=0.7), draw(*SHAPES[axes])
+    for seed in range(3):
+        params = decision(strategy, x, seed)
+        expected = torch.tensor(strategy.oracle(x.numpy(), params))
+        torch.testing.assert_close(strategy.transform(x, params), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", EDGES, ids=str)
+@pytest.mark.parametrize("name", EVERY)
+def test_edge_shapes(name, shape):
+    strategy, x = made(name), draw(*shape).requires_grad_()
+    params = decision(strategy, x)
+    y = strategy.transform(x, params)
+    assert y.shape == x.shape
+    assert bool(y.isfinite().all())
+    torch.testing.assert_close(params.mixture.weight.sum(1), torch.ones(shape[0]))
+    if x.numel():
+        y.sum().backward()
+        assert bool(x.grad.isfinite().all())
+    if shape[0] == 1:
+        torch.testing.assert_close(y, x)
+        assert torch.equal(params.mixture.matrix(), torch.ones(1, 1))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_changes_something_and_mutates_nothing(name):
+    strategy, x = made(name), draw(6, 8, 8, 8)
+    before, params = x.clone(), decision(strategy, x, seed=1)
+    y = strategy.transform(x, params)
+    assert not torch.allclose(y, x)
+    assert torch.equal(x, before)
+    assert torch.equal(strategy.transform(x, params), y)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rows_that_are_not_active_are_untouched_even_by_nan(name):
+    strategy, x = made(name, per="sample", p=0.5), draw(16, 8, 4, 4)
+    params = decision(strategy, x)
+    idle = ~params.active
+    assert 0 < int(idle.sum()) < 16
+    x[params.partner[idle]] = float("nan")
+    y = strategy.transform(x, params)
+    torch.testing.assert_close(y[idle], x[idle], rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(params.mixture.matrix()[idle], torch.eye(16)[idle])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_nan_partner_does_not_reach_the_gradient_of_an_idle_row(name):
+    strategy, x = made(name, per="sample", p=0.5), draw(16, 8, 4, 4)
+    params = decision(strategy, x)
+    sick = int(params.partner[~params.active][0])
+    x[sick] = float("nan")
+    x.requires_grad_()
+    idle = ~params.active & (torch.arange(16) != sick)
+    strategy.transform(x, params)[idle].sum().backward()
+    assert bool((x.grad[idle] == 1).all())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_p_0_is_identity(name):
+    x = draw(4, 8, 4, 4)
+    strategy = made(name, p=0)
+    params = decision(strategy, x)
+    assert torch.equal(strategy.transform(x, params), x)
+    assert torch.equal(params.mixture.matrix(), torch.eye(4))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_permuting_rows_and_decision_together(name):
+    strategy, x = made(name), draw(5, 8, 4, 4)
+    params, order = decision(strategy, x), torch.tensor([3, 0, 4, 1, 2])
+    place = order.argsort()  # where each old row went
+    moved = {
+        f.name: getattr(params, f.name)[order]
+        for f in dataclasses.fields(params)
+        if isinstance(getattr(params, f.name), torch.Tensor) and f.name != "partner"
+    }
+    permuted = dataclasses.replace(params, partner=place[params.partner[order]], **moved)
+    expected = strategy.transform(x, params)[order]
+    torch.testing.assert_close(strategy.transform(x[order], permuted), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", EVERY)
+def test_dtype_is_kept_and_rounded_once(name, dtype):
+    strategy, x = made(name), draw(4, 8, 4, 4, dtype=dtype)
+    params = decision(strategy, x)
+    y, exact = strategy.transform(x, params), strategy.transform(x.double(), params)
+    assert y.dtype == dtype
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(y.double(), exact, rtol=eps / 2 + 1e-6, atol=1e-5)
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_by_default")
+@pytest.mark.parametrize("name", EVERY)
+def test_decisions_are_float32_whatever_torch_makes_by_default(name):
+    params = decision(made(name), draw(4, 8, 4, 4))
+    assert params.lam.dtype == params.mixture.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_memory_format_is_kept(name):
+    strategy, x = made(name), draw(4, 8, 4, 6)
+    params = decision(strategy, x)
+    usual, last = strategy.transform(x, params), strategy.transform(x.contiguous(memory_format=torch.channels_last), params)
+    assert usual.is_contiguous()
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last, usual, rtol=0, atol=1e-12)
+    wide = draw(4, 8, 4, 12)[..., ::2]
+    sliced = strategy.transform(wide, params)
+    torch.testing.assert_close(sliced, strategy.transform(wide.contiguous(), params), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_eval_mode_is_identity(name):
+    strategy, x = made(name, num_classes=3).eval(), draw(4, 8, 4, 4)
+    target = torch.tensor([0, 1, 2, 1])
+    y, soft = strategy(x, target)
+    assert torch.equal(strategy(x), x)
+    assert torch.equal(y, x)
+    assert torch.equal(soft, torch.eye(3)[target])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_drop_in_call_is_transform_and_dense(name):
+    strategy, x, target = made(name), draw(4, 8, 6, 6), torch.tensor([0, 1, 2, 1])
+    before = torch.get_rng_state()
+    y, soft = strategy(x, target, num_classes=3, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(torch.get_rng_state(), before)
+    params = decision(strategy, x, seed=5)
+    assert torch.equal(y, strategy.transform(x, params))
+    assert torch.equal(soft, params.mixture.dense(target, 3))
+    with pytest.raises(fm.FeatmixError, match="Pass num_classes"):
+        strategy(x, target)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_as_collate_with_two_workers(name):
+    strategy = made(name, num_classes=3)
+    rows = [(x.float(), i % 3) for i, x in enumerate(draw(8, 4, 8, 8))]
+
+    def collate(batch):
+        return strategy(*default_collate(batch))
+
+    loader = DataLoader(rows * 4, batch_size=8, num_workers=2, collate_fn=collate, generator=torch.Generator().manual_seed(0))
+    batches = list(loader)
+    assert len(batches) == 4
+    for x, soft in batches:
+        assert x.shape == (8, 4, 8, 8)
+        torch.testing.assert_close(soft.sum(1), torch.ones(8))
+    assert any(not torch.equal(batches[0][0], x) for x, _ in batches[1:])  # the workers do not repeat one another
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+@pytest.mark.parametrize("name", FLOATS_ONLY)
+def test_integers_are_refused_with_the_reason(name, dtype):
+    x = torch.ones(4, 3, 4, 4, dtype=dtype)
+    with pytest.raises(
+        fm.FeatmixError, match=r"expected a floating tensor, got torch\.\w+\. It computes with the values.*convert"
+    ):
+        made(name)(x)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_wrong_batch_sizes_are_refused(name):
+    strategy, x = made(name), draw(4, 8, 4, 4)
+    with pytest.raises(fm.FeatmixError, match="params: expected a decision for the 6 rows of x, got one for 4 rows"):
+        strategy.transform(draw(6, 8, 4, 4), decision(strategy, x))
+    for argument in ("target", "domain", "partner"):
+        with pytest.raises(fm.FeatmixError, match=f"{argument}: expected 4 rows, got 3 rows"):
+            strategy.make_params(x.shape, **{argument: torch.zeros(3, dtype=torch.int64)})
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_no_tensor_or_has_no_axes_is_refused(name):
+    with pytest.raises(fm.FeatmixError, match="x: expected a tensor, got ndarray"):
+        made(name)(np.zeros((4, 8, 4, 4)))
+    with pytest.raises(fm.FeatmixError, match="2 to 5 axes"):
+        made(name)(torch.zeros(4))
+    with pytest.raises(fm.FeatmixError, match="shape: expected a batch axis"):
+        made(name).make_params(())
+
+
+BAD = [
+    *(("p", value, "a number in [0, 1]") for value in (-0.1, 1.1, float("nan"), "0.5", None, True)),
+    ("per", "row", "one of batch, sample"),
+    ("partner", "randperm", "one of derangement, permutation, crossdomain"),
+    ("layout", "bcwh", "the name of a layout"),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "expected"), BAD)
+@pytest.mark.parametrize("name", EVERY)
+def test_bad_settings_are_refused(name, setting, value, expected):
+    with pytest.raises(fm.FeatmixError) as refused:
+        fm.create(name, **{setting: value})
+    assert expected in str(refused.value)
+    assert repr(value) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_gate_per_sample_marks_the_labels_of_the_same_rows(name):
+    strategy, x = made(name, per="sample", p=0.3), draw(200, 2, 16, 16)
+    params = decision(strategy, x)
+    assert 30 <= int(params.active.sum()) <= 90
+    assert params.lam is not None
+    assert bool((params.lam[~params.active] == 1).all())
+    if strategy.tags.mixes_labels:
+        torch.testing.assert_close(params.mixture.matrix().diagonal(), params.lam)
+    else:
+        assert torch.equal(params.mixture.matrix(), torch.eye(200))

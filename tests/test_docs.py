@@ -1,0 +1,100 @@
+"""Every Python block of the README and the docs runs, and what is generated is up to date."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+import types
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from featmix import registry
+
+ROOT = Path(__file__).resolve().parent.parent
+README, TOOL = ROOT / "README.md", ROOT / "tools" / "readme_table.py"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"(?:^<!-- not run:(?P<reason>[^\n]*?)-->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(text):
+    """``(line, code, reason not to run it or None)`` for each Python block, the line being that of its first statement."""
+    for match in _BLOCK.finditer(text):
+        yield text.count("\n", 0, match.start("code")) + 1, match["code"], match["reason"]
+
+
+@pytest.fixture
+def sandbox(monkeypatch, tmp_path):
+    """Registrations, files and random state of a page go no further."""
+    registry.available()
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    # The graph is what a page shows; kernels would need a C++ compiler and a minute.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        yield
+    if "torch._dynamo" in sys.modules:  # importing it for nothing would cost seconds
+        torch.compiler.reset()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_run(page, sandbox, monkeypatch):
+    module = types.ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for line, code, reason in blocks(page.read_text(encoding="utf-8")):
+        if reason is None:
+            # Padded, so that a traceback points at the line of the page.
+            exec(compile("\n" * (line - 1) + code, str(page), "exec"), vars(module))
+        else:
+            assert reason.strip(), f"{page.name}:{line}: a block is not run, and no reason is given"
+            compile(code, str(page), "exec")
+
+
+def test_blocks_are_found():
+    text = "```python\na = 1\n```\n\n<!-- not run: slow -->\n```python\nb = 2\n```\n\n```shell\nls\n```\n"
+    assert list(blocks(text)) == [(2, "a = 1\n", None), (7, "b = 2\n", " slow ")]
+
+
+def test_no_block_escapes():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        fences = re.findall(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*\{?(?:python|py|code-block|pycon)\b", text, re.MULTILINE)
+        assert len(fences) == len(list(blocks(text))), f"{page.name} has a Python block that is not found"
+
+
+def test_design_names_every_room():
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rooms = [path for path in (ROOT / "featmix").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    names = [path.name + "/" * path.is_dir() for path in rooms if not path.name.startswith("_")]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_training_loop_of_the_readme_is_short():
+    code = next(code for _, code, _ in blocks(README.read_text(encoding="utf-8")))
+    assert len([line for line in code.splitlines() if line.strip()]) <= 12
+
+
+def test_readme_table_is_current():
+    # In a process of its own: only what is on the disk counts, not what other tests have registered.
+    checked = subprocess.run([sys.executable, str(TOOL), "--check"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_readme_table_notices_a_stale_one(tmp_path, capsys):
+    main = runpy.run_path(str(TOOL))["main"]
+    stale = tmp_path / "README.md"
+    stale.write_text(README.read_text(encoding="utf-8").replace("| `moex` |", "| `xeom` |"), encoding="utf-8")
+    assert main(["--check", "--readme", str(stale)]) == 1
+    assert "stale" in capsys.readouterr().err
+    assert main(["--readme", str(stale)]) == 0
+    assert main(["--check", "--readme", str(stale)]) == 0
+
+
+@pytest.mark.parametrize("text", ["", "<!-- strategies:end --> <!-- strategies:begin -->"])
+def test_readme_table_refuses_a_file_without_markers(text):
+    with pytest.raises(ValueError, match="once each"):
+        runpy.run_path(str(TOOL))["updated"](text)
