@@ -98,7 +98,8 @@ class Mixer:
             mixture = mixture.then(params[key].mixture)
         idle = frozenset(key for key, p in params.items() if not bool(p.active.any()))
         params = {key: p.to(x.device) for key, p in params.items()}
-        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle))
+        blind = frozenset(key for key, leaf in self._leaves.items() if leaf.site not in shapes)
+        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle), blind)
         self._switch.next = decision
         return Mix(params, mixture.to(x.device), lambda: self._check_applied(decision))
 

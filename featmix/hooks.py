@@ -23,11 +23,19 @@ from featmix.tree import INPUT, At
 
 @dataclass(eq=False)
 class Decision:
-    """What one step decided: params for each leaf, on the features' device, and which leaves have nothing to do."""
+    """What one step decided.
+
+    Args:
+        params: The decision at each leaf, on the features' device.
+        idle: Leaves that have nothing to do this time.
+        label_order: Leaves that mix labels, in the order in which these were composed.
+        blind: Leaves whose features' shape was not known when their labels were decided.
+    """
 
     params: dict[str, Params]
     idle: frozenset[str]
     label_order: tuple[str, ...]
+    blind: frozenset[str]
 
 
 @dataclass(eq=False)
@@ -224,6 +232,14 @@ def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Ten
     for key, leaf in leaves.items():
         if leaf.call not in (None, call) or (not torch.compiler.is_compiling() and key in decision.idle):
             continue
+        if key in decision.blind and leaf.strategy.passes_through(x.shape):
+            raise FeatmixError(
+                type(leaf.strategy).__name__,
+                leaf.site,
+                expected="features with more than one element a mean, or labels decided with their shape in view",
+                got=f"shape {tuple(x.shape)}, which it leaves as it is, and labels that are mixed",
+                fix="Pass attach(..., example=images): labels then stay where features do.",
+            )
         params = decision.params[key]
         if params.partner.device != x.device:
             params = params.to(x.device)

@@ -112,6 +112,9 @@ class Mixture:
     def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
         """``sum_k weight_k * criterion(output, target[index_k])``, averaged over the batch: a scalar.
 
+        A mean is over samples. Class weights therefore scale the loss, where torch divides their sum out again, and a
+        sample with ``ignore_index`` counts as a loss of 0.
+
         Args:
             criterion: A torch loss function, or a loss module of any reduction (its ``mean``, ``sum`` or ``batchmean`` is
                 applied to the weighted losses), or anything that returns a loss for each sample.
@@ -155,8 +158,15 @@ class Mixture:
         Args:
             output: Scores, ``(B, L)``.
             target: Class indices ``(B,)``, or one-hot or soft targets ``(B, L)``, of which the largest entry counts.
+
+        Raises:
+            FeatmixError: If the batch does not fit or is empty, or ``output`` are no scores.
         """
         self._check_batch("accuracy", output=output, target=target)
+        if output.ndim != 2 or len(self) == 0:
+            raise FeatmixError(
+                "Mixture.accuracy", "output", expected="scores (B, L) of at least one row", got=tuple(output.shape)
+            )
         classes = target.argmax(1) if target.ndim > 1 else target
         hit = output.argmax(1, keepdim=True) == classes[self.index]
         return (hit * self.weight).sum(1).mean()
@@ -202,9 +212,10 @@ def _per_sample(criterion: Callable[..., Any]) -> tuple[Callable[..., Tensor], s
             vars(criterion)["reduction"] = "none"
         return criterion, str(reduction)
     try:
-        takes_reduction = "reduction" in inspect.signature(criterion).parameters
+        parameter = inspect.signature(criterion).parameters.get("reduction")
     except (TypeError, ValueError):  # builtins without a signature
-        takes_reduction = False
-    if takes_reduction:
-        return lambda output, target: criterion(output, target, reduction="none"), "mean"
-    return criterion, "mean"
+        parameter = None
+    if parameter is None:
+        return criterion, "mean"
+    asked = parameter.default if isinstance(parameter.default, str) else "mean"
+    return lambda output, target: criterion(output, target, reduction="none"), asked

@@ -66,6 +66,8 @@ class MomentStrategy(Strategy):
                 type(self).__name__, "layout", expected=f"the layout of its normalizer, {made.layout!r}", got=repr(layout)
             )
         super().__init__(p=p, layout=made.layout, **common)
+        if not isinstance(detach, bool):
+            raise FeatmixError(self._who, "detach", expected="True or False", got=repr(detach))
         self.detach = detach
         self.normalizer = made
         if not made.exchangeable:
@@ -102,7 +104,7 @@ class MomentStrategy(Strategy):
         raise NotImplementedError(f"{type(self).__name__} does not say which moments it gives")
 
     def passes_through(self, shape: Sequence[int]) -> bool:
-        """Whether features of this shape have no moments apart from their content; ``(B,)`` counts as unknown."""
+        """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1
 
     def act(self, x: Tensor, params: Params) -> Tensor:

@@ -69,5 +69,8 @@ def compute_moments(
         var = torch.where(support, x - mean, 0).square().sum(dims, keepdim=True) / n
     else:
         mean = x.mean(dims, keepdim=True)
+        # What the mean lost to rounding: 0 in exact arithmetic, and so without gradient.
+        lost = (x - mean).detach().mean(dims, keepdim=True)
+        mean = mean + lost
         var = (x - mean).square().sum(dims, keepdim=True) / max(count - unbiased, 1)
     return Moments(mean, (var + eps).sqrt())

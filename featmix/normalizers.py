@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 from featmix.errors import FeatmixError, nearest
 from featmix.layouts import Layout, layout, resolve_layout
 from featmix.moments import Moments, compute_moments, upcast
+
+_SMALLEST_EPS = 1e-30  # its root must not vanish in float32
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,14 @@ class Normalizer:
     def __post_init__(self) -> None:
         if self.layout is not None:
             layout(self.layout)
-        if not (isinstance(self.eps, int | float) and 0 < self.eps < float("inf")):
-            raise FeatmixError(self.kind, "eps", expected="a positive finite number", got=repr(self.eps))
+        if not (isinstance(self.eps, Real) and _SMALLEST_EPS <= self.eps < float("inf")):
+            raise FeatmixError(
+                self.kind,
+                "eps",
+                expected=f"a positive finite number, at least {_SMALLEST_EPS}",
+                got=repr(self.eps),
+                fix="Usual are 1e-5 and 1e-6.",
+            )
         given = [n for n in (self.groups, self.width) if n is not None]
         if len(given) != int(self.grouped) or any(n < 1 for n in given):
             raise FeatmixError(
@@ -169,7 +178,11 @@ class Normalizer:
         divisor = self.groups if self.groups is not None else self.width
         if divisor is None or channels % divisor:
             raise FeatmixError(
-                self.name, "x", expected=f"a number of channels that {divisor} divides", got=f"{channels} channels"
+                self.name,
+                "x",
+                expected=f"a number of channels that {divisor} divides",
+                got=f"{channels} channels",
+                fix="Choose another number of groups, or check the layout.",
             )
         return divisor if self.groups is not None else channels // divisor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
@@ -122,6 +123,8 @@ def _load(source: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:
+        for name in [name for name, cls in _registered.items() if cls.__module__ not in sys.modules]:
+            del _registered[name]  # what a file registered before it broke would be in the way of the next try
         raise FeatmixError(
             "registry", source, expected="a strategy that can be imported", got=f"{type(error).__name__}: {error}"
         ) from error

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Self, TypedDict
 
 import numpy as np
@@ -140,6 +141,8 @@ class Strategy(nn.Module):
         self.per = self._one_of("per", per, ("batch", "sample"))
         self.partner = self._one_of("partner", partner, sampling.PARTNERS)
         self.layout = _known_layout(layout)
+        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
+            raise FeatmixError(self._who, "num_classes", expected="a positive number of classes", got=repr(num_classes))
         self.num_classes = num_classes
 
     # -- what a subclass writes ------------------------------------------------------------------------------------
@@ -155,6 +158,10 @@ class Strategy(nn.Module):
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """The same in plain NumPy, one sample after the other: what tests compare :meth:`transform` with."""
         raise NotImplementedError(f"{type(self).__name__} has no oracle")
+
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
+        return False
 
     # -- what everybody calls --------------------------------------------------------------------------------------
 
@@ -184,8 +191,11 @@ class Strategy(nn.Module):
         shape = self._checked_shape(shape)
         batch = shape[0]
         for argument, value in (("target", target), ("domain", domain), ("partner", partner)):
-            if value is not None and len(value) != batch:
-                raise FeatmixError(self._who, argument, expected=f"{batch} rows", got=f"{len(value)} rows")
+            if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or len(value) != batch):
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise FeatmixError(self._who, argument, expected=f"a tensor of {batch} rows", got=got)
+        if partner is not None and batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch:
+            raise FeatmixError(self._who, "partner", expected=f"rows from 0 to {batch - 1}", got=partner.tolist())
         if partner is None:
             partner = sampling.partners(batch, self.partner, domain=domain, generator=generator)
         active = sampling.gate(batch, self.p, per=self.per, generator=generator)
@@ -263,7 +273,7 @@ class Strategy(nn.Module):
         return type(self).__name__
 
     def _in_range(self, argument: str, value: float, low: float, high: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
             raise FeatmixError(self._who, argument, expected=f"a number in [{low}, {high}]", got=repr(value))
         return float(value)
 

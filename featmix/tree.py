@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Real
 from typing import Any
 
 import torch
@@ -101,10 +102,10 @@ class _Branch:
     """What Compose and OneOf share: members."""
 
     def __init__(self, members: Sequence[Tree]) -> None:
-        self.members = tuple(members)
         who = type(self).__name__
-        if not self.members:
-            raise FeatmixError(who, "members", expected="at least one", got="none")
+        if not isinstance(members, Sequence) or not members:
+            raise FeatmixError(who, "members", expected="at least one, in a list", got=repr(members))
+        self.members = tuple(members)
         for member in self.members:
             if not isinstance(member, At | Compose | OneOf):
                 raise FeatmixError(
@@ -118,6 +119,9 @@ class _Branch:
 
 class Compose(_Branch):
     """All of the members; their labels compose in the order of the forward pass.
+
+    Composed shares are the content of the result exactly, with one exception: a box cut from features that already hold a
+    box takes more or less of the first than its share, so that two spatial strategies in one tree agree on average only.
 
     Args:
         members: ``At``, ``Compose`` or ``OneOf``.
@@ -169,9 +173,9 @@ class OneOf(_Branch):
 
     def __init__(self, members: Sequence[Tree], *, weights: Sequence[float] | None = None) -> None:
         super().__init__(members)
-        self.weights = [1.0] * len(self.members) if weights is None else [float(w) for w in weights]
-        fits = len(self.weights) == len(self.members) and all(isfinite(w) and w >= 0 for w in self.weights)
-        if not fits or sum(self.weights) == 0:
+        self.weights = [1.0] * len(self.members) if weights is None else list(weights)
+        numbers = all(isinstance(w, Real) and isfinite(w) and w >= 0 for w in self.weights)
+        if len(self.weights) != len(self.members) or not numbers or sum(self.weights) == 0:
             raise FeatmixError(
                 "OneOf", "weights", expected=f"{len(self.members)} numbers from 0 up, not all 0", got=repr(weights)
             )

@@ -98,6 +98,12 @@ def test_gate_never_and_always(per):
         assert bool(sampling.gate(50, 1.0, per=per, generator=g).all())
 
 
+def test_gate_at_the_ends_of_what_uniform_gives(monkeypatch):
+    for draw, p, fires in [(0.0, 0.0, False), (1 - 2**-53, 1.0, True)]:
+        monkeypatch.setattr(sampling, "uniform", lambda n, generator, draw=draw: torch.full((n,), draw, dtype=torch.float64))
+        assert bool(sampling.gate(3, p, per="sample").any()) is fires
+
+
 @pytest.mark.parametrize("p", [0.05, 0.5, 0.9])
 @pytest.mark.parametrize("per", ["batch", "sample"])
 def test_gate_frequency(per, p):

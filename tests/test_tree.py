@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import featmix as fm
+from featmix import sampling
 from featmix.tree import Request, as_tree
 
 
@@ -83,6 +84,13 @@ def test_one_of_follows_its_weights(weights, shares):
         counts[active.index(True)] += 1
     for count, share in zip(counts, shares, strict=True):
         assert abs(count - trials * share) <= 5 * sqrt(trials * share * (1 - share))
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-53])
+def test_a_member_of_weight_0_is_never_chosen(monkeypatch, draw):
+    monkeypatch.setattr(sampling, "uniform", lambda n, generator: torch.full((n,), draw, dtype=torch.float64))
+    active = [bool(params.active.any()) for params in manifold(weights=[0, 0.3, 0]).draw(request())]
+    assert active == [False, True, False]
 
 
 def test_members_not_chosen_are_idle_and_keep_their_shapes():

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -102,9 +103,19 @@ def check_normalizer(
 
 
 def parametrize_with_checks(
-    subjects: Iterable[Strategy | Normalizer], *, examples: int = 200, dtypes: Iterable[torch.dtype] = DTYPES
+    subjects: Iterable[Strategy | Normalizer],
+    *,
+    examples: int = 200,
+    dtypes: Iterable[torch.dtype] = DTYPES,
+    kinds: tuple[Kind, ...] = ("strategy", "attached"),
 ) -> Any:
     """A ``pytest.mark.parametrize`` over ``check``: one callable for each subject, law and dtype.
+
+    Args:
+        subjects: Strategies, normalizers, or both.
+        examples: Inputs to draw for each law and dtype.
+        dtypes: Of the drawn features.
+        kinds: Laws over strategies themselves, or attached to a model, or both.
 
     Example:
         >>> import featmix as fm
@@ -115,12 +126,9 @@ def parametrize_with_checks(
     import pytest
 
     runs = [
-        pytest.param(
-            lambda one=one, subject=subject, dtype=dtype: run_law(one, subject, dtype, examples),
-            id="-".join([_label(subject), one.name, *([_short(dtype)] if dtype else [])]),
-        )
+        pytest.param(partial(run_law, one, subject, dtype, examples), id=f"{_label(subject)}-{one.name}-{_short(dtype)}")
         for subject in subjects
-        for one in laws(*(("normalizer",) if isinstance(subject, Normalizer) else ("strategy", "attached")))
+        for one in laws(*(("normalizer",) if isinstance(subject, Normalizer) else kinds))
         if one.applies(subject)
         for dtype in (dtypes if one.drawn else (None,))
     ]
@@ -204,7 +212,7 @@ def _records(one: Law, subject: Any, dtypes: tuple[torch.dtype, ...], examples: 
         status: Literal["passed", "failed", "expected failure"] = "passed"
         if message:
             status = "failed" if reason is None else "expected failure"
-        made.append(Record(one.name, _short(dtype) if dtype else None, status, tried, time.perf_counter() - start, message))
+        made.append(Record(one.name, _short(dtype), status, tried, time.perf_counter() - start, message))
     if reason is not None and not failures:
         yield Record(one.name, None, "failed", 0, 0.0, f"It was expected to fail ({reason}), and holds: take it off the list.")
     else:
@@ -222,5 +230,5 @@ def _label(subject: Any) -> str:
     return subject.name or type(subject).__name__
 
 
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _short(dtype: torch.dtype | None) -> str | None:
+    return None if dtype is None else str(dtype).removeprefix("torch.")

@@ -40,7 +40,7 @@ def labels_measure_content(strategy: Strategy) -> None:
 
 @law("strategy", drawn=False)
 def probability(strategy: Strategy) -> None:
-    """P = 0 never mixes, p = 1 always; between, rows are mixed within five binomial sigmas of p over 2,000 decisions."""
+    """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws."""
     shape = (2, *sample_shape(strategy))
     if isinstance(strategy, MomentStrategy) and strategy.passes_through(shape):
         return
@@ -95,4 +95,4 @@ def identities(strategy: Strategy, batch: int) -> Tensor:
 
 def content(strategy: Strategy, y: Tensor) -> Tensor:
     """How much of each sample is in each row: the mean of each channel, ``(B, B)``."""
-    return y.double().movedim(layout_name(strategy).index("c"), 1).flatten(2).mean(2)
+    return y.double().movedim(layout_name(strategy).index("c"), 1).reshape(len(y), len(y), -1).mean(2)

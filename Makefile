@@ -1,0 +1,42 @@
+# Each target makes .venv and installs what it needs by itself; `make compare` and `make test` are all there is to know.
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)))")
+ARGS ?=
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: compare test lint types docs nightly clean help
+.DEFAULT_GOAL := help
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet torch
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+compare: .venv/installed  ## compare MoEx, MixStyle, Mixup and CutMix on real digits (ARGS="..." passes arguments on)
+	$(BIN)/featmix compare $(ARGS)
+
+test: .venv/installed lint types  ## lint, types, documentation, doctests, laws and all other tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal featmix tests --doctest-modules
+	$(MAKE) --no-print-directory docs
+
+lint: .venv/installed  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed  ## mypy --strict
+	$(BIN)/mypy
+
+docs: .venv/installed  ## build the documentation into docs/_build/html, warnings as errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+nightly: .venv/installed  ## the laws with 5,000 random examples each
+	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing
+
+clean:  ## remove what was built
+	rm -rf .venv build dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
