@@ -33,6 +33,7 @@ class Tags:
         spatial: Needs positions that form a grid, and decides for one resolution.
         needs_float: Computes with values, so that integers are refused.
         stops_gradient: Its published form treats the statistics as constants.
+        batch_coupled: A row depends on more of the batch than its partner.
         paper: Citation.
         url: Where to read it.
     """
@@ -45,6 +46,7 @@ class Tags:
     spatial: bool = False
     needs_float: bool = True
     stops_gradient: bool = False
+    batch_coupled: bool = False
 
     @property
     def where(self) -> str:

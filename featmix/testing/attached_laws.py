@@ -22,7 +22,7 @@ def attached(model: nn.Module, strategy: Strategy, seed: int = 0) -> Mixer:
     return attach(model, {SITE: strategy}, example=batch(strategy)[0], seed=seed)
 
 
-@law("attached", drawn=False)
+@law("attached", cause="The strategy keeps state between calls, or acts differently when a model calls it.", drawn=False)
 def fires(strategy: Strategy) -> None:
     """Attached to a layer, the strategy does there exactly what ``transform`` does with the same decision."""
     model, (x, y) = host(strategy), batch(strategy)
@@ -39,7 +39,7 @@ def fires(strategy: Strategy) -> None:
         demand(same_bits(seen[0], strategy.transform(before, mix.params[SITE])), "the layer's output is another")
 
 
-@law("attached", drawn=False)
+@law("attached", cause="Python numbers, lists or random draws inside transform: each new value is one more graph.", drawn=False)
 def compile(strategy: Strategy) -> None:
     """Under torch.compile(fullgraph=True): the eager loss, and at most 2 graphs over 12 steps of mixing on and off."""
     from torch._dynamo.testing import CompileCounterWithBackend
@@ -66,7 +66,11 @@ def compile(strategy: Strategy) -> None:
     demand(counter.frame_count <= 2, f"{counter.frame_count} graphs")
 
 
-@law("attached", drawn=False)
+@law(
+    "attached",
+    cause="Randomness or state inside transform: the layer is run again in backward and must do the same.",
+    drawn=False,
+)
 def checkpoint(strategy: Strategy) -> None:
     """Both kinds of activation checkpointing give the plain gradient within 1e-6, whatever is drawn before backward."""
     x, y = batch(strategy)
@@ -86,7 +90,11 @@ def checkpoint(strategy: Strategy) -> None:
         demand((measured - found[0]).norm() <= 1e-6 * found[0].norm(), f"{kind}: off by {(measured - found[0]).norm():.3g}")
 
 
-@law("attached", drawn=False)
+@law(
+    "attached",
+    cause="State that copies take along, or parameters and buffers that the strategy adds to the model.",
+    drawn=False,
+)
 def lifecycle(strategy: Strategy) -> None:
     """Copies, pickles, saved and exported models never mix; functional_call does; removal leaves the model as it was."""
     model, (x, y) = host(strategy), batch(strategy)
@@ -121,7 +129,11 @@ def lifecycle(strategy: Strategy) -> None:
     demand(same_bits(model(x), expected), "the model computes something else after removal")
 
 
-@law("attached", drawn=False)
+@law(
+    "attached",
+    cause="Decisions kept as module buffers, which the first rank overwrites, or ranks that share one seed.",
+    drawn=False,
+)
 def ddp(strategy: Strategy) -> None:
     """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone."""
     together, alone, partners = gradients_on_two_ranks(strategy)

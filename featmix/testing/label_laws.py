@@ -7,11 +7,15 @@ from torch import Generator, Tensor
 
 from featmix.moment_strategy import MomentStrategy
 from featmix.strategy import Strategy
-from featmix.testing.decisions import restrict
 from featmix.testing.law import Case, demand, demand_close, law, layout_name, mixes_content, sample_shape
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="Shares that do not add up, labels mixed for idle rows, or a partner of the labels that is not the "
+    "partner of the features.",
+    every_dtype=False,
+)
 def labels(case: Case) -> None:
     """Rows of the mixture add up to 1, touch only the row and its partner, and idle rows keep their label."""
     params = case.params
@@ -29,7 +33,13 @@ def labels(case: Case) -> None:
         demand(matrix == torch.eye(len(matrix)), "labels changed although the strategy does not mix them")
 
 
-@law("strategy", drawn=False, applies=mixes_content)
+@law(
+    "strategy",
+    cause="The label share belongs to the partner, the share is the one drawn and not the one realised (a box "
+    "clipped at the border), or rows take labels from elsewhere than features.",
+    drawn=False,
+    applies=mixes_content,
+)
 def labels_measure_content(strategy: Strategy) -> None:
     """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5."""
     for seed in range(30):
@@ -38,7 +48,11 @@ def labels_measure_content(strategy: Strategy) -> None:
         demand_close(content(strategy, case.transform()), case.params.mixture.matrix(), 1e-5, "label share against content")
 
 
-@law("strategy", drawn=False)
+@law(
+    "strategy",
+    cause="p is applied twice, compared with <= (so that 0 fires), or drawn once for a batch where rows are meant.",
+    drawn=False,
+)
 def probability(strategy: Strategy) -> None:
     """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws."""
     shape = (2, *sample_shape(strategy))
@@ -60,7 +74,11 @@ def probability(strategy: Strategy) -> None:
         strategy.p = kept
 
 
-@law("strategy", drawn=False)
+@law(
+    "strategy",
+    cause="Beta through gamma variates that underflow, a strength outside its range, or partners from a plain permutation.",
+    drawn=False,
+)
 def sampler(strategy: Strategy) -> None:
     """Strengths are finite and in [0, 1]; derangements have no fixed point, and partners are rows of the batch."""
     shape = (6, *sample_shape(strategy))
@@ -72,14 +90,6 @@ def sampler(strategy: Strategy) -> None:
             demand(params.partner != torch.arange(6), "a derangement with a fixed point")
         if params.lam is not None:
             demand((params.lam >= 0) & (params.lam <= 1), "a strength outside [0, 1]")
-
-
-@law("strategy")
-def labels_follow_rows(case: Case) -> None:
-    """Permuting the batch permutes the label shares with it."""
-    order = torch.randperm(len(case.x), generator=Generator().manual_seed(case.seed)).tolist()
-    there = restrict(case.params, order).mixture.matrix()
-    demand_close(there, case.params.mixture.matrix()[order][:, order], 1e-6, "label shares of a permuted batch")
 
 
 def identities(strategy: Strategy, batch: int) -> Tensor:

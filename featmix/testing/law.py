@@ -52,34 +52,48 @@ class Law:
     Args:
         name: As ``expected_failed_checks`` knows it.
         check: Raises :class:`LawError`. Laws over strategies take a :class:`Case` where they are drawn and the strategy
-            itself where they are not; laws over normalizers take the normalizer and ``x``.
+            itself where they are not; laws over normalizers take the normalizer, and ``x`` where they are drawn.
         kind: What it is a law of; ``attached`` laws run the strategy inside a model.
+        cause: What is usually wrong where it does not hold.
         drawn: Whether it is tried on many drawn inputs, or once.
+        every_dtype: Whether it says something else for another dtype.
         applies: Which strategies or normalizers it is for.
     """
 
     name: str
     check: Callable[..., None]
     kind: Kind
+    cause: str
     drawn: bool
+    every_dtype: bool
     applies: Callable[[Any], bool]
 
     @property
     def statement(self) -> str:
-        """What it demands: the first line of its docstring."""
-        return (self.check.__doc__ or "").strip().partition("\n")[0]
+        """What it demands: the first paragraph of its docstring."""
+        return " ".join((self.check.__doc__ or "").partition("\n\n")[0].split())
+
+    @property
+    def tolerance(self) -> str:
+        """How far off is allowed and why: the rest of its docstring."""
+        return " ".join((self.check.__doc__ or "").partition("\n\n")[2].split())
 
 
 _laws: list[Law] = []
 
 
 def law(
-    kind: Kind, *, drawn: bool = True, applies: Callable[[Any], bool] = lambda _: True
+    kind: Kind,
+    *,
+    cause: str,
+    drawn: bool = True,
+    every_dtype: bool = True,
+    applies: Callable[[Any], bool] = lambda _: True,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator that makes a function a law under its own name."""
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
-        _laws.append(Law(check.__name__, check, kind, drawn, applies))
+        _laws.append(Law(check.__name__, check, kind, cause, drawn, every_dtype, applies))
         return check
 
     return decorate
@@ -102,6 +116,11 @@ def moves_moments(strategy: Strategy) -> bool:
 def mixes_content(strategy: Strategy) -> bool:
     """Whether the label shares are shares of what is in the features (moments have no such shares)."""
     return strategy.tags.mixes_labels and not strategy.tags.moments
+
+
+def row_by_row(strategy: Strategy) -> bool:
+    """Whether a row depends on itself and its partner alone, and its decision can be taken out of the batch."""
+    return not strategy.tags.batch_coupled
 
 
 def layout_name(strategy: Strategy) -> str:

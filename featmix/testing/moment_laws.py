@@ -69,7 +69,12 @@ def _has_groups(case: Case) -> bool:
     return isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape)
 
 
-@law("strategy", applies=moves_moments)
+@law(
+    "strategy",
+    cause="One-pass variance (E[x^2] - E[x]^2), statistics in half precision, eps outside the root, biased and "
+    "unbiased variance mixed up, or the partner's moments swapped.",
+    applies=moves_moments,
+)
 def moments(case: Case) -> None:
     """The mean becomes the new mean, and the standard deviation sigma * new_std / std.
 
@@ -87,7 +92,11 @@ def moments(case: Case) -> None:
     demand_close(std, own_std * seen.gain, seen.tolerance, "standard deviation of the result")
 
 
-@law("strategy", applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only)
+@law(
+    "strategy",
+    cause="The new standard deviation is too large for the variance it stands for: n and n - 1 mixed up, or eps counted twice.",
+    applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only,
+)
 def z_bound(case: Case) -> None:
     """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding."""
     if not _has_groups(case):
@@ -98,7 +107,12 @@ def z_bound(case: Case) -> None:
     demand(excess <= seen.tolerance, f"a value lies {excess.max().item():.3g} past the bound")
 
 
-@law("strategy", drawn=False, applies=lambda s: moves_moments(s) and not s.positive_only)
+@law(
+    "strategy",
+    cause="One-pass variance, or a mean that loses its low bits: subtract the mean first, then square.",
+    drawn=False,
+    applies=lambda s: moves_moments(s) and not s.positive_only,
+)
 def extreme_offset(strategy: MomentStrategy) -> None:
     """In float32, moments hold the tolerance of the first law where ``|mean| / std`` is 1e5."""
     for seed in range(8):
@@ -107,7 +121,7 @@ def extreme_offset(strategy: MomentStrategy) -> None:
         moments(Case(strategy, x, seed))
 
 
-@law("strategy", drawn=False, applies=moves_moments)
+@law("strategy", cause="Statistics follow the autocast dtype instead of float32.", drawn=False, applies=moves_moments)
 def autocast(strategy: MomentStrategy) -> None:
     """Under autocast bfloat16 goes in and comes out, and statistics lie within 1e-6 of float64 (relative to max|x|)."""
     x = rows(["normal", "offset", "relu_ties"], sample_shape(strategy), seed=0, magnitude=10.0, dtype=torch.bfloat16)

@@ -13,7 +13,11 @@ def _plain(norm: Normalizer) -> bool:
     return not norm.positive_only
 
 
-@law("normalizer")
+@law(
+    "normalizer",
+    cause="denormalize uses another standard deviation than normalize: eps inside and outside the root, or "
+    "biased and unbiased.",
+)
 def restores(norm: Normalizer, x: Tensor) -> None:
     """denormalize(normalize(x)) is x, within rounding of the normalized values and of the moments."""
     xh, m = norm.normalize(x)
@@ -23,7 +27,7 @@ def restores(norm: Normalizer, x: Tensor) -> None:
     demand_close(norm.view(norm.denormalize(xh, m)), norm.view(x), 8 * u * bound + torch.finfo(x.dtype).tiny, "restored")
 
 
-@law("normalizer", applies=_plain)
+@law("normalizer", cause="Normalized by another variance than the one reported, or over other axes.", applies=_plain)
 def standardizes(norm: Normalizer, x: Tensor) -> None:
     """Normalized float64 features have mean 0 and variance v / (v + eps) in every group."""
     x = x.double()
@@ -36,7 +40,7 @@ def standardizes(norm: Normalizer, x: Tensor) -> None:
     demand_close(again.std, expected, 1e-7 * scale, "standard deviation of the normalized features")
 
 
-@law("normalizer", applies=lambda norm: norm.exchangeable)
+@law("normalizer", cause="A mean over the batch, or running statistics.", applies=lambda norm: norm.exchangeable)
 def samples_apart(norm: Normalizer, x: Tensor) -> None:
     """A sample's moments do not depend on the rest of the batch."""
     whole = norm.moments(x)
@@ -46,7 +50,10 @@ def samples_apart(norm: Normalizer, x: Tensor) -> None:
         demand_close(alone.std[0], whole.std[i], 4e-6 * (whole.std[i] + x.abs().amax() * 1e-2), f"std of row {i} alone")
 
 
-@law("normalizer")
+@law(
+    "normalizer",
+    cause="Half-precision statistics, or one-pass variance.",
+)
 def statistics_in_float32(norm: Normalizer, x: Tensor) -> None:
     """Moments of half types are float32, float64 stays, and both agree with float64 statistics of the same values."""
     m = norm.moments(x)
@@ -58,7 +65,10 @@ def statistics_in_float32(norm: Normalizer, x: Tensor) -> None:
     demand_close(m.std, exact.std, 8 * rounding(wide) * (exact.std + reach), "standard deviation")
 
 
-@law("normalizer")
+@law(
+    "normalizer",
+    cause="An in-place operation.",
+)
 def leaves_input_alone(norm: Normalizer, x: Tensor) -> None:
     """Neither moments, normalize nor denormalize changes what it is given."""
     before = x.clone()
@@ -68,7 +78,7 @@ def leaves_input_alone(norm: Normalizer, x: Tensor) -> None:
     demand(same_bits(x, before) and same_bits(xh, kept), "the input was changed")
 
 
-@law("normalizer", applies=lambda norm: norm.exchangeable)
+@law("normalizer", cause="An axis, a group or a divisor.", applies=lambda norm: norm.exchangeable)
 def agrees_with_oracle(norm: Normalizer, x: Tensor) -> None:
     """Float64 moments equal the NumPy loop's below 1e-9 of the scale."""
     x = x.double()

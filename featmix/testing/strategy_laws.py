@@ -20,6 +20,7 @@ from featmix.testing.law import (
     law,
     layout_name,
     rounding,
+    row_by_row,
     same_bits,
     sample_shape,
 )
@@ -27,7 +28,10 @@ from featmix.testing.law import (
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="Idle rows go through the arithmetic with strength 1 instead of being selected with torch.where.",
+)
 def identity(case: Case) -> None:
     """Rows that are not active come out bit for bit; a row that is its own partner comes out within rounding."""
     params = case.params
@@ -39,7 +43,11 @@ def identity(case: Case) -> None:
     demand_close(own, case.x, _slack(case), "a row that is its own partner")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="The inverse permutation is used: scatter where gather is meant, or roll in the other direction.",
+    applies=row_by_row,
+)
 def partner_direction(case: Case) -> None:
     """Row i takes from partner[i], not the other way round: on a cycle of three each row is as in a batch of those two."""
     if len(case.x) < 3:
@@ -53,7 +61,11 @@ def partner_direction(case: Case) -> None:
         demand_close(y[i], alone[0], _slack(case), f"row {i} beside its partner alone")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="A row's place in the batch matters: a loop over neighbours, a shared buffer, or one row's strength used for all.",
+    applies=row_by_row,
+)
 def batch_equivariance(case: Case) -> None:
     """Permuting rows and decision together permutes the result, bit for bit."""
     order = torch.randperm(len(case.x), generator=Generator().manual_seed(case.seed)).tolist()
@@ -61,7 +73,11 @@ def batch_equivariance(case: Case) -> None:
     demand(same_bits(there, case.transform()[order]), "the result depends on where a row stands in the batch")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="Rows are gated by arithmetic (0 * NaN is NaN), or a statistic is taken over the batch.",
+    applies=row_by_row,
+)
 def isolation(case: Case) -> None:
     """NaN or Inf in one row leaves every row bitwise unchanged that does not take from it, and its gradient finite.
 
@@ -84,7 +100,11 @@ def isolation(case: Case) -> None:
     demand(finite[apart], f"row {sick} leaked into gradients")
 
 
-@law("strategy", drawn=False)
+@law(
+    "strategy",
+    cause="A variance over n - 1 with n = 1, a reshape with -1 on an empty batch, or an index of a partner that is not there.",
+    drawn=False,
+)
 def degenerate(strategy: Strategy) -> None:
     """Empty batches, single rows, odd batches, single positions and single channels keep their shape and stay finite."""
     ordinary = sample_shape(strategy)
@@ -102,7 +122,11 @@ def degenerate(strategy: Strategy) -> None:
             demand(_gradient(x).isfinite(), f"gradient not finite for shape {tuple(x.shape)}")
 
 
-@law("strategy", drawn=False)
+@law(
+    "strategy",
+    cause="The gradient of sqrt at 0: eps stands outside the root, or statistics are differentiated in half precision.",
+    drawn=False,
+)
 def constant_channel(strategy: Strategy) -> None:
     """Constant features give finite output and gradient in every dtype."""
     for dtype in _DTYPES:
@@ -115,7 +139,11 @@ def constant_channel(strategy: Strategy) -> None:
         demand(_gradient(x).isfinite(), f"gradient not finite in {dtype}")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="The result is computed in float32 and not cast back, an in-place operation touches the input, or "
+    "expand() comes out.",
+)
 def contract(case: Case) -> None:
     """Same shape, dtype, device and memory format; the input is not touched; no expanded view and no alias comes out."""
     for x in _memory_formats(case.x):
@@ -133,7 +161,11 @@ def contract(case: Case) -> None:
         demand(all(s != 0 or n <= 1 for s, n in zip(y.stride(), y.shape, strict=True)), "an expanded view came out")
 
 
-@law("strategy", drawn=False)
+@law(
+    "strategy",
+    cause="The result shares memory with the input, or backward needs an output that the next layer overwrites.",
+    drawn=False,
+)
 def inplace_safe(strategy: Strategy) -> None:
     """An in-place ReLU right after the layer gives the gradient of one out of place."""
     x = torch.randn(5, *sample_shape(strategy), generator=Generator().manual_seed(3))
@@ -145,7 +177,10 @@ def inplace_safe(strategy: Strategy) -> None:
     demand_close(gradients[1], gradients[0], 1e-6, "gradient through an in-place ReLU")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="view() where reshape is meant, or an axis counted from the wrong end of the strides.",
+)
 def layout(case: Case) -> None:
     """channels_last, sliced and transposed input give what contiguous input gives, within rounding."""
     expected = case.transform(case.x.contiguous())
@@ -153,7 +188,12 @@ def layout(case: Case) -> None:
         demand_close(case.transform(x), expected, _slack(case), f"input with strides {x.stride()}")
 
 
-@law("strategy", drawn=False)
+@law(
+    "strategy",
+    cause="A detach() too many or too few, or a hand-written backward that forgets the moments' own gradient.",
+    drawn=False,
+    applies=lambda s: isinstance(s, MomentStrategy) or not s.tags.stops_gradient,
+)
 def gradcheck(strategy: Strategy) -> None:
     """Gradients in float64 are right: of all of it, or, with moments that are constants, of what remains."""
     x = torch.randn(3, *sample_shape(strategy, positions=2), dtype=torch.float64, generator=Generator().manual_seed(5))
@@ -178,7 +218,10 @@ def gradcheck(strategy: Strategy) -> None:
     demand_close(_gradient(leaf), _gradient(frozen), 1e-10, "gradient with frozen moments")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="Randomness or state inside transform, or a draw that does not use the generator it is given.",
+)
 def replay(case: Case) -> None:
     """The same decision twice is bitwise the same, and neither deciding nor acting touches torch's global generator."""
     before = torch.get_rng_state()
@@ -191,7 +234,7 @@ def replay(case: Case) -> None:
         demand(not isinstance(left, Tensor) or same_bits(left, right), f"the same seed drew two {field.name}")
 
 
-@law("strategy", drawn=False)
+@law("strategy", cause="The result is the input: the decision is not used, or the gate never opens.", drawn=False)
 def does_something(strategy: Strategy) -> None:
     """A decision with an active row changes the features."""
     x = torch.randn(8, *sample_shape(strategy), generator=Generator().manual_seed(7))
@@ -204,7 +247,11 @@ def does_something(strategy: Strategy) -> None:
     demand(any(changed) or not can, "nothing changed in 20 decisions")
 
 
-@law("strategy")
+@law(
+    "strategy",
+    cause="The vectorised form and the loop over samples disagree: an axis, a direction, or a gate.",
+    applies=lambda s: type(s).oracle is not Strategy.oracle,
+)
 def oracle(case: Case) -> None:
     """The result equals the strategy's own NumPy loop over samples."""
     x = case.x.double()
@@ -223,7 +270,8 @@ def _slack(case: Case) -> Tensor:
     u = rounding(case.x.dtype)
     u32 = min(u, rounding(torch.float32))
     reach = case.x.double().abs().flatten(1).amax(1)
-    largest = torch.maximum(reach, case.transform().double().abs().flatten(1).amax(1))
+    result = case.transform().double().nan_to_num(0, 0, 0)  # a result that is not finite earns no slack
+    largest = torch.maximum(reach, result.abs().flatten(1).amax(1))
     gain = torch.ones_like(reach)
     strategy = case.strategy
     if isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape):
