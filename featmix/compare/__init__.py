@@ -1,0 +1,42 @@
+"""Compare strategies on real images, in domain and under a change of domain, with honest intervals."""
+
+from __future__ import annotations
+
+from featmix.compare.data import DATA_SETS, read
+from featmix.compare.experiment import Comparison, compare
+from featmix.compare.network import HIDDEN_SITES, SITES, SmallResNet
+from featmix.compare.results import Row, read_rows
+from featmix.compare.settings import Settings
+from featmix.compare.sources import Images, PhotoSource, RenderedSource, Source, Trial
+from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
+from featmix.compare.statistics import Estimate, Summary, summarize
+from featmix.compare.styles import STYLES, render
+from featmix.compare.training import Run, train
+
+__all__ = [
+    "DATA_SETS",
+    "DEFAULT_STRATEGIES",
+    "HIDDEN_SITES",
+    "SITES",
+    "STYLES",
+    "Comparison",
+    "Estimate",
+    "Images",
+    "PhotoSource",
+    "RenderedSource",
+    "Row",
+    "Run",
+    "Settings",
+    "SmallResNet",
+    "Source",
+    "Spec",
+    "Summary",
+    "Trial",
+    "compare",
+    "parse",
+    "read",
+    "read_rows",
+    "render",
+    "summarize",
+    "train",
+]

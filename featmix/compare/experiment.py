@@ -1,0 +1,227 @@
+"""The whole experiment: check everything, make the runs that are missing, write the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from featmix.compare.data import read
+from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
+from featmix.compare.pool import Pool
+from featmix.compare.progress import progress
+from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
+from featmix.compare.results import Row, read_rows
+from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, positive_whole, resolve
+from featmix.compare.sources import Source
+from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
+from featmix.compare.statistics import Summary, summarize
+from featmix.compare.training import Run, attach, make_network
+from featmix.errors import FeatmixError
+
+DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
+DEFAULT_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Args:
+        rows: All runs in the output folder, in the order of the grid.
+        summaries: One per strategy, the baseline first.
+        out: The output folder.
+        failures: How many of the runs asked for have failed.
+        seconds: Wall-clock time of the call.
+    """
+
+    rows: tuple[Row, ...]
+    summaries: tuple[Summary, ...]
+    out: Path
+    failures: int
+    seconds: float
+
+
+def compare(
+    strategies: Sequence[str] = (),
+    *,
+    data: str = "digits",
+    root: Path | str | None = None,
+    site: str | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    batch_size: int = 64,
+    lr: float = 0.01,
+    width: int | None = None,
+    size: int | None = None,
+    limit: int | None = None,
+    jobs: int | None = None,
+    out: Path | str | None = None,
+    device: str = "cpu",
+    devices: int = 1,
+    precision: str = "32-true",
+    quick: bool = False,
+    fresh: bool = False,
+    console: Console | None = None,
+) -> Comparison:
+    """Compare strategies in domain and under a change of domain, paired with training without augmentation.
+
+    For each seed and each held-out domain a small residual network is trained once per strategy. Finished runs are kept in
+    the output folder; the same call goes on where an interrupted one ended.
+
+    Args:
+        strategies: ``name[@site][:setting=value,...]``; none means `DEFAULT_STRATEGIES`. ``none`` is added if missing.
+        data: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
+        root: Folder with the files of fashion-mnist.
+        site: Where strategies act that name no site; None puts each where it usually stands.
+        seeds: How many; they are 0, 1, 2, ...
+        epochs: Passes over the training images.
+        batch_size: Images per step, over all devices.
+        lr: Highest learning rate.
+        width: Channels of the network's stem.
+        size: Side in pixels that the images of a folder are resized to.
+        limit: At most so many training images per domain.
+        jobs: Processes; None takes one per core, or one on a device that is no CPU.
+        out: Output folder.
+        device: ``cpu``, ``cuda``, ``cuda:NUMBER``, ``mps``, or ``auto`` for the best there is.
+        devices: How many devices train one network together.
+        precision: As Lightning Fabric names it: ``32-true``, ``bf16-mixed``, ...
+        quick: One epoch on few images, to see that everything works; the figures mean nothing.
+        fresh: Throw away what is in the output folder.
+        console: Where to report; None writes to standard output.
+
+    Returns:
+        All rows and summaries, which are in the output folder as well.
+
+    Raises:
+        FeatmixError: for anything that can be refused before the first run, and where the output folder holds runs that
+            were made with other settings. A run that fails later is reported in its row.
+
+    Note:
+        Worker processes import the calling script, so call it under ``if __name__ == "__main__":``.
+    """
+    begun = time.monotonic()
+    console = console or Console()
+    settings = resolve(
+        data=data, root=root, limit=limit, size=size, width=width, epochs=epochs, batch_size=batch_size, lr=lr,
+        device=device, devices=devices, precision=precision, quick=quick,
+    )  # fmt: skip
+    specs = parse_all(strategies or DEFAULT_STRATEGIES, site)
+    count = positive_whole("seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
+    jobs = positive_whole("jobs", jobs if jobs is not None else usual_jobs(settings))
+    folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
+    with Pool(jobs, nested=settings.devices > 1) as pool, folder:
+        if fresh or not folder.has_runs:
+            pool.start()  # the workers import while the data is read here
+        source = read(settings.data, root=Path(settings.root) if settings.root else None, size=settings.size)
+        for spec in specs:
+            rehearse(spec, settings, source)
+        grid = make_grid(specs, count, source)
+        record = {**as_dict(settings), "data_fingerprint": source.fingerprint}
+        before = folder.begin(record, fresh=fresh)
+        try:
+            rows, made = _make_missing(grid, before, folder, pool, settings, source, console)
+        except KeyboardInterrupt:
+            _say_how_to_go_on(console, grid, folder, fresh)
+            raise
+        summaries = summarize(rows)
+        calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
+        write_report(folder.path, summaries, Circumstances(record, rows, calls))
+    wanted = {run.key for run in grid}
+    failures = sum(bool(row.error) and row.key in wanted for row in rows)
+    found = Comparison(tuple(rows), tuple(summaries), folder.path, failures, time.monotonic() - begun)
+    _tell(console, found, made)
+    return found
+
+
+def make_grid(specs: Sequence[Spec], seeds: int, source: Source) -> list[Run]:
+    """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
+    return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
+
+
+def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
+    """One training forward on noise, so that settings which do not fit the network are refused before the first run.
+
+    Raises:
+        FeatmixError: where the strategy refuses its site. Anything else that goes wrong is left to be reported by the runs.
+    """
+    if spec.name == BASELINE:
+        return
+    with torch.random.fork_rng(devices=[]):
+        network = make_network(settings, len(source.classes), seed=0)
+        images = torch.rand(4, 3, *source.image_size)
+        labels = torch.arange(4) % len(source.classes)
+        strategy = spec.strategy()
+        strategy.p = 1.0  # so that it acts here however seldom it is to act
+        try:
+            mixer = attach(network, spec.site, strategy, images, seed=0)
+            mixer.draw(images, target=labels, domain=torch.arange(4) % len(source.domains))
+            network(images)
+        except FeatmixError:
+            raise
+        except Exception:
+            return
+
+
+def usual_jobs(settings: Settings) -> int:
+    """One process per core; a device that is no CPU is not shared."""
+    return max(1, cores() // settings.devices) if settings.device == "cpu" else 1
+
+
+def _make_missing(
+    grid: Sequence[Run],
+    before: Sequence[Row],
+    folder: OutputFolder,
+    pool: Pool,
+    settings: Settings,
+    source: Source,
+    console: Console,
+) -> tuple[list[Row], int]:
+    """Make the runs that are not done; return all rows, those of the grid first, and how many were made."""
+    finished = done(before)
+    missing = [run for run in grid if run.key not in finished]
+    again = {run.key for run in missing}
+    kept = [row for row in before if row.key not in again]
+    folder.keep(kept)
+    if before and missing:
+        console.print(f"{len(grid) - len(missing)} of {len(grid)} runs are in {folder.path} already; going on.")
+    made = []
+    with progress(console, len(grid), len(grid) - len(missing)) as advance:
+        for row in pool.make(missing, settings, source):
+            folder.append(row)
+            made.append(row)
+            advance(f"{row.label}, seed {row.seed}" + (f", without {row.held_out}" if row.held_out else ""))
+    place = {run.key: number for number, run in enumerate(grid)}
+    rows = sorted([*kept, *made], key=lambda row: place.get(row.key, len(grid)))
+    folder.keep(rows)
+    return rows, len(made)
+
+
+def _say_how_to_go_on(console: Console, grid: Sequence[Run], folder: OutputFolder, fresh: bool) -> None:
+    finished = done(read_rows(folder.path / RUNS))
+    count = sum(run.key in finished for run in grid)
+    command = "The same command without --fresh" if fresh else "The same command"
+    console.print(
+        f"Interrupted: {count} of {len(grid)} runs are kept in {folder.path / RUNS}. {command} goes on from there.",
+        style="yellow",
+        highlight=False,
+    )
+
+
+def _tell(console: Console, found: Comparison, made: int) -> None:
+    console.print(terminal_table(found.summaries))
+    console.print(HOW_TO_READ)
+    if found.failures:
+        first = next(row for row in found.rows if row.error)
+        console.print(
+            f"{found.failures} run(s) failed and are left out, the first with: {first.error}. "
+            "The same command makes failed runs again.",
+            style="red",
+            markup=False,
+        )
+    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, SUMMARY_FIGURE, RUNS))
+    console.print(f"{made} run(s) in {found.seconds:.0f} s. Written to {found.out}: {names}", markup=False)

@@ -1,0 +1,76 @@
+"""A small residual network whose sites have names."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F  # noqa: N812 - torch's own usage
+from torch import Tensor, nn
+
+from featmix.errors import FeatmixError, nearest
+
+HIDDEN_SITES = ("stem", "layer1", "layer2", "layer3")
+SITES = ("input", *HIDDEN_SITES)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions around a shortcut, with batch norm: (B, C, H, W) to (B, D, H/stride, W/stride)."""
+
+    def __init__(self, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out_channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels != out_channels:
+            projection = nn.Conv2d(channels, out_channels, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class SmallResNet(nn.Module):
+    """Stem, three residual blocks, pooling and a linear head.
+
+    Every stage is a submodule named in `HIDDEN_SITES`, so that `featmix.attach` can reach it.
+
+    Args:
+        num_classes: How many logits to give.
+        width: Channels of the stem; later stages have 1, 2 and 4 times as many.
+
+    Example:
+        >>> import torch
+        >>> SmallResNet(10)(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, num_classes: int, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.layer1 = ResidualBlock(width, width, 1)
+        self.layer2 = ResidualBlock(width, 2 * width, 2)
+        self.layer3 = ResidualBlock(2 * width, 4 * width, 2)
+        self.head = nn.Linear(4 * width, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of shape (B, num_classes) for images of shape (B, 3, H, W)."""
+        x = self.layer3(self.layer2(self.layer1(self.stem(images))))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+def check_site(site: str) -> str:
+    """The site itself, if the network has it.
+
+    Raises:
+        FeatmixError: if not; the message names the nearest.
+
+    Example:
+        >>> check_site("stem")
+        'stem'
+    """
+    if site not in SITES:
+        raise FeatmixError("compare", "site", expected="a site of the network", got=repr(site), fix=nearest(site, SITES))
+    return site

@@ -1,0 +1,184 @@
+"""The folder that an experiment is written to: which settings it belongs to, and which runs are done."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TypedDict
+
+import featmix
+from featmix.compare.results import Key, Row, append_row, read_rows, write_durably, write_rows
+from featmix.errors import FeatmixError
+
+RUNS, SETTINGS, LOCK = "runs.csv", "settings.json", ".lock"
+SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE = "summary.csv", "summary.md", "summary.png"
+_OURS = (RUNS, SETTINGS, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE)
+
+
+class Call(TypedDict):
+    """A call of `compare` that ran to its end: how many runs it made, in how many seconds, with how many processes."""
+
+    runs: int
+    seconds: float
+    jobs: int
+
+
+class OutputFolder:
+    """The folder, held by one process at a time.
+
+    Use it as a context manager: it is locked on entry and released on exit, however the process ends.
+
+    Args:
+        path: Made if missing.
+
+    Raises:
+        FeatmixError: on entry, where the path is no folder or another process writes there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.calls: list[Call] = []
+        self._lock: IO[str] | None = None
+        self._record: dict[str, object] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise FeatmixError("compare", "out", expected="a folder to write to", got=str(error)) from error
+        if not _lock(self._lock):
+            fix = "Wait for it, or name another folder with --out."
+            raise FeatmixError("compare", "out", expected="a folder of one's own", got=f"{self.path}, in use", fix=fix)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def begin(self, settings: Mapping[str, object], *, fresh: bool = False) -> list[Row]:
+        """Check that the folder belongs to these settings, and read what is done.
+
+        Args:
+            settings: Everything that all runs share, as plain JSON values.
+            fresh: Throw away what is there.
+
+        Returns:
+            The finished runs, failed ones included.
+
+        Raises:
+            FeatmixError: where a setting or a version is not what the runs in the folder were made with.
+        """
+        if fresh:
+            for name in _OURS:
+                (self.path / name).unlink(missing_ok=True)
+        rows = read_rows(self.path / RUNS)
+        if rows:
+            self._check_settings(settings, len(rows))
+        self._record = {"settings": settings, "versions": versions(), "machine": machine()}
+        self._write_record()
+        return rows
+
+    def close_call(self, call: Call) -> list[Call]:
+        """Note that a call ran to its end.
+
+        Returns:
+            All calls that did, this one included if it made any runs.
+        """
+        if call["runs"]:
+            self.calls.append(call)
+            self._write_record()
+        return self.calls
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether somebody has written runs here."""
+        return (self.path / RUNS).exists()
+
+    def keep(self, rows: Iterable[Row]) -> None:
+        """Replace the runs on disk by these."""
+        write_rows(self.path / RUNS, rows)
+
+    def append(self, row: Row) -> None:
+        """Put one more run on the disk; when this returns it is there."""
+        with (self.path / RUNS).open("a", encoding="utf-8", newline="") as file:
+            append_row(file, row)
+
+    def _write_record(self) -> None:
+        write_durably(self.path / SETTINGS, json.dumps({**self._record, "calls": self.calls}, indent=2) + "\n")
+
+    def _check_settings(self, settings: Mapping[str, object], count: int) -> None:
+        fix = f"Name another folder with --out, or throw its {count} run(s) away with --fresh."
+        path = self.path / SETTINGS
+        try:
+            record = json.loads(path.read_text())
+            made_with = {**record["settings"], **record["versions"]}
+            self.calls = list(record["calls"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            got = f"{RUNS} without it ({error})"
+            raise FeatmixError(str(path), expected="the settings of the runs beside it", got=got, fix=fix) from error
+        asked: dict[str, Any] = json.loads(json.dumps({**settings, **versions()}))
+        changed = [name for name in {**made_with, **asked} if made_with.get(name) != asked.get(name)]
+        if changed:
+            expected = ", ".join(f"{name} = {made_with.get(name)}" for name in changed)
+            got = ", ".join(f"{name} = {asked.get(name)}" for name in changed)
+            where = f"{expected}, as for the runs in {self.path}"
+            raise FeatmixError("compare", ", ".join(changed), expected=where, got=got, fix=fix)
+
+
+def versions() -> dict[str, str]:
+    """Versions that results depend on; rows from different ones are not comparable."""
+    names = {"torch": "torch", "lightning_fabric": "lightning-fabric", "torchmetrics": "torchmetrics"}
+    return {"featmix": featmix.__version__, **{name: _version(package) for name, package in names.items()}}
+
+
+def machine() -> dict[str, object]:
+    """Where this process runs."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": cores(),
+        "python": platform.python_version(),
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def done(rows: Iterable[Row]) -> dict[Key, Row]:
+    """The runs that need not be made again."""
+    return {row.key: row for row in rows if not row.error}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock an open file for this process; where the system has no such locks, say that it worked."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,217 @@
+"""What an experiment found: `summary.csv` for machines, `summary.md` and a table in the terminal for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+import featmix as fm
+from featmix.compare.figure import draw_figure
+from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
+from featmix.compare.results import Row, write_durably
+from featmix.compare.spec import BASELINE, parse
+from featmix.compare.statistics import Estimate, Summary
+
+MARK = "*"
+SEEDS, STEP_TIME = "seeds", "ms per step"
+HOW_TO_READ = (
+    "Accuracies and expected calibration error in percent, differences in percentage points. Each interval is a 95 % "
+    "Student-t interval over seeds; a difference is taken to the baseline on the same seeds and splits, and "
+    f"{MARK} marks those whose interval excludes zero: read the others as noise. With several strategies compared at once, "
+    "expect one false mark in about twenty comparisons."
+)
+
+_ESTIMATES = (
+    "held_out",
+    "held_out_difference",
+    "in_domain",
+    "in_domain_difference",
+    "calibration",
+    "calibration_difference",
+)
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a reader needs to know to judge or repeat an experiment.
+
+    Args:
+        settings: What all runs shared.
+        rows: All runs.
+        calls: The calls that made them; those of calls that were interrupted are in none.
+    """
+
+    settings: Mapping[str, object]
+    rows: Sequence[Row]
+    calls: Sequence[Call]
+
+
+def write_report(folder: Path, summaries: Sequence[Summary], about: Circumstances) -> None:
+    """Write `summary.csv`, `summary.md` and `summary.png`."""
+    write_durably(folder / SUMMARY_TABLE, to_csv(summaries))
+    draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings)
+    write_durably(folder / SUMMARY_TEXT, to_markdown(summaries, about))
+
+
+def to_csv(summaries: Sequence[Summary]) -> str:
+    """One line per strategy: every estimate with the ends of its interval and the number of seeds; empty where unknown."""
+    parts = ("mean", "low", "high", "seeds")
+    domains = list(summaries[0].by_domain) if summaries else []
+    groups = [*_ESTIMATES, *(f"held_out[{domain}]" for domain in domains)]
+    groups += [f"held_out_difference[{domain}]" for domain in domains]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ["label", "strategy", "settings", "site", "runs", "failures", "seconds_per_step"]
+    writer.writerow([*head, *(f"{group}_{part}" for group in groups for part in parts)])
+    for summary in summaries:
+        estimates = [getattr(summary, name) for name in _ESTIMATES]
+        estimates += [summary.by_domain[domain] for domain in domains]
+        estimates += [summary.by_domain_difference[domain] for domain in domains]
+        cells = [_cell(getattr(summary, name)) for name in head]
+        writer.writerow([*cells, *(_cell(getattr(estimate, part)) for estimate in estimates for part in parts)])
+    return text.getvalue()
+
+
+def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
+    """The whole story for a reader: result, how to read it, by domain, what was run and where."""
+    sections = [
+        "# featmix compare",
+        f"![Accuracy and paired differences to the baseline]({SUMMARY_FIGURE})",
+        _markdown_table(*result_table(summaries)),
+        HOW_TO_READ,
+    ]
+    if summaries and summaries[0].by_domain:
+        sections += ["## Accuracy by held-out domain", _markdown_table(*domain_table(summaries))]
+    failed = [row for row in about.rows if row.error]
+    if failed:
+        listed = [f"- {row.label}, seed {row.seed}, held out {row.held_out or 'none'}: {row.error}" for row in failed]
+        sections += [f"## Failed runs: {len(failed)} of {len(about.rows)}", "\n".join(listed)]
+    sections += ["## What was run", "\n".join(_circumstances(summaries, about))]
+    return "\n\n".join(sections) + "\n"
+
+
+def terminal_table(summaries: Sequence[Summary]) -> Table:
+    """The main table, narrow enough for 80 columns."""
+    head, body = result_table(summaries)
+    columns = [number for number, name in enumerate(head) if name not in (SEEDS, STEP_TIME)]
+    seeds = sorted({summary.in_domain.seeds for summary in summaries})
+    counted = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
+    title = f"Mean over {counted} seed(s) in %, with 95 % interval"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for number in columns:
+        table.add_column(head[number], justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
+    for line in body:
+        table.add_row(*(escape(line[number]) for number in columns))
+    return table
+
+
+def result_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
+    """Head and body of the main table; columns that would be empty are left out."""
+    held_out = any(summary.held_out_difference.seeds or summary.held_out.seeds for summary in summaries)
+    failures = any(summary.failures for summary in summaries)
+    head = ["strategy"]
+    head += ["held-out", f"vs {BASELINE}"] if held_out else []
+    head += ["in-domain", f"vs {BASELINE}", "calibration", SEEDS, STEP_TIME]
+    head += ["failed"] if failures else []
+    body = []
+    for s in summaries:
+        line = [s.label]
+        line += [percent(s.held_out), points(s.held_out_difference)] if held_out else []
+        line += [percent(s.in_domain), points(s.in_domain_difference), percent(s.calibration)]
+        line += [str(s.in_domain.seeds), "" if s.seconds_per_step is None else f"{1000 * s.seconds_per_step:.1f}"]
+        line += [str(s.failures)] if failures else []
+        body.append(line)
+    return head, body
+
+
+def domain_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
+    """Head and body of the table by held-out domain: accuracy, and the paired difference below the baseline."""
+    domains = list(summaries[0].by_domain)
+    body = []
+    for s in summaries:
+        line = [s.label]
+        for domain in domains:
+            difference = points(s.by_domain_difference[domain])
+            line.append(percent(s.by_domain[domain]) + (f" ({difference})" if difference else ""))
+        body.append(line)
+    return ["strategy", *domains], body
+
+
+def percent(estimate: Estimate) -> str:
+    """A share in percent, with half the width of its interval where that is known.
+
+    Example:
+        >>> percent(Estimate(0.5, 0.48, 0.52, 3)), percent(Estimate(0.5, seeds=1)), percent(Estimate())
+        ('50.0 ±2.0', '50.0', '')
+    """
+    if estimate.mean is None:
+        return ""
+    half = "" if estimate.high is None else f" ±{100 * (estimate.high - estimate.mean):.1f}"
+    return f"{100 * estimate.mean:.1f}{half}"
+
+
+def points(difference: Estimate) -> str:
+    """A difference in percentage points, marked if its interval excludes zero.
+
+    Example:
+        >>> points(Estimate(0.05, 0.02, 0.08, 3)), points(Estimate(-0.01, -0.03, 0.01, 3))
+        ('+5.0 ±3.0 *', '-1.0 ±2.0')
+    """
+    if difference.mean is None:
+        return ""
+    half = "" if difference.high is None else f" ±{100 * (difference.high - difference.mean):.1f}"
+    mean = round(100 * difference.mean, 1) + 0.0  # no negative zero
+    return f"{mean:+.1f}{half}" + (f" {MARK}" if difference.excludes_zero else "")
+
+
+def _markdown_table(head: list[str], body: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    # A star between spaces is no markup by itself, but two of them in one line may be read as some.
+    lines = [head, rule, *([cell.replace(MARK, f"\\{MARK}").replace("|", "\\|") for cell in line] for line in body)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[str]:
+    seeds = sorted({row.seed for row in about.rows})
+    domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
+    shared = ", ".join(f"{name} {value}" for name, value in about.settings.items() if value not in (None, ""))
+    where = ", ".join(f"{name} {value}" for name, value in machine().items())
+    return [
+        f"- {len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
+        + (f"each of {', '.join(domains)} held out in turn" if domains else "one domain, so none held out"),
+        f"- Settings: {shared}",
+        *(f"- {s.label}: {_in_effect(s)}" for s in summaries if s.strategy != BASELINE),
+        f"- Calibration error: expected calibration error, 15 bins, {'held-out' if domains else 'in-domain'} images; "
+        "lower is better",
+        f"- Time: {_time(about)}. Times per step are medians and depend on what else ran.",
+        "- Versions: " + ", ".join(f"{name} {value}" for name, value in versions().items()),
+        f"- Machine: {where}",
+    ]
+
+
+def _time(about: Circumstances) -> str:
+    calls = [f"{call['runs']} runs in {call['seconds']:.0f} s with {call['jobs']} process(es)" for call in about.calls]
+    untimed = len(about.rows) - sum(call["runs"] for call in about.calls)
+    return ", ".join([*calls, *([f"{untimed} runs in interrupted calls"] if untimed > 0 else [])])
+
+
+def _in_effect(summary: Summary) -> str:
+    """Site and all settings, also those left at their defaults; only what the row says if the strategy is gone."""
+    if summary.strategy not in fm.available():
+        return f"at {summary.site}, {summary.settings or 'default settings'}"
+    settings = parse(summary.label).strategy().settings()
+    written = ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
+    return f"at {summary.site}, {written}"
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    return f"{value:.6f}" if isinstance(value, float) else value

@@ -1,0 +1,236 @@
+"""One run: train the small network under one strategy, and measure it in and out of its training domains.
+
+Everything but the strategy is the same for all strategies of a cell (seed, held-out domain): the split, the initial weights
+and the order of the batches come from generators of their own, which no strategy can advance. Differences to the baseline
+are therefore paired.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own usage
+from torch import Tensor, nn
+
+import featmix as fm
+from featmix.compare.network import SmallResNet
+from featmix.compare.results import Key, Row
+from featmix.compare.settings import Settings
+from featmix.compare.sources import Images, Source, Trial
+from featmix.compare.spec import BASELINE, Spec
+from featmix.compare.worker import prepare_torch
+from featmix.errors import FeatmixError
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, which only the workers need to spend
+    from lightning_fabric import Fabric
+
+# On import, because the ranks of data-parallel training import this before Lightning announces each of them.
+for _chatty in ("lightning_fabric.utilities.distributed", "lightning_utilities.core.rank_zero"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
+
+WEIGHT_DECAY = 0.01
+WARM_UP = 0.2  # share of all steps in which the learning rate rises
+CALIBRATION_BINS = 15
+
+_EVALUATION_BATCH = 512
+_ORDER, _MIXING = 21, 22  # keep the uses of a seed apart
+
+Measured = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A cell of the grid: a strategy, a seed, and the domain left out (empty where there is only one)."""
+
+    spec: Spec
+    seed: int
+    held_out: str
+
+    @property
+    def key(self) -> Key:
+        """What tells this run from the others of its experiment."""
+        return self.row().key
+
+    def row(self, **measured: Any) -> Row:
+        """The row of this run."""
+        return Row(self.spec.name, self.spec.settings, self.spec.site, self.seed, self.held_out, **measured)
+
+
+def train(run: Run, settings: Settings, source: Source) -> Row:
+    """Make one run.
+
+    Args:
+        run: What to train.
+        settings: What all runs share.
+        source: The data set.
+
+    Returns:
+        A row without error.
+
+    Raises:
+        FeatmixError: where there is too little data for one batch, or the loss is not finite.
+    """
+    trial = source.trial(run.seed, run.held_out, settings.limit)
+    if len(trial.train) < settings.batch_size:
+        got = f"{settings.batch_size} with {len(trial.train)} training images"
+        raise FeatmixError("compare", "batch_size", expected="at most the number of training images", got=got)
+    fabric = make_fabric(settings)
+    if settings.devices > 1:
+        job = partial(_train_ranks, run=run, settings=settings, trial=trial, num_classes=len(source.classes))
+        return run.row(**fabric.launch(job))
+    return run.row(**_train(fabric, run, settings, trial, len(source.classes)))
+
+
+def make_fabric(settings: Settings) -> Fabric:
+    """Device, precision and data parallelism."""
+    from lightning_fabric import Fabric
+
+    kind, _, number = settings.device.partition(":")
+    devices: list[int] | int = [int(number)] if number else settings.devices
+    strategy = "ddp_spawn" if settings.devices > 1 else "auto"
+    return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=settings.precision)  # type: ignore[arg-type]
+
+
+def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet:
+    """The network with initial weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    network = SmallResNet(num_classes, settings.width)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def attach(network: nn.Module, site: str, strategy: fm.Strategy, example: Tensor, seed: int) -> fm.Mixer:
+    """Attach a strategy to the bare network, before Fabric wraps it.
+
+    Args:
+        network: The bare module.
+        site: Where the strategy acts.
+        strategy: What happens there.
+        example: A batch of images, for strategies that need to know the shape at their site.
+        seed: Of the strategy's own random decisions.
+    """
+    return fm.attach(network, fm.At(site, strategy), example=example, seed=seed)
+
+
+def to_floats(pixels: Tensor) -> Tensor:
+    """Images as the network takes them: bytes 0 to 255 become -2 to 2, in memory ordered for convolutions."""
+    return (pixels.float().div_(255) - 0.5).mul_(4).contiguous(memory_format=torch.channels_last)
+
+
+def _train_ranks(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int) -> Measured:
+    prepare_torch()  # each rank is a new process
+    return _train(fabric, run, settings, trial, num_classes)
+
+
+def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int) -> Measured:
+    network = make_network(settings, num_classes, run.seed)
+    mixer = None
+    if run.spec.name != BASELINE:
+        example = to_floats(trial.train.pixels[:2])
+        mixer = attach(network, run.spec.site, run.spec.strategy(), example, _derive(run.seed, _MIXING))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
+    model, optimizer = fabric.setup(network, optimizer)
+    seconds = _fit(fabric, model, optimizer, mixer, settings, trial.train.to(fabric.device), run.seed)
+    if mixer is not None:
+        mixer.remove()
+    measured = _measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
+    fabric.barrier()
+    return {"seconds_per_step": seconds, **measured}
+
+
+def _fit(
+    fabric: Fabric, model: Any, optimizer: Any, mixer: fm.Mixer | None, settings: Settings, data: Images, seed: int
+) -> float:
+    """Train, and return the mean seconds of a step; the first, which warms up, is not counted."""
+    order = torch.Generator().manual_seed(_derive(seed, _ORDER))
+    steps_per_epoch = len(data) // settings.batch_size
+    steps = steps_per_epoch * settings.epochs
+    schedule = torch.optim.lr_scheduler.LambdaLR(_bare(optimizer), lambda step: learning_rate_factor(step, steps))
+    model.train()
+    begun = time.perf_counter()
+    for epoch in range(settings.epochs):
+        total = torch.zeros((), device=fabric.device)
+        batches = torch.randperm(len(data), generator=order)[: steps_per_epoch * settings.batch_size]
+        for number, batch in enumerate(batches.view(steps_per_epoch, settings.batch_size)):
+            own = batch[fabric.global_rank :: fabric.world_size].to(fabric.device)
+            images, labels = to_floats(data.pixels[own]), data.labels[own]
+            optimizer.zero_grad()
+            if mixer is None:
+                loss = F.cross_entropy(model(images), labels)
+            else:
+                mix = mixer.draw(images, target=labels, domain=data.domains[own])
+                loss = mix.loss(F.cross_entropy, model(images), labels)
+            fabric.backward(loss)
+            optimizer.step()
+            schedule.step()
+            total += loss.detach()
+            if epoch == number == 0:
+                total.item()  # waits for the device
+                begun = time.perf_counter()
+        mean_loss = total.item() / steps_per_epoch
+        if not math.isfinite(mean_loss):
+            fix = "A lower learning rate may help (--lr)."
+            raise FeatmixError("compare", "loss", expected="a finite number", got=f"{mean_loss} in epoch {epoch + 1}", fix=fix)
+    return (time.perf_counter() - begun) / max(steps - 1, 1)
+
+
+def learning_rate_factor(step: int, steps: int) -> float:
+    """What the highest learning rate is multiplied with: a linear rise, under a cosine that falls to 0 after all steps.
+
+    Example:
+        >>> [round(learning_rate_factor(step, 10), 2) for step in (0, 1, 5, 9)]
+        [0.5, 0.98, 0.5, 0.02]
+    """
+    rise = min(1.0, (step + 1) / max(1, round(WARM_UP * steps)))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+@torch.no_grad()
+def _measure(network: nn.Module, fabric: Fabric, trial: Trial, num_classes: int) -> Measured:
+    """Accuracy on unseen images of the training domains and of the held-out one, and calibration in the latter."""
+    network.eval()
+    seen = _test(network, fabric, trial.seen, num_classes)
+    unseen = None if trial.unseen is None else _test(network, fabric, trial.unseen, num_classes)
+    return {
+        "in_domain_accuracy": seen["accuracy"],
+        "held_out_accuracy": None if unseen is None else unseen["accuracy"],
+        "calibration_error": (unseen or seen)["calibration_error"],
+    }
+
+
+def _test(network: nn.Module, fabric: Fabric, images: Images, num_classes: int) -> dict[str, float]:
+    from torchmetrics import MetricCollection
+    from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+    # Rank 0 tests alone, so its metrics must not wait for the others.
+    metrics = MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(num_classes, average="micro", sync_on_compute=False),
+            "calibration_error": MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, sync_on_compute=False),
+        },
+        compute_groups=False,
+    ).to(fabric.device)
+    dtype = next(network.parameters()).dtype
+    for begin in range(0, len(images), _EVALUATION_BATCH):
+        pixels = images.pixels[begin : begin + _EVALUATION_BATCH].to(fabric.device)
+        with fabric.autocast():
+            logits = network(to_floats(pixels).to(dtype))
+        labels = images.labels[begin : begin + _EVALUATION_BATCH].to(fabric.device)
+        metrics.update(logits.float().softmax(1), labels)
+    return {name: float(value) for name, value in metrics.compute().items()}
+
+
+def _derive(seed: int, use: int) -> int:
+    return int(np.random.SeedSequence((seed, use)).generate_state(1)[0])
+
+
+def _bare(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimizer that Fabric wrapped: the schedule must change its learning rate, and it must be a true Optimizer."""
+    inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return inner

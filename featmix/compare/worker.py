@@ -1,0 +1,66 @@
+"""The process that makes runs: it imports torch once, is handed runs one after the other, and ends with its parent."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+from multiprocessing.connection import Connection, wait
+
+READY = "ready"
+
+
+def serve(connection: Connection) -> None:
+    """Make runs until the connection closes.
+
+    The parent sends the settings and the source first, then runs; each run is answered by its row. A run that fails is
+    answered by a row that says why.
+
+    Args:
+        connection: To the parent. The first message that goes out is `READY`.
+    """
+    _ignore_interrupts()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare_torch()
+    from featmix.compare.results import one_line
+    from featmix.compare.training import train
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(READY)
+        settings, source = connection.recv()
+        while True:
+            run = connection.recv()
+            try:
+                row = train(run, settings, source)
+            except Exception as error:  # a run that fails must not take the others with it
+                row = run.row(error=one_line(f"{type(error).__name__}: {error}"))
+            connection.send(row)
+
+
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches every process of the terminal; only the parent answers. A handler rather than SIG_IGN, because the
+    # processes that data-parallel training starts would inherit SIG_IGN and could then not be interrupted by their parent.
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def prepare_torch() -> None:
+    """Make runs repeatable, whatever runs beside them, keep libraries from chattering, and import them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; needed for repeatable products
+    warnings.filterwarnings("ignore", module=r"lightning_fabric|torchmetrics")
+    import lightning_fabric  # noqa: F401 - here, before the first run, so that the import is not part of it
+    import torch
+    import torchmetrics.classification  # noqa: F401
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,195 @@
+"""The experiment with runs that are made up in this process; test_interruption.py makes real ones."""
+
+import io
+import json
+from typing import ClassVar
+
+import pytest
+import torch
+from rich.console import Console
+
+import featmix as fm
+from featmix.compare import experiment
+from featmix.compare.digits import read_digits
+from featmix.compare.experiment import compare, make_grid, rehearse, usual_jobs
+from featmix.compare.results import read_rows
+from featmix.compare.settings import Settings
+from featmix.compare.spec import parse, parse_all
+from featmix.errors import FeatmixError
+
+
+class MadeUp:
+    """Stands in for the pool; `failing` holds strategies whose runs fail, `stop_after` a number of runs."""
+
+    failing: frozenset = frozenset()
+    stop_after = None
+    made: ClassVar[list] = []
+
+    def __init__(self, jobs, *, nested=False):
+        type(self).made = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def start(self):
+        return None
+
+    def make(self, runs, settings, source):
+        for run in runs:
+            if self.stop_after is not None and len(self.made) >= self.stop_after:
+                raise KeyboardInterrupt
+            self.made.append(run.key)
+            if run.spec.name in self.failing:
+                yield run.row(error="RuntimeError: made up")
+            else:
+                value = 0.5 + len(run.spec.label) / 100 + run.seed / 1000
+                yield run.row(in_domain_accuracy=value, held_out_accuracy=value, calibration_error=0.1, seconds_per_step=0.01)
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    monkeypatch.setattr(MadeUp, "failing", frozenset())
+    monkeypatch.setattr(MadeUp, "stop_after", None)
+    monkeypatch.setattr(experiment, "Pool", MadeUp)
+    return MadeUp
+
+
+@pytest.fixture
+def run(tmp_path, pool):
+    def call(*strategies, **settings):
+        console = Console(file=io.StringIO(), width=200)
+        found = compare(strategies, out=tmp_path / "out", console=console, **{"seeds": 2, **settings})
+        return found, console.file.getvalue()
+
+    return call
+
+
+def test_a_whole_experiment(run, pool, tmp_path):
+    found, said = run("moex", "mixup@layer2:alpha=2")
+    assert len(found.rows) == len(pool.made) == 2 * 4 * 3
+    assert [summary.label for summary in found.summaries] == ["none", "moex", "mixup@layer2:alpha=2"]
+    assert found.failures == 0
+    assert {"runs.csv", "settings.json", "summary.csv", "summary.md", "summary.png"} <= {p.name for p in found.out.iterdir()}
+    assert read_rows(found.out / "runs.csv") == list(found.rows)
+    assert "24 of 24 runs" in said
+    assert "summary.png" in said
+    assert "mixup@layer2:alpha=2" in said
+
+
+def test_all_strategies_of_a_cell_are_made_before_the_next(run, pool):
+    run("moex")
+    assert [key[3:] for key in pool.made[::2]] == [key[3:] for key in pool.made[1::2]]
+
+
+def test_the_same_again_makes_nothing(run, pool):
+    first, _ = run("moex")
+    text = (first.out / "summary.csv").read_text()
+    again, _ = run("moex")
+    assert pool.made == []
+    assert again.rows == first.rows
+    assert (first.out / "summary.csv").read_text() == text
+
+
+def test_strategies_and_seeds_can_be_added(run, pool):
+    run("moex")
+    found, said = run("mixup", seeds=3)
+    assert len(pool.made) == 3 * 4 + 4  # mixup, and the third seed of the baseline
+    assert "8 of 24 runs are in" in said
+    assert [summary.label for summary in found.summaries] == ["none", "mixup", "moex"]
+    assert [summary.held_out.seeds for summary in found.summaries] == [3, 3, 2]
+    assert [summary.held_out_difference.seeds for summary in found.summaries] == [0, 3, 2]
+
+
+def test_a_changed_setting_is_refused(run, pool):
+    found, _ = run("moex")
+    for changed in ({"epochs": 9}, {"lr": 0.5}, {"limit": 100}, {"precision": "bf16-mixed"}, {"quick": True}):
+        with pytest.raises(FeatmixError, match="--fresh"):
+            run("moex", **changed)
+    assert len(read_rows(found.out / "runs.csv")) == 16
+    again, _ = run("moex", epochs=9, fresh=True)
+    assert len(pool.made) == 16
+    assert json.loads((again.out / "settings.json").read_text())["settings"]["epochs"] == 9
+
+
+def test_an_interrupted_experiment_goes_on(run, pool, monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "stop_after", 5)
+    with pytest.raises(KeyboardInterrupt):
+        run("moex")
+    kept = read_rows(tmp_path / "out" / "runs.csv")
+    assert [row.key for row in kept] == pool.made
+    with (tmp_path / "out" / "runs.csv").open("a") as file:
+        file.write("moex,,stem,1,pl")  # torn by a crash
+    monkeypatch.setattr(pool, "stop_after", None)
+    found, said = run("moex")
+    assert len(pool.made) == 11
+    assert len(found.rows) == 16
+    assert "5 of 16 runs" in said
+    assert "5 runs in interrupted calls" in (found.out / "summary.md").read_text()
+
+
+def test_an_interruption_says_how_to_go_on(pool, monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "stop_after", 3)
+    console = Console(file=io.StringIO(), width=200)
+    with pytest.raises(KeyboardInterrupt):
+        compare(["moex"], out=tmp_path, console=console, fresh=True)
+    assert "3 of 24 runs are kept" in console.file.getvalue()
+    assert "without --fresh" in console.file.getvalue()
+
+
+def test_failed_runs_are_told_and_made_again(run, pool, monkeypatch):
+    monkeypatch.setattr(pool, "failing", frozenset({"moex"}))
+    found, said = run("moex", "mixup")
+    assert found.failures == 8
+    assert "8 run(s) failed" in said
+    assert "RuntimeError: made up" in said
+    assert [(s.runs, s.failures) for s in found.summaries] == [(8, 0), (0, 8), (8, 0)]
+    other, _ = run("mixup")
+    assert other.failures == 0
+    assert sum(bool(row.error) for row in other.rows) == 8
+    monkeypatch.setattr(pool, "failing", frozenset())
+    found, _ = run("moex", "mixup")
+    assert found.failures == 0
+    assert len(pool.made) == 8
+    assert len(found.rows) == 24
+
+
+@pytest.mark.parametrize(
+    ("strategies", "settings", "message"),
+    [
+        (["mixpu"], {}, "'mixup'"),
+        (["moex:lam=3"], {}, "lam"),
+        (["moex:norm=gn3"], {}, "gn3"),  # fits no network of 8 channels: found out by the rehearsal
+        (["moex"], {"site": "layr1"}, "'layer1'"),
+        (["moex"], {"data": "digit"}, "'digits'"),
+        (["moex"], {"seeds": 0}, "seeds"),
+        (["moex"], {"jobs": 0}, "jobs"),
+        (["moex"], {"device": "gpu"}, "device"),
+    ],
+)
+def test_everything_is_refused_before_the_first_run(run, pool, tmp_path, strategies, settings, message):
+    pool.made = []
+    with pytest.raises(FeatmixError, match=message):
+        run(*strategies, **settings)
+    assert pool.made == []
+    assert not (tmp_path / "out" / "runs.csv").exists()
+
+
+def test_the_grid():
+    grid = make_grid(parse_all(["moex"]), 2, read_digits())
+    assert len(grid) == len({run.key for run in grid}) == 2 * 4 * 2
+
+
+@pytest.mark.parametrize("name", fm.available())
+def test_rehearsals_leave_the_random_state_alone(name):
+    before = torch.random.get_rng_state()
+    for site in ("input", "stem", "layer3"):
+        rehearse(parse(f"{name}@{site}"), Settings(), read_digits())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_jobs():
+    assert usual_jobs(Settings()) >= 1
+    assert usual_jobs(Settings(devices=1000, batch_size=2000)) == 1

@@ -1,0 +1,104 @@
+import csv
+import io
+import warnings
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from featmix.compare.figure import draw_figure
+from featmix.compare.report import Circumstances, points, terminal_table, to_csv, to_markdown, write_report
+from featmix.compare.results import Row
+from featmix.compare.statistics import Estimate, summarize
+
+NAMES = (("none", "", ""), ("moex", "lam=0.5,norm=in", "layer1"), ("gone", "", "stem"))
+
+
+def make_rows(seeds, domains=("plain", "colors")):
+    return [
+        Row(*name, seed, d, 0.9 + number / 100 + seed / 1000, 0.5 + number / 10 + seed / 1000 if d else None, 0.1, 0.01)
+        for seed in range(seeds)
+        for d in domains
+        for number, name in enumerate(NAMES)
+    ]
+
+
+def about(rows):
+    return Circumstances({"data": "digits", "limit": None}, rows, [{"runs": 3, "seconds": 5.0, "jobs": 2}])
+
+
+def table_cells(text):
+    return next(iter(csv.DictReader(io.StringIO(text)))), list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_csv_says_all_of_it():
+    _, lines = table_cells(to_csv(summarize(make_rows(3))))
+    assert [line["label"] for line in lines] == ["none", "moex@layer1:lam=0.5,norm=in", "gone@stem"]
+    assert lines[1]["held_out_difference_mean"] == "0.100000"
+    assert lines[1]["held_out_seeds"] == "3"
+    assert lines[1]["held_out[colors]_mean"]
+    assert lines[0]["held_out_difference_mean"] == ""
+
+
+def test_one_seed_leaves_intervals_empty():
+    first, _ = table_cells(to_csv(summarize(make_rows(1))))
+    assert first["held_out_mean"]
+    assert first["held_out_low"] == first["held_out_high"] == ""
+    assert "±" not in to_markdown(summarize(make_rows(1)), about(make_rows(1)))
+
+
+def test_the_text_tells_the_circumstances_and_the_failures():
+    rows = [*make_rows(2), Row("moex", "lam=0.5,norm=in", "layer1", 2, "plain", error="RuntimeError: a | b")]
+    text = to_markdown(summarize(rows), about(rows))
+    for expected in (
+        "summary.png",
+        "interval excludes zero",
+        "## Accuracy by held-out domain",
+        "## Failed runs: 1 of 13",
+        "RuntimeError",
+        "seeds 0, 1, 2",
+        "lam=0.5",
+        "unbiased=True",  # settings left at their defaults are told as well
+        "3 runs in 5 s with 2 process(es), 10 runs in interrupted calls",
+        "torch",
+    ):
+        assert expected in text
+    assert "limit" not in text
+
+
+def test_a_single_domain_has_no_held_out_column():
+    text = to_markdown(summarize(make_rows(2, ("",))), about(make_rows(2, ("",))))
+    assert "held-out |" not in text
+    assert "in-domain |" in text
+    assert "one domain" in text
+
+
+def test_the_terminal_table_fits_80_columns():
+    console = Console(width=80, file=io.StringIO())
+    console.print(terminal_table(summarize([row for row in make_rows(3) if row.strategy != "gone"])))
+    text = console.file.getvalue()
+    assert "held-out" in text
+    assert "…" not in text
+    assert "+10.0" in text
+    assert "3 seed(s)" in text
+
+
+def test_differences_are_marked_and_never_minus_zero():
+    assert points(Estimate(-0.0001, -0.1, 0.1, 3)) == "+0.0 ±10.0"
+    assert points(Estimate(-0.2, -0.3, -0.1, 3)).endswith("*")
+
+
+@pytest.mark.parametrize(("seeds", "domains"), [(3, ("plain", "colors")), (1, ("plain",)), (2, ("",))])
+def test_the_figure_is_drawn(tmp_path, seeds, domains):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_figure(tmp_path / "summary.png", summarize(make_rows(seeds, domains)), {"data": "folder:/a/pacs"})
+    with Image.open(tmp_path / "summary.png") as image:
+        assert image.width > image.height > 200
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.png"]
+
+
+def test_a_report_of_failures_alone(tmp_path):
+    rows = [Row("none", "", "", 0, "plain", error="x"), Row("moex", "", "stem", 0, "plain", error="y")]
+    write_report(tmp_path, summarize(rows), about(rows))
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.csv", "summary.md", "summary.png"}

@@ -1,0 +1,62 @@
+import dataclasses
+
+import pytest
+
+from featmix.compare.results import COLUMNS, Row, append_row, one_line, read_rows, to_line, write_rows
+from featmix.errors import FeatmixError
+
+GOOD = Row("moex", "lam=0.5,norm=in", "stem", 1, "plain", 0.9, 0.5, 0.1, 0.0123456789)
+ALONE = Row("none", "", "", 0, "", 0.9, None, 0.1, 0.01)
+FAILED = Row("mixup", "", "input", 2, "colors", error='RuntimeError: "quoted", with a comma')
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "runs.csv"
+
+
+def test_rows_come_back_as_they_went(path):
+    write_rows(path, [GOOD, ALONE, FAILED])
+    assert read_rows(path) == [GOOD, ALONE, FAILED]
+    assert tuple(path.read_text().splitlines()[0].split(",")) == COLUMNS
+
+
+def test_a_row_is_as_exact_as_the_file():
+    assert GOOD.seconds_per_step == 0.012346
+
+
+def test_no_file_has_no_rows(path):
+    assert read_rows(path) == []
+    path.write_text("")
+    assert read_rows(path) == []
+
+
+def test_wherever_the_last_line_is_torn_the_others_are_kept(path):
+    write_rows(path, [GOOD, ALONE])
+    whole = path.read_bytes()
+    last = to_line(dataclasses.replace(GOOD, held_out="räume")).encode()
+    for length in range(len(last)):
+        path.write_bytes(whole + last[:length])
+        assert read_rows(path) == [GOOD, ALONE]
+
+
+def test_the_last_row_of_a_run_wins(path):
+    good = dataclasses.replace(FAILED, in_domain_accuracy=0.5, error="")
+    write_rows(path, [FAILED, GOOD])
+    with path.open("a", newline="") as file:
+        append_row(file, good)
+    assert set(read_rows(path)) == {GOOD, good}
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", ",".join(COLUMNS) + "\nmoex,,stem,x,,,,,,\n", ",".join(COLUMNS) + "\n1,2\n", "\xff\n"]
+)
+def test_foreign_files_are_refused(path, text):
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(FeatmixError, match="--fresh"):
+        read_rows(path)
+
+
+def test_messages_fit_a_cell():
+    assert "\n" not in one_line("a\nb" * 500)
+    assert len(one_line("a\nb" * 500)) == 400

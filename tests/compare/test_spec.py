@@ -1,0 +1,62 @@
+import pytest
+
+import featmix as fm
+from featmix.compare.network import SITES
+from featmix.compare.spec import Spec, parse, parse_all, usual_site
+from featmix.errors import FeatmixError
+
+
+def test_settings_are_values_not_text():
+    spec = parse("MoEx: norm=in, lam=0.50 ,positive_only=True")
+    assert spec.values == (("lam", 0.5), ("norm", "in"), ("positive_only", True))
+    assert spec.settings == "lam=0.5,norm=in,positive_only=True"
+    assert spec.strategy().lam == 0.5
+
+
+@pytest.mark.parametrize("name", fm.available())
+def test_every_strategy_has_a_usual_site_and_its_label_can_be_read_again(name):
+    assert usual_site(name) in SITES
+    for text in (name, f"{name}@layer2", f"{name}:p=0.25", f"{name}@layer1:p=0.25"):
+        spec = parse(text)
+        assert spec.label == text
+        assert parse(spec.label) == spec
+
+
+def test_sites():
+    assert parse("mixup").site == "input"
+    assert parse("moex").site == "stem"
+    assert parse("mixup", site="layer1").site == "layer1"
+    assert parse("mixup@layer2", site="layer1").site == "layer2"
+    assert parse("none", site="layer1") == Spec("none")
+
+
+def test_the_baseline_is_always_there_and_first_if_it_was_not_named():
+    assert [spec.name for spec in parse_all(["moex", "mixup"])] == ["none", "moex", "mixup"]
+    assert [spec.name for spec in parse_all(["moex", "none"])] == ["moex", "none"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mixpu", "'mixup'"),
+        ("", "Known"),
+        ("moex@layr1", "'layer1'"),
+        ("moex@", "site"),
+        ("moex:norm", "name=value"),
+        ("moex:norm=", "name=value"),
+        ("moex:lam=0.5,lam=0.6", "each setting once"),
+        ("moex:nrom=in", "norm"),
+        ("moex:lam=2", "lam"),
+        ("moex:norm=bn", "bn"),
+        ("none:p=1", "alone"),
+        ("none@stem", "alone"),
+    ],
+)
+def test_refusals(text, message):
+    with pytest.raises(FeatmixError, match=message):
+        parse(text)
+
+
+def test_twice_the_same_is_refused():
+    with pytest.raises(FeatmixError, match="again"):
+        parse_all(["moex:lam=0.9,norm=in", "moex:norm=in,lam=0.90"])

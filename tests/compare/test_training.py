@@ -1,0 +1,117 @@
+import dataclasses
+
+import pytest
+import torch
+
+import featmix as fm
+from featmix.compare.digits import read_digits
+from featmix.compare.settings import Settings
+from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
+from featmix.compare.training import Run, learning_rate_factor, make_network, to_floats, train
+from featmix.errors import FeatmixError
+
+TINY = Settings(epochs=1, limit=60, width=4, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return read_digits()
+
+
+@pytest.fixture(autouse=True)
+def own_threads():
+    before, state = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    torch.random.set_rng_state(state)
+
+
+def untimed(row):
+    return dataclasses.replace(row, seconds_per_step=None)
+
+
+@pytest.mark.parametrize("text", [*DEFAULT_STRATEGIES, "cutmix@layer2", "mixstyle:partner=crossdomain,p=1.0"])
+def test_the_same_seed_gives_the_same_row(digits, text):
+    run = Run(parse(text), 3, "colors")
+    first = train(run, TINY, digits)
+    assert first.error == ""
+    assert 0 <= first.held_out_accuracy <= 1
+    assert first.seconds_per_step > 0
+    torch.manual_seed(99)  # whatever the process did before
+    assert untimed(train(run, TINY, digits)) == untimed(first)
+    assert first.key == run.key
+
+
+@pytest.mark.parametrize("name", fm.available())
+def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
+    """So a strategy changes neither the weights at the start nor the order of the batches."""
+    idle = train(Run(parse(f"{name}:p=0.0"), 1, "plain"), TINY, digits)
+    none = train(Run(parse("none"), 1, "plain"), TINY, digits)
+    assert [getattr(idle, c) for c in ("in_domain_accuracy", "held_out_accuracy")] == [
+        getattr(none, c) for c in ("in_domain_accuracy", "held_out_accuracy")
+    ]
+
+
+def test_it_learns(digits):
+    row = train(Run(parse("none"), 0, "plain"), Settings(epochs=3, limit=700), digits)
+    assert row.in_domain_accuracy > 0.7
+    assert row.held_out_accuracy > 0.5
+
+
+def test_no_held_out_domain_leaves_its_accuracy_empty(digits):
+    row = train(Run(parse("mixup"), 0, ""), TINY, digits)
+    assert row.held_out_accuracy is None
+    assert row.in_domain_accuracy is not None
+    assert row.calibration_error is not None
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_precisions(digits, precision):
+    row = train(Run(parse("moex"), 0, "plain"), dataclasses.replace(TINY, precision=precision), digits)
+    assert row.in_domain_accuracy is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["moex"])
+def test_two_processes_train_one_network(digits, text):
+    row = train(Run(parse(text), 0, "plain"), dataclasses.replace(TINY, devices=2), digits)
+    assert row.in_domain_accuracy is not None
+    assert row.held_out_accuracy is not None
+    assert row.error == ""
+
+
+def test_a_loss_that_is_not_finite_is_an_error(digits):
+    with pytest.raises(FeatmixError, match="learning rate"):
+        train(Run(parse("none"), 0, "plain"), dataclasses.replace(TINY, lr=1e30), digits)
+
+
+def test_too_few_images_for_a_batch(digits):
+    with pytest.raises(FeatmixError, match="batch_size"):
+        train(Run(parse("none"), 0, "plain"), dataclasses.replace(TINY, batch_size=1000), digits)
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    first, again, other = (make_network(TINY, 10, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_images_as_floats():
+    floats = to_floats(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4))
+    assert floats[0].unique().tolist() == [-2.0]
+    assert floats[1].unique().tolist() == [2.0]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100])
+def test_the_learning_rate_rises_and_falls(steps):
+    factors = [learning_rate_factor(step, steps) for step in range(steps)]
+    assert all(0 < factor <= 1 for factor in factors)
+    peak = factors.index(max(factors))
+    assert factors[:peak] == sorted(factors[:peak])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+
+
+def test_a_run_makes_its_row():
+    row = Run(Spec("none"), 4, "plain").row(error="x")
+    assert (row.strategy, row.seed, row.held_out, row.error) == ("none", 4, "plain", "x")
