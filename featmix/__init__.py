@@ -11,9 +11,12 @@ from featmix.attach import Mix, Mixer, attach
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 from featmix.moments import Moments
-from featmix.normalizers import Normalizer, normalizer, normalizers
+from featmix.normalizer import Normalizer
+from featmix.normalizers import normalizer, normalizers
+from featmix.params import Params
 from featmix.registry import available, create, register, strategy_class
-from featmix.strategy import Params, Strategy, Tags
+from featmix.strategy import Strategy
+from featmix.tags import Tags
 from featmix.tree import At, Compose, OneOf
 
 __version__ = "0.1.0"

@@ -12,10 +12,12 @@ from torch.utils.hooks import RemovableHandle
 
 from featmix.containers import first_tensor
 from featmix.errors import FeatmixError
-from featmix.hooks import Decision, Enter, Leave, Switch, Visit, check_fired
+from featmix.hooks import Enter, Leave, Visit
 from featmix.mixture import Mixture
+from featmix.params import Params
 from featmix.sites import find, unwrap
-from featmix.strategy import Params, Strategy
+from featmix.strategy import Strategy
+from featmix.switch import Decision, Switch, check_fired
 from featmix.tree import INPUT, At, Request, Tree, as_tree
 
 

@@ -1,14 +1,11 @@
 """The hooks that carry a decision into a forward pass. They hold no randomness and no state of their own.
 
-One :class:`Switch` stands between the one who draws and the hooks. ``draw`` sets ``next``; a forward of the model in training
-mode takes it, once; when that forward ends, however it ends, nothing is left behind. During backward the decision of the
-forward that is being differentiated is put back, because activation checkpointing runs parts of it again.
+They find it in a :class:`~featmix.switch.Switch`. During backward the decision of the forward that is being differentiated is
+put back there, because activation checkpointing runs parts of that forward again.
 """
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,43 +14,8 @@ from torch import Tensor, nn
 from featmix.compiling import constant_when_traced, run_as_plain_python
 from featmix.containers import first_tensor, replace_first, tensors
 from featmix.errors import FeatmixError
-from featmix.strategy import Params
+from featmix.switch import Decision, Switch, check_fired, count, switches
 from featmix.tree import INPUT, At
-
-
-@dataclass(eq=False)
-class Decision:
-    """What one step decided.
-
-    Args:
-        params: The decision at each leaf, on the features' device.
-        idle: Leaves that have nothing to do this time.
-        label_order: Leaves that mix labels, in the order in which these were composed.
-        blind: Leaves whose features' shape was not known when their labels were decided.
-    """
-
-    params: dict[str, Params]
-    idle: frozenset[str]
-    label_order: tuple[str, ...]
-    blind: frozenset[str]
-
-
-@dataclass(eq=False)
-class Switch:
-    """Where hooks find the decision of this forward."""
-
-    next: Decision | None = None
-    current: Decision | None = None
-    replaying: bool = False
-    calls: dict[str, int] = field(default_factory=dict)  # of each site in this forward, in the order of the first call
-    traced: set[str] = field(default_factory=set)  # sites that fired while a compiler traced them
-
-    def __post_init__(self) -> None:
-        self.number = id(self)
-        _switches[self.number] = self
-
-
-_switches: weakref.WeakValueDictionary[int, Switch] = weakref.WeakValueDictionary()
 
 
 class Inert:
@@ -181,53 +143,6 @@ class _Restore:
         self.switch.current, self.switch.replaying = None, False
 
 
-def count(switch: Switch, site: str, indexed: bool) -> int:
-    """Note that a site fired and say which call of this forward it is, from 0.
-
-    Raises:
-        FeatmixError: At a second call, where no call index says which is meant.
-    """
-    call = switch.calls.get(site, 0)
-    switch.calls[site] = call + 1
-    if call and not indexed:
-        raise FeatmixError(
-            "attach",
-            site,
-            expected="a module that is called once a forward",
-            got="a second call",
-            fix="Say which call is meant with At(site, strategy, call=0), or attach to a module that is not shared.",
-        )
-    return call
-
-
-def check_fired(switch: Switch, decision: Decision) -> None:
-    """A site that did not fire, or fired out of order, would leave the labels wrong: say so.
-
-    Raises:
-        FeatmixError: If a site of the decision did not fire, or labels were composed in another order than that of the forward.
-    """
-    silent = [key for key in decision.params if key not in decision.idle and not _fired(switch, key)]
-    if silent:
-        raise FeatmixError(
-            "attach",
-            ", ".join(silent),
-            expected="a module that the forward pass calls",
-            got="no call of it",
-            fix="It may be bypassed, called by .forward(), or the model was compiled and run before attach: "
-            "attach before the first compiled call, and to a module that is called as module(x).",
-        )
-    order = [key for key in decision.label_order if _site(key) in switch.calls]
-    fired = sorted(order, key=lambda key: list(switch.calls).index(_site(key)))
-    if fired != order:
-        raise FeatmixError(
-            "attach",
-            "tree",
-            expected=f"sites in the order of the forward pass, {', '.join(map(_site, fired))}",
-            got=", ".join(map(_site, order)),
-            fix="Labels compose in that order: list the sites so, or pass attach(..., example=images) to have it found out.",
-        )
-
-
 def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
     for key, leaf in leaves.items():
         if leaf.call not in (None, call) or (not torch.compiler.is_compiling() and key in decision.idle):
@@ -247,29 +162,20 @@ def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Ten
     return x
 
 
-def _fired(switch: Switch, key: str) -> bool:
-    site = _site(key)
-    return site == INPUT or site in switch.calls or site in switch.traced
-
-
-def _site(key: str) -> str:
-    return key.partition("#")[0]
-
-
 def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
 @constant_when_traced
 def _begin(number: int) -> bool:
-    _switches[number].calls.clear()
+    switches[number].calls.clear()
     return True
 
 
 @constant_when_traced
 def _count_traced(number: int, site: str, indexed: bool) -> int:
     """While a compiler traces: the count becomes a constant of the graph, and nothing is counted when it runs."""
-    switch = _switches[number]
+    switch = switches[number]
     switch.traced.add(site)
     return count(switch, site, indexed)
 

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.moments import Moments, upcast
-from featmix.normalizers import Normalizer, normalizer
-from featmix.strategy import Params, Strategy
+from featmix.normalizer import Normalizer
+from featmix.normalizers import normalizer
+from featmix.params import Params
+from featmix.strategy import Strategy
 
 
 class _Common(TypedDict, total=False):

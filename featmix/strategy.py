@@ -1,13 +1,12 @@
-"""What a strategy is: tags, params, and the base class that leaves a newcomer two short methods to write."""
+"""What a strategy is: the base class that leaves a newcomer two short methods to write."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Real
-from typing import Any, ClassVar, Self, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -18,89 +17,10 @@ from featmix import sampling
 from featmix.errors import FeatmixError
 from featmix.layouts import Layout, layout, resolve_layout
 from featmix.mixture import Mixture
+from featmix.params import Params
+from featmix.tags import Tags
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-@dataclass(frozen=True)
-class Tags:
-    """What the rest of featmix knows about a strategy without running it.
-
-    Args:
-        mixes_labels: Whether the labels change with the features.
-        moments: Which moments it changes; empty for strategies that do not look at moments.
-        default_site: Where it usually stands: ``input``, or ``hidden`` for an early hidden layer.
-        spatial: Needs positions that form a grid, and decides for one resolution.
-        needs_float: Computes with values, so that integers are refused.
-        stops_gradient: Its published form treats the statistics as constants.
-        batch_coupled: A row depends on more of the batch than its partner.
-        paper: Citation.
-        url: Where to read it.
-    """
-
-    mixes_labels: bool
-    paper: str
-    url: str = ""
-    moments: str = ""
-    default_site: str = "input"
-    spatial: bool = False
-    needs_float: bool = True
-    stops_gradient: bool = False
-    batch_coupled: bool = False
-
-    @property
-    def where(self) -> str:
-        """In which places it works."""
-        return "input, hidden" + (" (grids)" if self.spatial else "")
-
-
-@dataclass(frozen=True, eq=False)
-class Params:
-    """Every random decision of one step, as tensors. Strategies add fields by subclassing.
-
-    Args:
-        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``.
-        active: ``(B,)`` bool; rows that are not active come out bit for bit as they went in.
-        lam: ``(B,)`` float32, the sample's own share; 1 where a row is not active; ``None`` where none is drawn.
-        mixture: What the labels become.
-    """
-
-    partner: Tensor
-    active: Tensor
-    lam: Tensor | None
-    mixture: Mixture
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same decision on another device."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        moved: dict[str, Any] = {k: v.to(device) for k, v in fields.items() if isinstance(v, Tensor | Mixture)}
-        return dataclasses.replace(self, **moved)
-
-    def idle(self) -> Self:
-        """The same decision with no row active. Every tensor keeps its shape, so that a compiled step stays one graph."""
-        index = self.mixture.index
-        rows = torch.arange(len(index), device=index.device).view(-1, 1).expand_as(index)
-        weight = torch.zeros_like(self.mixture.weight)
-        weight[:, 0] = 1
-        return dataclasses.replace(
-            self,
-            active=torch.zeros_like(self.active),
-            lam=None if self.lam is None else torch.ones_like(self.lam),
-            mixture=Mixture(rows, weight),
-        )
-
-    def strength(self, like: Tensor) -> Tensor:
-        """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""
-        return self._drawn().to(like.dtype).view(-1, *[1] * (like.ndim - 1))
-
-    def shares(self) -> list[float]:
-        """``lam`` as plain numbers, for oracles."""
-        return [float(lam) for lam in self._drawn()]
-
-    def _drawn(self) -> Tensor:
-        if self.lam is None:
-            raise FeatmixError("Params", "lam", expected="a strength", got="None", fix="This strategy draws none.")
-        return self.lam
 
 
 class CommonSettings(TypedDict, total=False):

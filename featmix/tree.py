@@ -13,7 +13,8 @@ from torch import Generator, Tensor
 
 from featmix import sampling
 from featmix.errors import FeatmixError
-from featmix.strategy import Params, Strategy
+from featmix.params import Params
+from featmix.strategy import Strategy
 
 INPUT = "input"
 

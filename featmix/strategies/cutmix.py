@@ -15,8 +15,10 @@ from torch import Generator, Tensor
 from featmix import sampling
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
+from featmix.params import Params
 from featmix.registry import register
-from featmix.strategy import CommonSettings, Params, Strategy, Tags
+from featmix.strategy import CommonSettings, Strategy
+from featmix.tags import Tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +26,10 @@ class CutMixParams(Params):
     """The decision of CutMix.
 
     Args:
-        partner: See :class:`~featmix.strategy.Params`.
-        active: See :class:`~featmix.strategy.Params`.
+        partner: See :class:`~featmix.params.Params`.
+        active: See :class:`~featmix.params.Params`.
         lam: ``(B,)`` the share of positions that stay, after clipping.
-        mixture: See :class:`~featmix.strategy.Params`.
+        mixture: See :class:`~featmix.params.Params`.
         box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.
         sizes: The sizes of the position axes that the box was drawn for.
     """

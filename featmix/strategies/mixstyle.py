@@ -14,9 +14,10 @@ from featmix import sampling
 from featmix.mixture import Mixture
 from featmix.moment_strategy import MomentSettings, MomentStrategy
 from featmix.moments import Moments
-from featmix.normalizers import Normalizer
+from featmix.normalizer import Normalizer
+from featmix.params import Params
 from featmix.registry import register
-from featmix.strategy import Params, Tags
+from featmix.tags import Tags
 
 
 @register("mixstyle")

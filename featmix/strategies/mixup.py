@@ -13,8 +13,10 @@ from torch import Generator, Tensor
 from featmix import sampling
 from featmix.mixture import Mixture
 from featmix.moments import upcast
+from featmix.params import Params
 from featmix.registry import register
-from featmix.strategy import CommonSettings, Params, Strategy, Tags
+from featmix.strategy import CommonSettings, Strategy
+from featmix.tags import Tags
 
 
 @register("mixup")

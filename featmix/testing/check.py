@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from featmix.errors import FeatmixError, nearest
-from featmix.normalizers import Normalizer
+from featmix.normalizer import Normalizer
 from featmix.strategy import Strategy
 from featmix.testing.explain import explanation
 from featmix.testing.inputs import features

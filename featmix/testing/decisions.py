@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from featmix.mixture import Mixture
-from featmix.strategy import Params
+from featmix.params import Params
 
 
 def restrict(params: Params, rows: Sequence[int]) -> Params:

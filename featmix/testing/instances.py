@@ -7,7 +7,8 @@ from typing import Any
 
 from featmix.errors import FeatmixError
 from featmix.layouts import layouts
-from featmix.normalizers import Normalizer, normalizer, normalizers
+from featmix.normalizer import Normalizer
+from featmix.normalizers import normalizer, normalizers
 from featmix.registry import available, create, strategy_class
 from featmix.sampling import PARTNERS
 from featmix.strategy import Strategy

@@ -12,7 +12,8 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.moment_strategy import MomentStrategy
-from featmix.strategy import Params, Strategy
+from featmix.params import Params
+from featmix.strategy import Strategy
 
 Kind = Literal["strategy", "normalizer", "attached"]
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from featmix.moment_strategy import MomentStrategy
 from featmix.moments import Moments
-from featmix.normalizers import Normalizer
+from featmix.normalizer import Normalizer
 from featmix.testing.inputs import rows
 from featmix.testing.law import Case, demand, demand_close, law, moves_moments, rounding, sample_shape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from featmix.normalizers import Normalizer
+from featmix.normalizer import Normalizer
 from featmix.testing.law import demand, demand_close, law, rounding, same_bits
 
 

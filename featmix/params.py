@@ -1,0 +1,62 @@
+"""One step's decision, as tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+
+
+@dataclass(frozen=True, eq=False)
+class Params:
+    """Every random decision of one step, as tensors. Strategies add fields by subclassing.
+
+    Args:
+        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``.
+        active: ``(B,)`` bool; rows that are not active come out bit for bit as they went in.
+        lam: ``(B,)`` float32, the sample's own share; 1 where a row is not active; ``None`` where none is drawn.
+        mixture: What the labels become.
+    """
+
+    partner: Tensor
+    active: Tensor
+    lam: Tensor | None
+    mixture: Mixture
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same decision on another device."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        moved: dict[str, Any] = {k: v.to(device) for k, v in fields.items() if isinstance(v, Tensor | Mixture)}
+        return dataclasses.replace(self, **moved)
+
+    def idle(self) -> Self:
+        """The same decision with no row active. Every tensor keeps its shape, so that a compiled step stays one graph."""
+        index = self.mixture.index
+        rows = torch.arange(len(index), device=index.device).view(-1, 1).expand_as(index)
+        weight = torch.zeros_like(self.mixture.weight)
+        weight[:, 0] = 1
+        return dataclasses.replace(
+            self,
+            active=torch.zeros_like(self.active),
+            lam=None if self.lam is None else torch.ones_like(self.lam),
+            mixture=Mixture(rows, weight),
+        )
+
+    def strength(self, like: Tensor) -> Tensor:
+        """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""
+        return self._drawn().to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+
+    def shares(self) -> list[float]:
+        """``lam`` as plain numbers, for oracles."""
+        return [float(lam) for lam in self._drawn()]
+
+    def _drawn(self) -> Tensor:
+        if self.lam is None:
+            raise FeatmixError("Params", "lam", expected="a strength", got="None", fix="This strategy draws none.")
+        return self.lam

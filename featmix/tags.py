@@ -1,0 +1,37 @@
+"""What is known of a strategy without running it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What the rest of featmix knows about a strategy without running it.
+
+    Args:
+        mixes_labels: Whether the labels change with the features.
+        moments: Which moments it changes; empty for strategies that do not look at moments.
+        default_site: Where it usually stands: ``input``, or ``hidden`` for an early hidden layer.
+        spatial: Needs positions that form a grid, and decides for one resolution.
+        needs_float: Computes with values, so that integers are refused.
+        stops_gradient: Its published form treats the statistics as constants.
+        batch_coupled: A row depends on more of the batch than its partner.
+        paper: Citation.
+        url: Where to read it.
+    """
+
+    mixes_labels: bool
+    paper: str
+    url: str = ""
+    moments: str = ""
+    default_site: str = "input"
+    spatial: bool = False
+    needs_float: bool = True
+    stops_gradient: bool = False
+    batch_coupled: bool = False
+
+    @property
+    def where(self) -> str:
+        """In which places it works."""
+        return "input, hidden" + (" (grids)" if self.spatial else "")
