@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 import featmix as fm
 from featmix.compare.network import SmallResNet
+from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, Source, Trial
 from featmix.compare.spec import BASELINE, Spec
-from featmix.compare.worker import prepare_torch
 from featmix.errors import FeatmixError
 
 if TYPE_CHECKING:  # Lightning takes seconds to import, which only the workers need to spend

@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import signal
 import threading
-import warnings
 from multiprocessing.connection import Connection, wait
+
+from featmix.compare.repeatable import prepare_torch
 
 READY = "ready"
 
@@ -51,16 +52,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def prepare_torch() -> None:
-    """Make runs repeatable, whatever runs beside them, keep libraries from chattering, and import them."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; needed for repeatable products
-    warnings.filterwarnings("ignore", module=r"lightning_fabric|torchmetrics")
-    import lightning_fabric  # noqa: F401 - here, before the first run, so that the import is not part of it
-    import torch
-    import torchmetrics.classification  # noqa: F401
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
