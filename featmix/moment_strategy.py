@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.kernels.exchange import Exchange, exchange, usable
 from featmix.moments import Moments, upcast
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer
@@ -108,6 +109,23 @@ class MomentStrategy(Strategy):
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        fast = x.numel() and usable(x) and not self.positive_only and not self.passes_through(x.shape)
+        if not fast or type(self).act is not MomentStrategy.act:
+            return super().gated(x, params)
+        shape = x.shape  # the task outlives this call, and must not keep x alive
+        task = Exchange(
+            new_moments=lambda own: self.new_moments(own, own.take(params.partner), params),
+            active=params.active,
+            dims=self.normalizer.reduced(x.shape),
+            eps=self.eps,
+            unbiased=self.unbiased,
+            detach=self.detach,
+            formula=lambda view: self.normalizer.view(super(MomentStrategy, self).gated(view.reshape(shape), params)),
+        )
+        return exchange(self.normalizer.view(x), task).reshape(x.shape)
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Restore with the new moments."""

@@ -92,7 +92,7 @@ class Normalizer:
         self._check(x)
         return compute_moments(
             self.view(x),
-            self._reduced(x.shape),
+            self.reduced(x.shape),
             eps=self.eps,
             unbiased=self.unbiased,
             positive_only=self.positive_only,
@@ -160,7 +160,8 @@ class Normalizer:
             )
         return resolve_layout(self.layout, x.shape, self.name)
 
-    def _reduced(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def reduced(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The axes of :meth:`view` that a mean is taken over, for an ``x`` of this shape."""
         lay = resolve_layout(self.layout, shape, self.name)
 
         def shifted(axis: int) -> int:  # the group axis stands just before the channels of a group

@@ -149,9 +149,7 @@ class Strategy(nn.Module):
         rows = torch.arange(x.shape[0], device=x.device)
         # An idle row is tied to itself before anything is computed: a NaN in its partner reaches neither it nor its gradient.
         tied = dataclasses.replace(params, partner=torch.where(params.active, params.partner, rows))
-        active = params.active.view(-1, *[1] * (x.ndim - 1))
-        mixed = torch.where(active, self.act(x, tied).to(x.dtype), x)
-        return _in_format_of(x, mixed)
+        return _in_format_of(x, self.gated(x, tied))
 
     def forward(
         self,
@@ -183,6 +181,11 @@ class Strategy(nn.Module):
         if target is None:
             return y
         return y, mixture.to(target.device).dense(target, num_classes if num_classes is not None else self.num_classes)
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """:meth:`act` where rows are active, ``x`` elsewhere, in the dtype of ``x``; for strategies with a faster way."""
+        active = params.active.view(-1, *[1] * (x.ndim - 1))
+        return torch.where(active, self.act(x, params).to(x.dtype), x)
 
     # -- help for subclasses ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Fast paths behind the formulas. The formula stays the reference, and is what a compiler sees."""

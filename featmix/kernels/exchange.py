@@ -1,0 +1,120 @@
+"""Moment exchange in one autograd function: blocked forward, analytic backward, nothing of the features' size in between.
+
+With ``y = (x - m) a + b``, ``n`` elements a group, and ``a = s' / s`` and ``b = m'`` small and made of the moments of all rows,
+
+    dL/dx = a g + (dL/dm - a sum(g)) / n + dL/ds (x - m) / ((n - 1) s)
+
+where ``dL/dm`` and ``dL/ds`` come from ``dL/db = sum(g)`` and ``dL/da = sum(g (x - m))`` by autograd on the small part alone.
+Saved for backward are the input and the moments; where the moments are constants, only ``a``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from featmix.kernels import blocks
+from featmix.moments import Moments
+
+NewMoments = Callable[[Moments], Moments]
+SMALLEST = 1 << 17  # elements; below, the formula's few calls cost less than the blocks' many
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What is to be done, and how.
+
+    Args:
+        new_moments: From the moments of all rows to those that rows are to have.
+        active: ``(B,)`` bool; other rows come out bit for bit.
+        dims: Axes that a mean is taken over.
+        eps: Inside the root.
+        unbiased: Divide by ``n - 1``.
+        detach: The moments are constants in backward.
+        formula: The same by the formula, for what the fast path does not do: differentiating twice.
+    """
+
+    new_moments: NewMoments
+    active: Tensor
+    dims: tuple[int, ...]
+    eps: float
+    unbiased: bool
+    detach: bool
+    formula: Callable[[Tensor], Tensor]
+
+
+def usable(x: Tensor) -> bool:
+    """Whether the fast path can take this tensor: plain, on the CPU, dense, and not seen by a compiler or a transform."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) in (Tensor, torch.nn.Parameter)
+        and x.device.type == "cpu"
+        and x.numel() >= SMALLEST
+        and _dense(x)
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+    )
+
+
+def exchange(x: Tensor, task: Exchange) -> Tensor:
+    """Restore ``x`` with new moments; same shape, dtype and memory format."""
+    result: Tensor = _Exchange.apply(x, task)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, task: Exchange) -> Tensor:
+        mean, std = blocks.moments(x, task.dims, eps=task.eps, unbiased=task.unbiased)
+        ctx.task = task
+        small = ctx.needs_input_grad[0] and not task.detach
+        with torch.set_grad_enabled(small):
+            own = Moments(mean.requires_grad_(small), std.requires_grad_(small))
+            new = task.new_moments(own)
+            scale = new.std / own.std
+        ctx.save_for_backward(*((x,) if small else ()))
+        ctx.small = (own, new.mean, scale)
+        with torch.no_grad():
+            y = blocks.affine(x, scale, new.mean - scale * own.mean)
+            idle = ~task.active
+            if bool(idle.any()):
+                y[idle] = x[idle]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        task: Exchange = ctx.task
+        own, new_mean, scale = ctx.small
+        if task.detach:
+            return _scaled(g, scale, task.active), None
+        (x,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody wants to differentiate this once more
+            with torch.enable_grad():
+                (again,) = torch.autograd.grad(task.formula(x), x, g, create_graph=True)
+            return again, None
+        total, against = blocks.sums(g, x, own.mean, task.dims)
+        gate = task.active.view(-1, *[1] * (x.ndim - 1))
+        total, against = torch.where(gate, total, 0), torch.where(gate, against, 0)
+        to_mean, to_std = torch.autograd.grad([scale, new_mean], [own.mean, own.std], [against, total], retain_graph=True)
+        scale = torch.where(gate, scale.detach(), 1)
+        n = prod(x.shape[d] for d in task.dims)
+        mean, std = own.mean.detach(), own.std.detach()
+        slope = to_std / (max(n - task.unbiased, 1) * std)
+        offset = (to_mean - torch.where(gate, scale, 0) * total) / n - slope * mean
+        return blocks.combine(g, scale, x, slope, offset), None
+
+
+def _scaled(g: Tensor, scale: Tensor, active: Tensor) -> Tensor:
+    gate = active.view(-1, *[1] * (g.ndim - 1))
+    return (g * torch.where(gate, scale, 1)).to(g.dtype)
+
+
+def _dense(x: Tensor) -> bool:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))
