@@ -1,0 +1,139 @@
+"""The blocked path against the formula, which stays the reference."""
+
+import dataclasses
+import gc
+import weakref
+
+import pytest
+import torch
+
+import featmix as fm
+from featmix.kernels import blocks, exchange
+from featmix.moment_strategy import MomentStrategy
+from featmix.strategy import Strategy
+from featmix.testing import every_strategy, parametrize_with_checks
+from featmix.testing.decisions import restrict
+
+MOVERS = [s for s in every_strategy() if isinstance(s, MomentStrategy)]
+PLAIN = [s for s in MOVERS if s.layout is None and s.partner == "derangement"]
+SIZES = {"b": 5, "c": 4, "h": 6, "w": 7, "n": 9, "t": 9, "d": 3}
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.fixture(autouse=True)
+def _every_tensor_in_small_blocks(monkeypatch):
+    monkeypatch.setattr(exchange, "SMALLEST", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
+
+
+def case(strategy, dtype=torch.float64):
+    shape = [SIZES[letter] for letter in strategy.layout or "bchw"]
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    params = strategy.make_params(shape, generator=torch.Generator().manual_seed(2))
+    active = params.active & torch.tensor([True, True, False, True, True])
+    return x, dataclasses.replace(params, active=active)
+
+
+def by_formula(strategy, x, params):
+    rows = torch.arange(len(x))
+    tied = dataclasses.replace(params, partner=torch.where(params.active, params.partner, rows))
+    return Strategy.gated(strategy, x, tied)
+
+
+def gradient(function, x):
+    leaf = x.clone().requires_grad_()
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(3)).half().to(x.dtype)  # the same in every dtype
+    (function(leaf) * weight).sum().backward()
+    return leaf.grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("strategy", MOVERS, ids=lambda s: repr(s.settings()))
+def test_result_and_gradient_are_as_near_to_float64_as_the_formula(strategy, dtype):
+    x, params = case(strategy, dtype)
+
+    def fast(z):
+        return strategy.transform(z, params)
+
+    def formula(z):
+        return by_formula(strategy, z, params)
+
+    assert fast(x).dtype == dtype
+    assert torch.equal(fast(x)[~params.active], x[~params.active])
+    for measure in (lambda function, z: function(z), gradient):
+        exact = measure(formula, x.double())
+        off, allowed = (measure(function, x).double().sub(exact).abs().max() for function in (fast, formula))
+        floor = 1e-9 if dtype == torch.float64 else 4 * torch.finfo(dtype).eps  # in float64 the formula itself is the measure
+        assert off <= 2 * allowed + floor * exact.abs().max()
+
+
+@pytest.mark.parametrize("strategy", [s for s in PLAIN if not s.detach], ids=lambda s: repr(s.settings()))
+def test_first_and_second_derivatives(strategy):
+    x, params = case(strategy)
+    x, params = x[:3, :, :2, :2], restrict(params, range(3))
+    x = (x + 0.2 * x.sign()).requires_grad_()  # no entry changes sign under a finite difference
+    assert torch.autograd.gradcheck(lambda z: strategy.transform(z.contiguous(), params), (x,))
+    assert torch.autograd.gradgradcheck(lambda z: strategy.transform(z.contiguous(), params), (x,))
+
+
+@parametrize_with_checks(PLAIN, examples=12, dtypes=(torch.float32,), kinds=("strategy",))
+def test_every_law_holds_on_the_blocked_path(check):
+    check()
+
+
+def test_channels_last_stays_and_agrees():
+    x, params = case(fm.MoEx("in"))
+    y = fm.MoEx("in").transform(x.contiguous(memory_format=torch.channels_last), params)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(y, by_formula(fm.MoEx("in"), x, params))
+
+
+@pytest.mark.parametrize("spoil", ["sliced", "transposed", "functorch", "forward mode"])
+def test_what_the_blocked_path_does_not_take_goes_by_the_formula(spoil):
+    strategy = fm.MoEx("pono")
+    x, params = case(strategy)
+    expected = by_formula(strategy, x, params)
+    if spoil == "sliced":
+        result = strategy.transform(torch.cat([x, x], dim=-1)[..., : x.shape[-1]], params)
+    elif spoil == "transposed":
+        result = strategy.transform(x.transpose(0, 1).contiguous().transpose(0, 1), params)
+    elif spoil == "functorch":
+        result, _ = torch.func.vjp(lambda z: strategy.transform(z, params), x)
+    else:
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+            result, tangent = torch.autograd.forward_ad.unpack_dual(strategy.transform(dual, params))
+        assert tangent is not None
+    assert torch.allclose(result, expected)
+
+
+def test_constant_moments_keep_nothing_of_the_features_alive():
+    strategy = fm.MixStyle(p=1.0)
+    x, params = case(strategy)
+    features = x.clone().requires_grad_() * 1.0
+    alive = weakref.ref(features)
+    y = strategy.transform(features, params)
+    del features
+    gc.collect()
+    assert alive() is None
+    y.sum().backward()
+
+
+def test_changing_the_input_before_backward_is_noticed():
+    strategy = fm.MoEx("in")
+    x, params = case(strategy)
+    features = x.clone().requires_grad_() * 1.0
+    y = strategy.transform(features, params)
+    features.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_a_strategy_that_acts_in_its_own_way_is_left_alone():
+    class Louder(fm.MoEx):
+        def act(self, x, params):
+            return 2 * super().act(x, params)
+
+    x, params = case(fm.MoEx("in"))
+    expected = 2 * fm.MoEx("in").transform(x, params)[params.active]
+    assert torch.allclose(Louder("in").transform(x, params)[params.active], expected)
