@@ -1,7 +1,7 @@
 """MoEx and MixStyle against their published formula, in one run: ``python benchmarks/exchange.py``.
 
-Prints medians as ratios: how many times faster than the formula, and how many times the cost of ``x.clone()``. A figure is worth
-what the machine was doing besides: run it on a quiet one.
+Prints medians as ratios: how many times faster than the formula, and how many times the cost of ``x.clone()``. Run it on a
+quiet machine.
 """
 
 from __future__ import annotations
@@ -80,9 +80,8 @@ def main() -> None:
     means = [math.exp(sum(map(math.log, column)) / len(ratios)) for column in zip(*ratios, strict=True)]
     table.add_row("geometric mean", "", f"{means[0]:.1f}", "", f"{means[1]:.1f}", "")
     console.print(table)
-    console.print(
-        f"featmix {fm.__version__}, torch {torch.__version__}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, float32"
-    )
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    console.print(f"featmix {fm.__version__}, torch {torch.__version__}, {machine}, float32")
 
 
 if __name__ == "__main__":
