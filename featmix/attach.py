@@ -17,7 +17,7 @@ from featmix.mixture import Mixture
 from featmix.params import Params
 from featmix.sites import find, unwrap
 from featmix.strategy import Strategy
-from featmix.switch import Decision, Switch, check_fired
+from featmix.switch import Decision, Switch
 from featmix.tree import INPUT, At, Request, Tree, as_tree
 
 
@@ -59,9 +59,10 @@ class Mixer:
         self._root = unwrap(model)
         self._switch = Switch()
         self._leaves = _keyed(tree.leaves())
-        self._order = list(self._leaves)  # keys in the order in which labels compose
-        self._seed = seed if seed is not None else int(torch.randint(2**31, ()))
-        self._generator = generator
+        # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
+        self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
+        self._generator = _checked_generator(generator)
+        self._seed = _checked_seed(seed, generator)
         self._handles: list[RemovableHandle] = []
         self._hook()
 
@@ -76,13 +77,19 @@ class Mixer:
         Raises:
             FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
         """
+        if torch.compiler.is_compiling():
+            raise FeatmixError(
+                "Mixer.draw", expected="a call outside compiled code", got="one inside", fix="Draw before the compiled step."
+            )
         x = first_tensor(images)
         if x is None or x.ndim == 0:
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
         if not self._root.training:
-            return Mix({}, Mixture.identity(len(x), x.device), _nothing)
+            request = self._request(x, target, domain, Generator().manual_seed(0))  # the mixer's own stays where it is
+            drawn = zip(self._leaves, self.tree.draw(request), strict=True)
+            return Mix({key: p.idle().to(x.device) for key, p in drawn}, Mixture.identity(len(x), x.device), _nothing)
         if self._switch.next is not None:
             raise FeatmixError(
                 "Mixer.draw",
@@ -91,8 +98,7 @@ class Mixer:
                 fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
                 "compiled and run before attach, or what you called is not what you attached to.",
             )
-        shapes = {**self.shapes, INPUT: tuple(x.shape[1:])}
-        request = Request(len(x), shapes, self._seeded(), target, domain)
+        request = self._request(x, target, domain, self._seeded())
         params = dict(zip(self._leaves, self.tree.draw(request), strict=True))
         mixture = Mixture.identity(len(x))
         labelled = [key for key in self._order if self._leaves[key].strategy.tags.mixes_labels]
@@ -100,8 +106,8 @@ class Mixer:
             mixture = mixture.then(params[key].mixture)
         idle = frozenset(key for key, p in params.items() if not bool(p.active.any()))
         params = {key: p.to(x.device) for key, p in params.items()}
-        blind = frozenset(key for key, leaf in self._leaves.items() if leaf.site not in shapes)
-        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle), blind)
+        sites = {key: leaf.place for key, leaf in self._leaves.items()}
+        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle), sites, tuple(x.shape[1:]))
         self._switch.next = decision
         return Mix(params, mixture.to(x.device), lambda: self._check_applied(decision))
 
@@ -115,13 +121,13 @@ class Mixer:
         Args:
             example: A batch as the model takes it: a tensor, a tuple of arguments or a dict of keyword arguments.
         """
-        seen: dict[str, tuple[int, ...]] = {}
+        seen: dict[str, list[tuple[int, tuple[int, ...]]]] = {}  # of each site, when it was called and what it returned
 
         def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
                 x = first_tensor(output)
                 if x is not None:
-                    seen.setdefault(site, tuple(x.shape[1:]))
+                    seen.setdefault(site, []).append((sum(map(len, seen.values())), tuple(x.shape[1:])))
 
             return hook
 
@@ -139,7 +145,8 @@ class Mixer:
                 module.training = mode
             for handle in handles:
                 handle.remove()
-        silent = [site for site in sites if site not in seen]
+        hidden = {key: leaf for key, leaf in self._leaves.items() if leaf.site != INPUT}
+        silent = [leaf.place for leaf in hidden.values() if len(seen.get(leaf.site, ())) <= (leaf.call or 0)]
         if silent:
             raise FeatmixError(
                 "attach",
@@ -148,13 +155,13 @@ class Mixer:
                 got="no call of it in a forward of the example",
                 fix="It may be bypassed or called by .forward().",
             )
-        self.shapes = seen
-        place = {site: k for k, site in enumerate([INPUT, *seen])}
-        self._order.sort(key=lambda key: place[self._leaves[key].site])
+        met = {key: seen[leaf.site][leaf.call or 0] for key, leaf in hidden.items()}
+        self.shapes = {leaf.place: met[key][1] for key, leaf in hidden.items()}
+        self._order.sort(key=lambda key: met[key][0] if key in met else -1)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to continue exactly: plain numbers and one tensor."""
-        return {"seed": self._seed, "generator": self._seeded().get_state()}
+        return {"seed": self._seed, "rank": _rank(), "generator": self._seeded().get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken.
@@ -162,10 +169,18 @@ class Mixer:
         Raises:
             FeatmixError: If it is no such state.
         """
-        if set(state) != {"seed", "generator"} or not isinstance(state["generator"], Tensor):
-            raise FeatmixError("Mixer.load_state_dict", "state", expected="seed and generator", got=sorted(map(str, state)))
-        self._seed = int(state["seed"])
-        self._seeded().set_state(state["generator"].cpu())
+        known = isinstance(state, Mapping) and set(state) == {"seed", "rank", "generator"}
+        if not known or not isinstance(state["generator"], Tensor):
+            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise FeatmixError("Mixer.load_state_dict", "state", expected="seed, rank and generator", got=got)
+        self._seed = _checked_seed(state["seed"], None)
+        bits = state["generator"].cpu()
+        try:
+            self._seeded().set_state(bits)
+        except (RuntimeError, TypeError) as error:
+            raise FeatmixError("Mixer.load_state_dict", "generator", expected="a generator's state", got=str(error)) from error
+        if state["rank"] != _rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
+            self._seeded().manual_seed(_derived(self._seed, _rank(), *bits[:4096].view(torch.int32).abs().tolist()))
 
     def remove(self) -> None:
         """Take every hook off: the model is what it was."""
@@ -181,12 +196,13 @@ class Mixer:
         self.remove()
 
     def _hook(self) -> None:
-        if any(isinstance(hook, Enter) for hook in self._root._forward_pre_hooks.values()):
+        hooks = [h for m in self._root.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
+        if any(isinstance(hook, Enter | Visit) for hook in hooks):
             raise FeatmixError(
                 "attach",
                 "model",
                 expected="a model that nothing is attached to",
-                got="one with a mixer",
+                got="one with a mixer, on itself or on a part of it",
                 fix="Remove that one first, or compose both in one tree: the labels of two mixers would not compose.",
             )
         by_site: dict[str, dict[str, At]] = {}
@@ -200,12 +216,13 @@ class Mixer:
             register(module.register_forward_hook(Visit(self._switch, site, by_site[site])))
         register(self._root.register_forward_hook(Leave(self._switch), always_call=True))
 
+    def _request(self, x: Tensor, target: Tensor | None, domain: Tensor | None, generator: Generator) -> Request:
+        return Request(len(x), {**self.shapes, INPUT: tuple(x.shape[1:])}, generator, target, domain)
+
     def _seeded(self) -> Generator:
         """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
         if self._generator is None:
-            rank = torch.distributed.get_rank() if _distributed() else 0
-            words = np.random.SeedSequence([self._seed, rank]).generate_state(1, np.uint64)
-            self._generator = Generator().manual_seed(int(words[0] >> np.uint64(1)))
+            self._generator = Generator().manual_seed(_derived(self._seed, _rank()))
         return self._generator
 
     def _check_applied(self, decision: Decision) -> None:
@@ -216,7 +233,7 @@ class Mixer:
                 got="none",
                 fix="If you did call it: it was compiled and run before attach, or is in eval mode.",
             )
-        check_fired(self._switch, decision)
+        self._switch.check_fired(decision)
 
 
 def attach(
@@ -279,8 +296,28 @@ def _call(model: nn.Module, example: Any) -> None:
         model(example)
 
 
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
+def _rank() -> int:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if distributed else 0
+
+
+def _derived(*words: int) -> int:
+    """A seed made of numbers, different for different ones."""
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
+
+
+def _checked_seed(seed: int | None, generator: Generator | None) -> int:
+    if seed is None:
+        return 0 if generator is not None else int(torch.randint(2**31, ()))
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise FeatmixError("attach", "seed", expected="a whole number from 0 up", got=repr(seed))
+    return seed
+
+
+def _checked_generator(generator: Generator | None) -> Generator | None:
+    if generator is not None and not isinstance(generator, Generator):
+        raise FeatmixError("attach", "generator", expected="a torch.Generator", got=repr(generator))
+    return generator
 
 
 def _nothing() -> None:

@@ -114,6 +114,35 @@ def compare(
             raise typer.Exit(1)
 
 
+@app.command()
+def check(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="package.module:Object, where Object is a strategy, a normalizer, a class of either, a function f(x, partner) "
+            "or one of torch's normalization layers; or a name that featmix knows, with settings if you like: "
+            "moex:norm=in, gn4.",
+            show_default=False,
+        ),
+    ],
+    laws: Annotated[str | None, typer.Option(help="Names of laws, with commas between.  [default: all that apply]")] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Inputs to draw for each law and dtype.")] = 200,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="float64, float32, bfloat16 or float16; may be given several times.  [default: all]"),
+    ] = None,
+    attached: Annotated[bool, typer.Option(help="Also the laws of a strategy inside a model.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Hold a strategy or a normalizer to its laws; exit status 1 where one does not hold."""
+    with _refusals_explained():
+        from featmix.cli_check import run_check
+
+        names = None if laws is None else [name.strip() for name in laws.split(",") if name.strip()]
+        if not run_check(subject, laws=names, examples=examples, dtypes=dtype, attached=attached, as_json=as_json):
+            raise typer.Exit(1)
+
+
 def _card(tags: object) -> dict[str, object]:
     names = ("mixes_labels", "where", "moments", "paper", "url")
     return {name: getattr(tags, name) for name in names}
@@ -129,7 +158,8 @@ def _refusals_explained() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "featmix":
             raise
-        _fail(f"{error.name} is missing: install featmix[compare].")
+        extra = "testing" if error.name == "hypothesis" else "compare"
+        _fail(f"{error.name} is missing: install featmix[{extra}].")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -1,13 +1,16 @@
-"""Tensors inside what a module returns: tuples, lists, dicts, data classes and their kin."""
+"""Tensors inside what a module takes and returns: tuples, lists, dicts, data classes and their kin."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
+
+from featmix.errors import FeatmixError
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
@@ -24,29 +27,35 @@ def first_tensor(value: Any) -> Tensor | None:
     return next(tensors(value), None)
 
 
-def replace_first(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same container, rebuilt, with its first tensor sent through ``function``; the original stays as it was.
+def replace(value: Any, wanted: Tensor | None, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same container, rebuilt, with the tensor wanted sent through ``function``; the original stays as it was.
+
+    Raises:
+        FeatmixError: If a container on the way cannot be rebuilt.
 
     Example:
         >>> import torch
-        >>> replace_first((torch.zeros(1), "state"), lambda x: x + 1)
+        >>> x = torch.zeros(1)
+        >>> replace((x, "state"), x, lambda x: x + 1)
         (tensor([1.]), 'state')
     """
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value is wanted:
         return function(value)
     for key, child in _children(value):
-        if first_tensor(child) is not None:
-            return _with(value, key, replace_first(child, function))
+        if any(x is wanted for x in tensors(child)):
+            return _with(value, key, replace(child, wanted, function))
     return value
 
 
 def _children(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, MutableMapping):  # before data classes: the outputs of transformers are both
+    if isinstance(value, Mapping):  # before data classes: the outputs of transformers are both
         yield from value.items()
     elif isinstance(value, list | tuple):
         yield from enumerate(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield from ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+    elif isinstance(value, SimpleNamespace):
+        yield from vars(value).items()
 
 
 def _with(value: Any, key: Any, child: Any) -> Any:
@@ -54,7 +63,16 @@ def _with(value: Any, key: Any, child: Any) -> Any:
         changed = copy.copy(value)
         changed[key] = child
         return changed
+    if isinstance(value, Mapping):
+        return type(value)({**value, key: child})  # type: ignore[call-arg]
     if isinstance(value, list | tuple):
         items = [child if k == key else item for k, item in enumerate(value)]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return dataclasses.replace(value, **{key: child})
+        try:
+            return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+        except TypeError as error:
+            raise FeatmixError(
+                "attach", expected="a container that can be rebuilt", got=f"{type(value).__name__}: {error}"
+            ) from error
+    changed = copy.copy(value)
+    object.__setattr__(changed, key, child)  # frozen data classes too; fields computed on creation stay as they are
+    return changed

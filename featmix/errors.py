@@ -22,10 +22,11 @@ class FeatmixError(ValueError):
         featmix.errors.FeatmixError: MoEx: lam: expected a number in [0, 1], got 1.5. 0.9 is the paper's favourite.
     """
 
-    def __init__(self, subject: str, argument: str = "", *, expected: str, got: object, fix: str = "") -> None:
+    def __init__(self, subject: str, argument: str = "", *, expected: str = "", got: object = "", fix: str = "") -> None:
         self.subject, self.argument, self.expected, self.got, self.fix = subject, argument, expected, got, fix
         where = f"{subject}: {argument}" if argument else subject
-        super().__init__(f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else ""))
+        # A message alone makes one too: that is how a data loader passes on what a worker raised.
+        super().__init__((f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else "")) if expected else subject)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle through the keyword arguments, so that the error survives the way out of a worker process."""

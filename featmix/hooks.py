@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from featmix.compiling import constant_when_traced, run_as_plain_python
-from featmix.containers import first_tensor, replace_first, tensors
+from featmix.containers import first_tensor, replace, tensors
 from featmix.errors import FeatmixError
-from featmix.switch import Decision, Switch, check_fired, count, switches
+from featmix.switch import Decision, Switch, switches
 from featmix.tree import INPUT, At
 
 
@@ -60,11 +60,19 @@ class Enter(_Hook):
         decision = switch.current
         if decision is None or not self.leaves:
             return None
-        if first_tensor(args) is not None:
-            return replace_first(args, lambda x: _act(self.leaves, decision, x, 0)), kwargs
-        if first_tensor(kwargs) is None:
-            raise FeatmixError("attach", INPUT, expected="a tensor among the model's arguments", got="none")
-        return args, replace_first(kwargs, lambda x: _act(self.leaves, decision, x, 0))
+
+        def act(x: Tensor) -> Tensor:
+            return _act(self.number, self.leaves, decision, x, 0)
+
+        if _find(args, decision) is not None:
+            return replace(args, _find(args, decision), act), kwargs
+        found = _find(kwargs, decision)
+        if found is None:
+            expected = f"a tensor of samples of shape {decision.sample_shape} among the model's arguments"
+            raise FeatmixError(
+                "attach", INPUT, expected=expected, got="none", fix="Draw for the batch that goes into the model."
+            )
+        return args, replace(kwargs, found, act)
 
 
 class Visit(_Hook):
@@ -78,16 +86,29 @@ class Visit(_Hook):
         """Apply this step's decision, if there is one."""
         decision = self.switch.current
         if decision is None:
+            if not torch.compiler.is_compiling() and _in_backward():
+                self._check_known()
             return None
         if torch.compiler.is_compiling():
             call = _count_traced(self.number, self.site, self.indexed)
         elif _in_backward():
             call = self._replayed_call()
         else:
-            call = count(self.switch, self.site, self.indexed)
-        if first_tensor(output) is None:
+            call = self.switch.count(self.site, self.indexed)
+        found = first_tensor(output)
+        if found is None:
             raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
-        return replace_first(output, lambda x: _act(self.leaves, decision, x, call))
+        return replace(output, found, lambda x: _act(self.number, self.leaves, decision, x, call))
+
+    def _check_known(self) -> None:
+        if not self.switch.replaying and self.switch.pending is not None:
+            raise FeatmixError(
+                "attach",
+                self.site,
+                expected="backward through the output of the model",
+                got="a layer run again inside backward, its decision unknown",
+                fix="Activation checkpointing needs the loss to depend on a tensor that the model returns.",
+            )
 
     def _replayed_call(self) -> int:
         if self.indexed:
@@ -121,8 +142,10 @@ class Leave(_Hook):
         if output is None or not module.training:
             return
         if decision is not None:
-            check_fired(switch, decision)
+            switch.check_fired(decision)
         if torch.is_grad_enabled():
+            if decision is not None:
+                switch.pending = decision
             restore = _Restore(switch, decision)
             for tensor in tensors(output):
                 if tensor.requires_grad:
@@ -137,29 +160,47 @@ class _Restore:
 
     def __call__(self, gradient: Tensor) -> None:
         self.switch.current, self.switch.replaying = self.decision, True
+        if self.decision is self.switch.pending:
+            self.switch.pending = None
         torch.autograd.Variable._execution_engine.queue_callback(self._forget)
 
     def _forget(self) -> None:
         self.switch.current, self.switch.replaying = None, False
 
 
-def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
     for key, leaf in leaves.items():
-        if leaf.call not in (None, call) or (not torch.compiler.is_compiling() and key in decision.idle):
+        if leaf.call not in (None, call):
             continue
-        if key in decision.blind and leaf.strategy.passes_through(x.shape):
-            raise FeatmixError(
-                type(leaf.strategy).__name__,
-                leaf.site,
-                expected="features with more than one element a mean, or labels decided with their shape in view",
-                got=f"shape {tuple(x.shape)}, which it leaves as it is, and labels that are mixed",
-                fix="Pass attach(..., example=images): labels then stay where features do.",
-            )
+        if torch.compiler.is_compiling():
+            _note_traced(number, key)
+        else:
+            if not _in_backward():
+                decision.fired.append(key)
+            if key in decision.idle:
+                continue
+            _check_has_effect(leaf, x)
         params = decision.params[key]
         if params.partner.device != x.device:
             params = params.to(x.device)
         x = leaf.strategy.transform(x, params)
     return x
+
+
+def _check_has_effect(leaf: At, x: Tensor) -> None:
+    if leaf.strategy.tags.mixes_labels and leaf.strategy.passes_through(x.shape):
+        raise FeatmixError(
+            type(leaf.strategy).__name__,
+            leaf.site,
+            expected="features with more than one element a mean, or labels decided with their shape in view",
+            got=f"shape {tuple(x.shape)}, which it leaves as it is, and labels that are mixed",
+            fix="Pass attach(..., example=images) with images of this size: labels then stay where features do.",
+        )
+
+
+def _find(arguments: Any, decision: Decision) -> Tensor | None:
+    """Among a model's arguments, the batch that was decided for."""
+    return next((x for x in tensors(arguments) if x.shape[1:] == decision.sample_shape), None)
 
 
 def _in_backward() -> bool:
@@ -168,16 +209,21 @@ def _in_backward() -> bool:
 
 @constant_when_traced
 def _begin(number: int) -> bool:
-    switches[number].calls.clear()
+    switches[number].begin()
     return True
 
 
 @constant_when_traced
 def _count_traced(number: int, site: str, indexed: bool) -> int:
     """While a compiler traces: the count becomes a constant of the graph, and nothing is counted when it runs."""
-    switch = switches[number]
-    switch.traced.add(site)
-    return count(switch, site, indexed)
+    trace = torch._guards.CompileContext.current_trace_id()
+    return switches[number].count_traced(site, indexed, *((trace.compile_id, trace.attempt) if trace else (None, None)))
+
+
+@constant_when_traced
+def _note_traced(number: int, key: str) -> bool:
+    switches[number].traced.add(key)
+    return True
 
 
 run_as_plain_python(Enter.__call__)

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from featmix.errors import FeatmixError
 
+_OFF = 1e-3  # how far from 1 a row of shares may add up to, after many compositions in float32
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
@@ -34,6 +36,24 @@ class Mixture:
 
     index: Tensor
     weight: Tensor
+
+    def __post_init__(self) -> None:
+        if torch.compiler.is_compiling():
+            return
+        index, weight = self.index, self.weight
+        fits = index.ndim == 2 and index.shape == weight.shape and index.dtype == torch.int64 and weight.dtype == torch.float32
+        if not fits:
+            expected = "index (B, K) int64 and weight (B, K) float32"
+            got = f"{index.dtype} {tuple(index.shape)} and {weight.dtype} {tuple(weight.shape)}"
+            raise FeatmixError("Mixture", "weight", expected=expected, got=got)
+        if index.device.type != "cpu" or not index.numel():  # reading values off an accelerator would make it wait
+            return
+        if not 0 <= int(index.min()) <= int(index.max()) < len(index):
+            raise FeatmixError("Mixture", "index", expected=f"rows of a batch of {len(index)}", got=index.tolist())
+        if not bool(((weight >= 0).all() & ((weight.sum(1) - 1).abs() < _OFF)).all()):
+            raise FeatmixError(
+                "Mixture", "weight", expected="shares from 0 up that add up to 1 in each row", got=weight.tolist()
+            )
 
     @staticmethod
     def identity(batch: int, device: torch.device | str | None = None) -> Mixture:
@@ -69,8 +89,9 @@ class Mixture:
             tensor([[0., 1.],
                     [0., 1.]])
         """
-        if len(self) != len(other):
-            raise FeatmixError("Mixture.then", "other", expected=f"a mixture of {len(self)} rows", got=f"{len(other)} rows")
+        if not isinstance(other, Mixture) or len(self) != len(other):
+            got = f"{len(other)} rows" if isinstance(other, Mixture) else type(other).__name__
+            raise FeatmixError("Mixture.then", "other", expected=f"a mixture of {len(self)} rows", got=got)
         index = self.index[other.index].flatten(1)
         weight = (self.weight[other.index] * other.weight.unsqueeze(-1)).flatten(1)
         composed = Mixture(index, weight)
@@ -105,6 +126,8 @@ class Mixture:
             tensor([1., 3.])
         """
         vectors = self._as_vectors(target, num_classes)
+        if self.index.device != target.device:
+            return self.to(target.device).dense(target, num_classes)
         wide = vectors if vectors.dtype == torch.float64 else vectors.float()
         weight = self.weight.to(wide.dtype).view(*self.weight.shape, *[1] * (vectors.ndim - 1))
         return (wide[self.index] * weight).sum(1).to(vectors.dtype)
@@ -132,16 +155,20 @@ class Mixture:
         self._check_batch("loss", output=output, target=target)
         if len(self) == 0:
             raise FeatmixError("Mixture.loss", "output", expected="at least one row", got="an empty batch", fix="Skip it.")
+        if not callable(criterion):
+            raise FeatmixError("Mixture.loss", "criterion", expected="a loss function or module", got=repr(criterion))
+        if self.index.device != target.device:
+            return self.to(target.device).loss(criterion, output, target)
         each, reduction = _per_sample(criterion)
         total: Tensor | None = None
         for k in range(self.index.shape[1]):
             part = each(output, target[self.index[:, k]])
-            if part.ndim == 0 or part.shape[0] != len(self):
+            if not isinstance(part, Tensor) or part.ndim == 0 or part.shape[0] != len(self):
                 raise FeatmixError(
                     "Mixture.loss",
                     "criterion",
                     expected=f"a loss for each of the {len(self)} samples",
-                    got=f"shape {tuple(part.shape)}",
+                    got=f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__,
                     fix="Pass it with reduction='none'.",
                 )
             weighted = part * self.weight[:, k].to(part.dtype).view(-1, *[1] * (part.ndim - 1))
@@ -167,6 +194,10 @@ class Mixture:
             raise FeatmixError(
                 "Mixture.accuracy", "output", expected="scores (B, L) of at least one row", got=tuple(output.shape)
             )
+        if target.ndim > 2:
+            raise FeatmixError("Mixture.accuracy", "target", expected="targets (B,) or (B, L)", got=tuple(target.shape))
+        if self.index.device != target.device:
+            return self.to(target.device).accuracy(output, target)
         classes = target.argmax(1) if target.ndim > 1 else target
         hit = output.argmax(1, keepdim=True) == classes[self.index]
         return (hit * self.weight).sum(1).mean()
@@ -174,6 +205,16 @@ class Mixture:
     def _as_vectors(self, target: Tensor, num_classes: int | None) -> Tensor:
         self._check_batch("dense", target=target)
         integers = target.dtype in _INTEGERS
+        if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 1):
+            raise FeatmixError("Mixture.dense", "num_classes", expected="a positive whole number", got=repr(num_classes))
+        if target.ndim == 2 and target.shape[1] == 1 and target.dtype in _INTEGERS[:-1]:
+            raise FeatmixError(
+                "Mixture.dense",
+                "target",
+                expected="class indices (B,) or a floating target (B, 1)",
+                got=f"{target.dtype} of shape {tuple(target.shape)}, which could be either",
+                fix="Pass target.squeeze(1) for class indices, target.float() for one label that is on or off.",
+            )
         if target.ndim == 2 and num_classes in (None, target.shape[1]):
             return target.float() if integers else target
         if target.ndim == 1 and not integers and num_classes is None:

@@ -113,7 +113,7 @@ class MomentStrategy(Strategy):
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
         fast = x.numel() and usable(x) and not self.positive_only and not self.passes_through(x.shape)
-        if not fast or type(self).act is not MomentStrategy.act:
+        if not fast or type(self).act is not MomentStrategy.act or not self.normalizer.is_plain:
             return super().gated(x, params)
         shape = x.shape  # the task outlives this call, and must not keep x alive
         task = Exchange(

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -48,7 +49,10 @@ class Normalizer:
     def __post_init__(self) -> None:
         if self.layout is not None:
             layout(self.layout)
-        if not (isinstance(self.eps, Real) and _SMALLEST_EPS <= self.eps < float("inf")):
+        for switch in ("unbiased", "positive_only"):
+            if not isinstance(getattr(self, switch), bool):
+                raise FeatmixError(self.kind, switch, expected="True or False", got=repr(getattr(self, switch)))
+        if not (isinstance(self.eps, Real) and not isinstance(self.eps, bool) and _SMALLEST_EPS <= self.eps < float("inf")):
             raise FeatmixError(
                 self.kind,
                 "eps",
@@ -76,6 +80,11 @@ class Normalizer:
     def exchangeable(self) -> bool:
         """Whether each sample has moments of its own, so that two samples can exchange them."""
         return not self.over_batch
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether moments are taken as this class does, so that a faster way to the same may be used."""
+        return type(self).moments is Normalizer.moments and type(self).view is Normalizer.view
 
     def moments(self, x: Tensor) -> Moments:
         """Mean and standard deviation, broadcastable to :meth:`view` of ``x`` (to ``x`` itself where there are no groups).
@@ -150,7 +159,9 @@ class Normalizer:
         return np.moveaxis(mean, 0, lay.channel - 1), np.moveaxis(std, 0, lay.channel - 1)
 
     def _check(self, x: Tensor) -> Layout:
-        if not x.is_floating_point():
+        if not isinstance(x, Tensor):
+            raise FeatmixError(self.name, "x", expected="a tensor", got=type(x).__name__)
+        if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             raise FeatmixError(
                 self.name,
                 "x",

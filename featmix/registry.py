@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any, TypeVar
 
 from featmix.errors import FeatmixError, nearest
@@ -16,6 +18,9 @@ from featmix.strategy import Strategy
 BUILT_IN = "featmix.strategies"
 ENTRY_POINT_GROUP = "featmix.strategies"
 
+RESERVED = ("none", "input")  # the baseline of comparisons, and a model's own input
+
+_broken: dict[str, FeatmixError] = {}  # entry points of other packages that cannot be loaded
 _registered: dict[str, type[Strategy]] = {}
 _walked = False
 _S = TypeVar("_S", bound=type[Strategy])
@@ -30,8 +35,9 @@ def register(name: str) -> Callable[[_S], _S]:
     Raises:
         FeatmixError: If the name is taken or is no identifier, or the class is no :class:`Strategy`.
     """
-    if not isinstance(name, str) or not name.replace("-", "_").isidentifier() or name != name.lower():
-        raise FeatmixError("register", "name", expected="a lower-case identifier", got=repr(name))
+    if not isinstance(name, str) or not name.replace("-", "_").isidentifier() or name != name.lower() or name in RESERVED:
+        expected = f"a lower-case identifier other than {', '.join(RESERVED)}"
+        raise FeatmixError("register", "name", expected=expected, got=repr(name))
 
     def decorate(cls: _S) -> _S:
         if not (isinstance(cls, type) and issubclass(cls, Strategy)):
@@ -69,6 +75,8 @@ def strategy_class(name: str) -> type[Strategy]:
         FeatmixError: If there is none; the message names the nearest.
     """
     found = _strategies().get(name.lower()) if isinstance(name, str) else None
+    if found is None and isinstance(name, str) and name.lower() in _broken:
+        raise _broken[name.lower()]
     if found is None:
         raise FeatmixError(
             "create", "name", expected="a strategy", got=repr(name), fix=nearest(str(name).lower(), _strategies())
@@ -114,8 +122,15 @@ def _walk() -> None:
         if not module.name.rpartition(".")[2].startswith("_"):
             _load(module.name, partial(importlib.import_module, module.name))
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        loaded = _load(f"entry point {point.name} = {point.value}", point.load)
-        if isinstance(loaded, type) and loaded not in _registered.values():
+        try:
+            loaded = _load(f"entry point {point.name} = {point.value}", point.load)
+        except FeatmixError as error:
+            if isinstance(error.__cause__, FeatmixError):  # refused by register: a name that is taken
+                raise
+            _broken[point.name.lower()] = error  # another package's fault must not take featmix's own strategies away
+            warnings.warn(str(error), stacklevel=2)
+            continue
+        if not isinstance(loaded, ModuleType) and loaded not in _registered.values():
             register(point.name)(loaded)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, TypedDict
 
 import numpy as np
@@ -63,9 +63,7 @@ class Strategy(nn.Module):
         self.per = self._one_of("per", per, ("batch", "sample"))
         self.partner = self._one_of("partner", partner, sampling.PARTNERS)
         self.layout = _known_layout(layout)
-        if num_classes is not None and (not isinstance(num_classes, int) or num_classes < 1):
-            raise FeatmixError(self._who, "num_classes", expected="a positive number of classes", got=repr(num_classes))
-        self.num_classes = num_classes
+        self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
 
     # -- what a subclass writes ------------------------------------------------------------------------------------
 
@@ -116,8 +114,12 @@ class Strategy(nn.Module):
             if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or len(value) != batch):
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
                 raise FeatmixError(self._who, argument, expected=f"a tensor of {batch} rows", got=got)
-        if partner is not None and batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch:
-            raise FeatmixError(self._who, "partner", expected=f"rows from 0 to {batch - 1}", got=partner.tolist())
+        if domain is not None and domain.ndim != 1:
+            raise FeatmixError(self._who, "domain", expected="one label a row", got=f"shape {tuple(domain.shape)}")
+        if generator is not None and not isinstance(generator, Generator):
+            raise FeatmixError(self._who, "generator", expected="a torch.Generator", got=repr(generator))
+        if partner is not None:
+            self._check_partner(partner, batch)
         if partner is None:
             partner = sampling.partners(batch, self.partner, domain=domain, generator=generator)
         active = sampling.gate(batch, self.p, per=self.per, generator=generator)
@@ -138,6 +140,10 @@ class Strategy(nn.Module):
             FeatmixError: If ``x`` has the wrong dtype, number of axes or batch size.
         """
         self._check_input(x)
+        if not isinstance(params, Params):
+            raise FeatmixError(self._who, "params", expected="what make_params gives", got=type(params).__name__)
+        if params.partner.device != x.device:
+            params = params.to(x.device)
         if params.partner.shape[0] != x.shape[0]:
             raise FeatmixError(
                 self._who,
@@ -202,12 +208,25 @@ class Strategy(nn.Module):
             raise FeatmixError(self._who, argument, expected=f"a number in [{low}, {high}]", got=repr(value))
         return float(value)
 
+    def _whole(self, argument: str, value: int, *, least: int) -> int:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise FeatmixError(self._who, argument, expected=f"a whole number from {least} up", got=repr(value))
+        return int(value)
+
+    def _check_partner(self, partner: Tensor, batch: int) -> None:
+        fits = partner.ndim == 1 and partner.dtype == torch.int64
+        if not fits or (batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch):
+            expected = f"int64 rows of a batch of {batch}, one for each"
+            raise FeatmixError(self._who, "partner", expected=expected, got=f"{partner.dtype} {partner.tolist()}")
+
     def _one_of(self, argument: str, value: str, choices: Sequence[str]) -> str:
-        if value not in choices:
+        if not isinstance(value, str) or value not in choices:
             raise FeatmixError(self._who, argument, expected=f"one of {', '.join(choices)}", got=repr(value))
         return value
 
     def _checked_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if not isinstance(shape, Sequence) or not all(isinstance(n, Integral) and n >= 0 for n in shape):
+            raise FeatmixError(self._who, "shape", expected="the sizes of a tensor's axes", got=repr(shape))
         shape = tuple(int(n) for n in shape)
         if not shape:
             raise FeatmixError(self._who, "shape", expected="a batch axis at least", got="an empty shape")
@@ -227,8 +246,9 @@ class Strategy(nn.Module):
             )
 
     def _check_input(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor):
-            raise FeatmixError(self._who, "x", expected="a tensor", got=type(x).__name__)
+        if not isinstance(x, Tensor) or x.layout != torch.strided:
+            got = f"layout {x.layout}" if isinstance(x, Tensor) else type(x).__name__
+            raise FeatmixError(self._who, "x", expected="a tensor", got=got)
         if self.tags.needs_float and x.dtype not in _FLOATS:
             raise FeatmixError(
                 self._who,

@@ -25,7 +25,7 @@ class Request:
 
     Args:
         batch: Rows in the batch.
-        shapes: Shape of one sample at each site where it is known.
+        shapes: Shape of one sample at each place (``At.place``) where it is known.
         generator: Source of randomness.
         target: Labels, for strategies that look at them.
         domain: ``(B,)`` domain labels.
@@ -69,8 +69,13 @@ class At:
             raise FeatmixError(
                 "At", "strategy", expected="a strategy", got=repr(self.strategy), fix="Make one with featmix.create(name)."
             )
-        if self.call is not None and (not isinstance(self.call, int) or self.call < 0):
+        if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool) or self.call < 0):
             raise FeatmixError("At", "call", expected="an index from 0", got=repr(self.call))
+
+    @property
+    def place(self) -> str:
+        """The site, and which call of it where that is said."""
+        return self.site if self.call is None else f"{self.site} (call {self.call})"
 
     def leaves(self) -> tuple[At, ...]:
         """All strategies with their sites, in the order in which they are listed."""
@@ -78,7 +83,7 @@ class At:
 
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf."""
-        sample = request.shapes.get(self.site)
+        sample = request.shapes.get(self.place)
         if sample is None and self.strategy.tags.spatial:
             raise FeatmixError(
                 type(self.strategy).__name__,
@@ -141,6 +146,8 @@ class Compose(_Branch):
 
     def __init__(self, members: Sequence[Tree], *, share_partner: bool = False) -> None:
         super().__init__(members)
+        if not isinstance(share_partner, bool):
+            raise FeatmixError("Compose", "share_partner", expected="True or False", got=repr(share_partner))
         self.share_partner = share_partner
         kinds = {leaf.strategy.partner for leaf in self.leaves()}
         if share_partner and len(kinds) > 1:
@@ -174,6 +181,8 @@ class OneOf(_Branch):
 
     def __init__(self, members: Sequence[Tree], *, weights: Sequence[float] | None = None) -> None:
         super().__init__(members)
+        if weights is not None and not isinstance(weights, Sequence):
+            raise FeatmixError("OneOf", "weights", expected=f"a list of {len(self.members)} numbers", got=repr(weights))
         self.weights = [1.0] * len(self.members) if weights is None else list(weights)
         numbers = all(isinstance(w, Real) and isfinite(w) and w >= 0 for w in self.weights)
         if len(self.weights) != len(self.members) or not numbers or sum(self.weights) == 0:

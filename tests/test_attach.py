@@ -1,4 +1,5 @@
 import copy
+import importlib
 import pickle
 
 import pytest
@@ -270,7 +271,7 @@ def test_seed_and_state_dict_reproduce_the_draws():
     c = fm.attach(third, {"stem": moex()}, seed=99)
     c.load_state_dict(state)
     assert all(map(torch.equal, rest, drawn(c, third, 3)))
-    with pytest.raises(fm.FeatmixError, match="seed and generator"):
+    with pytest.raises(fm.FeatmixError, match="seed, rank and generator"):
         c.load_state_dict({"seed": 1})
 
 
@@ -307,3 +308,131 @@ def test_a_map_without_moments_of_its_own_needs_an_example():
             model(x)
     with fm.attach(model, {"0": moex(norm="in")}, example=x) as mixer:
         assert torch.equal(mixer.draw(x).mixture.matrix(), torch.eye(6))
+
+
+def test_the_input_comes_first_wherever_it_is_listed():
+    model, x = net(), images()
+    mixer = fm.attach(model, {"stem": moex(lam=0.7), "input": fm.Mixup(lam_per="sample")}, seed=1)
+    mix = mixer.draw(x)
+    mix.loss(F.cross_entropy, model(x), labels())
+    expected = mix.params["input"].mixture.then(mix.params["stem"].mixture)
+    assert torch.allclose(mix.mixture.matrix(), expected.matrix())
+
+
+@pytest.mark.parametrize("call", [2, 5])
+def test_a_call_that_never_comes_is_refused(call):
+    model, x = net(), images()
+    with fm.attach(model, fm.At("relu", moex(), call=call)) as mixer:
+        mixer.draw(x)
+        with pytest.raises(fm.FeatmixError, match="past the last call"):
+            model(x)
+    with pytest.raises(fm.FeatmixError, match=rf"relu \(call {call}\)"):
+        fm.attach(model, fm.At("relu", moex(), call=call), example=x)
+
+
+@pytest.mark.parametrize("listed", [["relu 1", "layer1", "relu 0"], ["layer1", "relu 0", "relu 1"]])
+def test_an_example_orders_the_calls_of_a_shared_layer(listed):
+    leaves = {"relu 0": fm.At("relu", moex(lam=0.7), call=0), "relu 1": fm.At("relu", moex(lam=0.6), call=1)}
+    leaves["layer1"] = fm.At("layer1", moex(lam=0.8))
+    model, x = net(), images()
+    mixer = fm.attach(model, fm.Compose([leaves[name] for name in listed]), example=x, seed=0)
+    mix = mixer.draw(x)
+    by_lam = {round(float(p.lam[0]), 1): p.mixture for p in mix.params.values()}
+    expected = by_lam[0.7].then(by_lam[0.8]).then(by_lam[0.6])
+    mix.loss(F.cross_entropy, model(x), labels())
+    assert torch.allclose(mix.mixture.matrix(), expected.matrix())
+
+
+def test_calls_listed_in_the_wrong_order_are_refused_without_an_example():
+    model, x = net(), images()
+    mixer = fm.attach(model, fm.Compose([fm.At("relu", moex(), call=1), fm.At("relu", moex(), call=0)]))
+    mixer.draw(x)
+    with pytest.raises(fm.FeatmixError, match=r"relu \(call 0\), relu \(call 1\)"):
+        model(x)
+
+
+def test_other_forwards_may_come_between_the_mixed_one_and_its_loss():
+    model, x = net(), images()
+    mixer = fm.attach(model, {"stem": moex()})
+    mix = mixer.draw(x)
+    output = model(x)
+    model(x)
+    model.eval()(x)
+    mix.loss(F.cross_entropy, output, labels()).backward()
+
+
+def test_a_map_smaller_than_the_example_showed_is_refused():
+    model = nn.Sequential(nn.AvgPool2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5))
+    mixer = fm.attach(model, {"0": moex(norm="in")}, example=images(size=16))
+    x = images(size=4)
+    mixer.draw(x)
+    with pytest.raises(fm.FeatmixError, match="images of this size"):
+        model(x)
+
+
+class Masked(nn.Module):
+    def forward(self, mask, pixel_values, labels=None):
+        return pixel_values.mean((2, 3)) + 0 * mask.mean()
+
+
+def test_the_input_site_finds_the_batch_among_other_arguments():
+    model, x = Masked(), images()
+    mask, classes = torch.rand(6, 10), labels()
+    calls = [
+        lambda: model(mask=mask, pixel_values=x),
+        lambda: model(mask, x),
+        lambda: model(mask, pixel_values=x, labels=classes),
+    ]
+    for call in calls:
+        with fm.attach(model, {"input": fm.Mixup()}) as mixer:
+            mix = mixer.draw(x)
+            assert torch.allclose(call(), fm.Mixup().transform(x, mix.params["input"]).mean((2, 3)))
+    with fm.attach(model, {"input": fm.Mixup()}) as mixer:
+        mixer.draw(x)
+        with pytest.raises(fm.FeatmixError, match="among the model's arguments"):
+            model(mask, images(size=4))
+
+
+def test_a_generator_given_leaves_the_global_one_alone():
+    state = torch.get_rng_state()
+    model = net()
+    generator = torch.Generator().manual_seed(3)
+    state = torch.get_rng_state()
+    mixer = fm.attach(model, {"stem": moex()}, generator=generator)
+    mixer.draw(images())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_params_are_there_in_eval_mode_and_idle():
+    model = net().eval()
+    mixer = fm.attach(model, {"stem": moex()}, seed=0)
+    before = mixer.state_dict()["generator"]
+    assert not mixer.draw(images()).params["stem"].active.any()
+    assert torch.equal(before, mixer.state_dict()["generator"])
+
+
+def test_a_part_of_an_attached_model_takes_no_second_mixer():
+    model = nn.Sequential(net(), nn.Identity())
+    with fm.attach(model[0], {"stem": moex()}), pytest.raises(fm.FeatmixError, match="part of it"):
+        fm.attach(model, {"input": fm.Mixup()})
+
+
+def test_a_checkpoint_of_another_rank_goes_on_in_a_stream_of_its_own(monkeypatch):
+    first, second = net(), net()
+    a, b = fm.attach(first, {"stem": moex()}, seed=0), fm.attach(second, {"stem": moex()}, seed=0)
+    state = a.state_dict()
+    monkeypatch.setattr(importlib.import_module("featmix.attach"), "_rank", lambda: 1)
+    b.load_state_dict(state)
+    assert not torch.equal(a.draw(images()).params["stem"].partner, b.draw(images()).params["stem"].partner)
+
+
+@pytest.mark.parametrize("bad", [{"seed": -1}, {"seed": 1.5}, {"seed": "a"}, {"generator": "a"}])
+def test_bad_seeds_and_generators_are_refused(bad):
+    with pytest.raises(fm.FeatmixError, match=next(iter(bad))):
+        fm.attach(net(), {"stem": moex()}, **bad)
+
+
+@pytest.mark.parametrize("state", [None, {"seed": 0}, {"seed": 0, "rank": 0, "generator": torch.zeros(3)}])
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(fm.FeatmixError, match="load_state_dict"):
+        fm.attach(net(), {"stem": moex()}).load_state_dict(state)

@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from featmix.containers import first_tensor, replace_first, tensors
+from featmix.containers import first_tensor, replace, tensors
+
+
+def replace_first(value, function):
+    return replace(value, first_tensor(value), function)
+
 
 Pair = namedtuple("Pair", ["features", "state"])
 

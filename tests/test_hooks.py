@@ -6,6 +6,7 @@ import gc
 import io
 import weakref
 from collections import OrderedDict, namedtuple
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import featmix as fm
+from featmix.containers import tensors
 from featmix.testing.host import gradients
 from tests.attaching import images, labels, moex, net, seen_by
 
@@ -34,6 +36,17 @@ class ModelOutput(OrderedDict):
         return self[name]
 
 
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """A data class that makes a field itself."""
+
+    features: torch.Tensor
+    norm: torch.Tensor = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "norm", torch.zeros(1))
+
+
 FORMS = {
     "tuple": lambda x: (x, "state"),
     "list": lambda x: [x, "state"],
@@ -41,6 +54,9 @@ FORMS = {
     "dict": lambda x: {"state": "state", "features": x},
     "model output": lambda x: ModelOutput(state="state", features=x),
     "dataclass": lambda x: Output(x, "state"),
+    "frozen dataclass": Computed,
+    "namespace": lambda x: SimpleNamespace(state="state", features=x),
+    "mapping proxy": lambda x: MappingProxyType({"state": "state", "features": x}),
     "nested": lambda x: ("state", {"features": (x, None)}),
 }
 
@@ -67,16 +83,8 @@ def test_outputs_keep_their_container(form):
         model(x)
     expected = FORMS[form](moex(norm="in").transform(x, mix.params["inner"]))
     assert type(model.given) is type(expected)
-    flat = torch.utils._pytree.tree_leaves
-    if dataclasses.is_dataclass(expected):
-        assert torch.equal(model.given.features, expected.features)
-        assert model.given.state == "state"
-    else:
-        tensors = [
-            [v for v in flat(dict(o) if isinstance(o, dict) else o) if torch.is_tensor(v)] for o in (model.given, expected)
-        ]
-        assert torch.equal(tensors[0][0], tensors[1][0])
-        assert repr(type(model.given)) == repr(type(expected))
+    assert all(map(torch.equal, tensors(model.given), tensors(expected)))
+    assert repr(model.given) == repr(expected)
 
 
 def test_a_layer_without_tensors_is_refused():
@@ -303,3 +311,97 @@ def test_a_removed_mixer_is_collected():
     del mixer
     gc.collect()
     assert switch() is None
+
+
+class Captured(Checkpointed):
+    """Returns its scores in a form of choice, and keeps the features that the checkpointed layer made."""
+
+    def __init__(self, reentrant, form):
+        super().__init__(reentrant)
+        self.form = form
+
+    def forward(self, x):
+        x = self.net.relu(self.net.stem(x))
+        block = self.net.layer1
+        self.features = block(x) if self.reentrant is None else checkpoint(block, x, use_reentrant=self.reentrant)
+        return self.form(self.net.head(self.features.mean((2, 3))))
+
+
+UNUSUAL = {"namespace": lambda h: SimpleNamespace(h=h), "mapping proxy": lambda h: MappingProxyType({"h": h})}
+
+
+@pytest.mark.parametrize("form", UNUSUAL)
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpointing_behind_unusual_outputs(reentrant, form):
+    found = []
+    for kind in (None, reentrant):
+        model, x = Captured(kind, UNUSUAL[form]), images()
+        mixer = fm.attach(model, {"net.layer1.0": moex()}, seed=2)
+        mix = mixer.draw(x)
+        mix.loss(F.cross_entropy, next(iter(tensors(model(x)))), labels()).backward()
+        found.append(gradients(model))
+    assert (found[1] - found[0]).norm() <= 1e-6 * found[0].norm()
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_loss_that_goes_round_the_output_is_refused_under_checkpointing(reentrant):
+    model, x = Captured(reentrant, lambda h: h), images()
+    mixer = fm.attach(model, {"net.layer1.0": moex()}, seed=2)
+    mixer.draw(x)
+    model(x)
+    with pytest.raises(fm.FeatmixError, match="a tensor that the model returns"):
+        model.features.square().mean().backward()
+
+
+def test_graph_breaks_around_a_site():
+    torch._dynamo.reset()
+
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net()
+
+        def forward(self, x):
+            x = self.net.stem(x)
+            torch._dynamo.graph_break()
+            x = self.net.layer1(x)
+            torch._dynamo.graph_break()
+            return self.net.head(x.mean((2, 3)))
+
+    eager, broken, x = Broken(), Broken(), images()
+    mixers = [fm.attach(m, {"net.layer1": moex(), "net.stem": fm.Mixup()}, seed=0, example=x) for m in (eager, broken)]
+    compiled = torch.compile(broken, backend="eager")
+    for _ in range(4):
+        losses = [m.draw(x).loss(F.cross_entropy, c(x), labels()) for m, c in zip(mixers, (eager, compiled), strict=True)]
+        assert torch.allclose(*losses)
+
+
+def test_a_shared_layer_in_a_compiled_model():
+    x = images()
+    for call, refused in ((None, True), (0, False), (1, False)):
+        torch._dynamo.reset()
+        eager, model = net(), net()
+        mixers = [fm.attach(m, fm.At("relu", moex(), call=call), seed=0) for m in (eager, model)]
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        decisions = [m.draw(x) for m in mixers]
+        if refused:
+            with pytest.raises(Exception, match="second call"):
+                compiled(x)
+        else:
+            losses = [d.loss(F.cross_entropy, c(x), labels()) for d, c in zip(decisions, (eager, compiled), strict=True)]
+            assert torch.allclose(*losses)
+
+
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_drawing_inside_compiled_code_is_refused(fullgraph):
+    torch._dynamo.reset()
+    model, x = net(), images()
+    mixer = fm.attach(model, {"stem": moex()})
+
+    @torch.compile(backend="eager", fullgraph=fullgraph)
+    def step(batch):
+        mixer.draw(batch)
+        return model(batch)
+
+    with pytest.raises(Exception, match=r"outside compiled code|FeatmixError"):
+        step(x)

@@ -202,8 +202,11 @@ def test_an_entry_point_that_is_a_module_registers_what_it_holds(other_package):
 
 def test_a_broken_entry_point_fails_by_name(other_package):
     other_package("raise RuntimeError('no such luck')", "theirs = plugin_of_others:Theirs")
-    with pytest.raises(FeatmixError, match=r"entry point theirs = plugin_of_others:Theirs: .*RuntimeError: no such luck"):
-        fm.available()
+    message = r"entry point theirs = plugin_of_others:Theirs: .*RuntimeError: no such luck"
+    with pytest.warns(UserWarning, match=message):
+        assert "moex" in fm.available()
+    with pytest.raises(FeatmixError, match=message):
+        fm.create("theirs")
 
 
 def test_an_entry_point_under_a_built_in_name_is_refused(other_package):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -106,6 +107,8 @@ def read_rows(path: Path) -> list[Row]:
         raise _refuse(path, str(error)) from error
     lines = list(csv.reader(io.StringIO(complete)))
     if not lines:
+        if not _csv_line(COLUMNS).encode().startswith(written):  # a header torn by a crash is one that we began to write
+            raise _refuse(path, "a file without a complete line")
         return []
     if tuple(lines[0]) != COLUMNS:
         raise _refuse(path, f"the columns {', '.join(lines[0]) or '(none)'}")
@@ -149,10 +152,17 @@ def _from_cells(path: Path, number: int, cells: list[str]) -> Row:
         values: dict[str, object] = dict(zip(COLUMNS, cells, strict=True))
         values["seed"] = int(str(values["seed"]))
         for column in _NUMBERS:
-            values[column] = float(str(values[column])) if values[column] else None
+            values[column] = _finite(str(values[column])) if values[column] else None
         return Row(**values)  # type: ignore[arg-type]  # the columns are the fields, and their types were just made
     except ValueError as error:
         raise _refuse(path, f"line {number} ({error})") from error
+
+
+def _finite(cell: str) -> float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(f"{cell} is no measurement")
+    return number
 
 
 def _refuse(path: Path, got: str) -> FeatmixError:

@@ -1,22 +1,35 @@
 """Laws that a normalizer or a strategy should keep, ours or yours, as property tests. Needs hypothesis."""
 
-from featmix.testing.check import Record, check_normalizer, check_strategy, parametrize_with_checks, run_law
-from featmix.testing.inputs import features
+from featmix.testing.adapters import adapt, from_function, from_mixer, from_normalizer, from_torch_norm
+from featmix.testing.check import check_normalizer, check_strategy, parametrize_with_checks
+from featmix.testing.inputs import features, features_for, normalizers, params_for, strategies, targets
 from featmix.testing.instances import every_default, every_normalizer, every_strategy
 from featmix.testing.law import Case, Law, LawError, laws
+from featmix.testing.records import Record
+from featmix.testing.runner import run_law
 
 __all__ = [
     "Case",
     "Law",
     "LawError",
     "Record",
+    "adapt",
     "check_normalizer",
     "check_strategy",
     "every_default",
     "every_normalizer",
     "every_strategy",
     "features",
+    "features_for",
+    "from_function",
+    "from_mixer",
+    "from_normalizer",
+    "from_torch_norm",
     "laws",
+    "normalizers",
     "parametrize_with_checks",
+    "params_for",
     "run_law",
+    "strategies",
+    "targets",
 ]

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from featmix.attach import Mixer, attach
 from featmix.strategy import Strategy
 from featmix.testing.host import SITE, Host, batch, gradients, host
-from featmix.testing.law import demand, demand_close, law, same_bits
+from featmix.testing.law import can_be_pickled, demand, demand_close, law, same_bits
 from featmix.testing.two_ranks import gradients_on_two_ranks
 
 
@@ -39,7 +39,12 @@ def fires(strategy: Strategy) -> None:
         demand(same_bits(seen[0], strategy.transform(before, mix.params[SITE])), "the layer's output is another")
 
 
-@law("attached", cause="Python numbers, lists or random draws inside transform: each new value is one more graph.", drawn=False)
+@law(
+    "attached",
+    cause="Python numbers, lists or random draws inside transform: each new value is one more graph.",
+    drawn=False,
+    applies=lambda strategy: getattr(strategy, "traceable", True),
+)
 def compile(strategy: Strategy) -> None:
     """Under torch.compile(fullgraph=True): the eager loss, and at most 2 graphs over 12 steps of mixing on and off."""
     from torch._dynamo.testing import CompileCounterWithBackend
@@ -133,9 +138,13 @@ def lifecycle(strategy: Strategy) -> None:
     "attached",
     cause="Decisions kept as module buffers, which the first rank overwrites, or ranks that share one seed.",
     drawn=False,
+    applies=can_be_pickled,
 )
 def ddp(strategy: Strategy) -> None:
-    """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone."""
+    """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone.
+
+    Tried on what can be pickled: a lambda, or a function inside another one, cannot be sent to a second process.
+    """
     together, alone, partners = gradients_on_two_ranks(strategy)
     demand_close(together[0], together[1], 1e-7, "gradients of the two ranks")
     demand_close(together[0], (alone[0] + alone[1]) / 2, 1e-6, "gradient against the mean of the references")

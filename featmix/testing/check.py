@@ -1,67 +1,48 @@
-"""Running laws: over one strategy or normalizer, or as pytest parameters."""
+"""Holding one strategy or normalizer to its laws, or many as pytest parameters."""
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Literal
 
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from featmix.errors import FeatmixError, nearest
 from featmix.normalizer import Normalizer
 from featmix.strategy import Strategy
-from featmix.testing.explain import explanation
-from featmix.testing.inputs import features
-from featmix.testing.law import Case, Kind, Law, LawError, channel_multiple, laws, layout_name
+from featmix.testing.adapters import adapt
+from featmix.testing.law import Kind, LawError, laws
+from featmix.testing.records import Record
+from featmix.testing.runner import DTYPES, Task, run_law, tasks
 
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-
-
-@dataclass(frozen=True)
-class Record:
-    """What came of one law.
-
-    Args:
-        law: Its name.
-        dtype: What the drawn features were of; ``None`` for a law that is not drawn.
-        status: ``passed``, ``failed``, or ``expected failure``.
-        examples: How many inputs were tried.
-        seconds: How long it took.
-        message: Of the failure, with the smallest input found; empty otherwise.
-    """
-
-    law: str
-    dtype: str | None
-    status: Literal["passed", "failed", "expected failure"]
-    examples: int
-    seconds: float
-    message: str = ""
+_OF_STRATEGIES: tuple[Kind, ...] = ("strategy", "attached")
+OnFail = Literal["raise", "warn"] | None
 
 
 def check_strategy(
-    strategy: Strategy,
+    strategy: Any,
     *,
     only: Sequence[str] | None = None,
     examples: int = 200,
     dtypes: Iterable[torch.dtype] = DTYPES,
+    kinds: tuple[Kind, ...] = _OF_STRATEGIES,
     expected_failed_checks: Mapping[str, str] | None = None,
-    on_fail: Literal["raise", "warn"] | None = "raise",
+    on_fail: OnFail = "raise",
     callback: Callable[[Record], None] | None = None,
 ) -> list[Record]:
     """Hold a strategy to every law that applies to it.
 
     Args:
-        strategy: An instance; its layout (``bchw`` where none is chosen) decides what features it is given.
+        strategy: A strategy, or anything else that :func:`~featmix.testing.adapters.accept.adapt` makes one of, such as a
+            function ``f(x, partner)``. Its layout (``bchw`` where none is chosen) decides what features it is given.
         only: Names of laws to run; all that apply where not given.
         examples: Inputs to draw for each law and dtype.
         dtypes: Of the drawn features.
-        expected_failed_checks: Laws that are known not to hold, with the reason. One that holds after all is a failure.
+        kinds: Laws over the strategy itself, or attached to a model, or both.
+        expected_failed_checks: Laws that are known not to hold, with the reason, by name or by ``name-dtype``. One that holds
+            after all is a failure.
         on_fail: Raise at the first failure, warn of each, or only record.
         callback: Called with each record as it is made.
 
@@ -70,7 +51,7 @@ def check_strategy(
 
     Raises:
         LawError: If a law does not hold and ``on_fail`` is ``raise``; an ``AssertionError``.
-        FeatmixError: If a law named does not exist.
+        FeatmixError: If a law named does not exist, or the subject is no strategy.
 
     Example:
         >>> import featmix as fm
@@ -78,47 +59,71 @@ def check_strategy(
         >>> [(r.law, r.status) for r in records]
         [('moments', 'passed'), ('isolation', 'passed')]
     """
-    return _check(strategy, ("strategy", "attached"), only, examples, dtypes, expected_failed_checks, on_fail, callback)
+    subject = adapt(strategy)
+    if not isinstance(subject, Strategy):
+        raise FeatmixError("check_strategy", "strategy", expected="a strategy", got=repr(subject), fix="Use check_normalizer.")
+    return _check(subject, kinds, only, examples, dtypes, expected_failed_checks, on_fail, callback)
 
 
 def check_normalizer(
-    norm: Normalizer,
+    norm: Any,
     *,
     only: Sequence[str] | None = None,
     examples: int = 200,
     dtypes: Iterable[torch.dtype] = DTYPES,
     expected_failed_checks: Mapping[str, str] | None = None,
-    on_fail: Literal["raise", "warn"] | None = "raise",
+    on_fail: OnFail = "raise",
     callback: Callable[[Record], None] | None = None,
 ) -> list[Record]:
-    """Hold a normalizer to every law that applies to it; see :func:`check_strategy` for the arguments.
+    """Hold a normalizer to every law that applies to it; see :func:`check_strategy` for the other arguments.
+
+    Args:
+        norm: A normalizer, or anything else that :func:`~featmix.testing.adapters.accept.adapt` makes one of, such as an
+            ``nn.Module`` with ``moments``, ``normalize`` and ``denormalize``, or ``torch.nn.InstanceNorm2d(4)``.
+        only: See there.
+        examples: See there.
+        dtypes: See there.
+        expected_failed_checks: See there.
+        on_fail: See there.
+        callback: See there.
+
+    Raises:
+        LawError: See there.
+        FeatmixError: If a law named does not exist, or the subject is no normalizer.
 
     Example:
         >>> import featmix as fm
         >>> {r.status for r in check_normalizer(fm.normalizer("gn2"), examples=5, dtypes=[torch.float64])}
         {'passed'}
     """
-    return _check(norm, ("normalizer",), only, examples, dtypes, expected_failed_checks, on_fail, callback)
+    subject = adapt(norm)
+    if not isinstance(subject, Normalizer):
+        raise FeatmixError("check_normalizer", "norm", expected="a normalizer", got=repr(subject), fix="Use check_strategy.")
+    return _check(subject, ("normalizer",), only, examples, dtypes, expected_failed_checks, on_fail, callback)
 
 
 def parametrize_with_checks(
-    subjects: Iterable[Strategy | Normalizer],
+    subjects: Iterable[Any],
     *,
     examples: int = 200,
     dtypes: Iterable[torch.dtype] = DTYPES,
-    kinds: tuple[Kind, ...] = ("strategy", "attached"),
+    kinds: tuple[Kind, ...] = _OF_STRATEGIES,
     expected_failed_checks: Callable[[Any], Mapping[str, str]] | Mapping[str, str] | None = None,
     xfail_strict: bool = True,
 ) -> Any:
     """A ``pytest.mark.parametrize`` over ``check``: one callable for each subject, law and dtype.
 
     Args:
-        subjects: Strategies, normalizers, or both.
+        subjects: Strategies, normalizers, or anything that :func:`~featmix.testing.adapters.accept.adapt` makes one of.
         examples: Inputs to draw for each law and dtype.
         dtypes: Of the drawn features.
         kinds: Laws over strategies themselves, or attached to a model, or both.
-        expected_failed_checks: Laws that are known not to hold, with the reason, or a function that gives them for a subject.
-        xfail_strict: Whether one of those that holds after all is a failure.
+        expected_failed_checks: Laws that are known not to hold, with the reason, by name or by ``name-dtype``, or a function
+            that gives them for a subject as it was passed in.
+        xfail_strict: Whether one of those that holds after all is a failure. Each dtype is a test of its own here.
+
+    Raises:
+        FeatmixError: If a law named does not exist, or a subject cannot be adapted.
 
     Example:
         >>> import featmix as fm
@@ -128,130 +133,103 @@ def parametrize_with_checks(
     """
     import pytest
 
-    def marks(subject: Any, name: str) -> list[Any]:
-        known = expected_failed_checks(subject) if callable(expected_failed_checks) else expected_failed_checks
-        reason = (known or {}).get(name)
-        return [] if reason is None else [pytest.mark.xfail(reason=reason, raises=LawError, strict=xfail_strict)]
-
-    runs = [
-        pytest.param(
-            partial(run_law, one, subject, dtype, examples),
-            id=f"{_label(subject)}-{one.name}-{_short(dtype)}",
-            marks=marks(subject, one.name),
-        )
-        for subject in subjects
-        for one in laws(*(("normalizer",) if isinstance(subject, Normalizer) else kinds))
-        if one.applies(subject)
-        for dtype in _dtypes(one, dtypes)
-    ]
+    chosen, runs = list(dtypes), []
+    for given in subjects:
+        expected = expected_failed_checks(given) if callable(expected_failed_checks) else expected_failed_checks or {}
+        _check_names(expected, ("normalizer", "strategy", "attached"))
+        subject = adapt(given)
+        for task in tasks(subject, _kinds_for(subject, kinds), chosen):
+            reason = _reason(task, expected)
+            marks = [] if reason is None else [pytest.mark.xfail(reason=reason, raises=LawError, strict=xfail_strict)]
+            name = f"{subject.name or type(subject).__name__}-{task.law.name}-{task.dtype_name}"
+            runs.append(pytest.param(_Run(task, examples), id=name, marks=marks))
     return pytest.mark.parametrize("check", runs)
 
 
-def run_law(one: Law, subject: Strategy | Normalizer, dtype: torch.dtype | None = None, examples: int = 200) -> int:
-    """Try one law on one subject; returns how many inputs were tried.
+def planned(
+    subject: Strategy | Normalizer,
+    *,
+    only: Sequence[str] | None = None,
+    dtypes: Iterable[torch.dtype] = DTYPES,
+    kinds: tuple[Kind, ...] = _OF_STRATEGIES,
+) -> list[Task]:
+    """What the checks would try on a subject, in order.
 
     Raises:
-        LawError: If it does not hold, with an explanation and the smallest input found.
+        FeatmixError: If a law named does not exist.
     """
-    last: dict[str, Any] = {"x": None, "seed": 0}
-    tried = 0
-    if isinstance(subject, Normalizer):
-        layout, multiple = subject.layout or "bchw", subject.groups or subject.width or 1
-    else:
-        layout, multiple = layout_name(subject), channel_multiple(subject)
+    kinds = _kinds_for(subject, kinds)
+    _check_names(only or (), kinds, with_dtypes=False)
+    return [task for task in tasks(subject, kinds, dtypes) if only is None or task.law.name in only]
 
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(features(layout=layout, dtype=dtype or torch.float32, channel_multiple=multiple), st.integers(0, 2**31 - 1))
-    def attempt(x: torch.Tensor, seed: int) -> None:
-        nonlocal tried
-        tried += 1
-        last.update(x=x, seed=seed)  # the last input that hypothesis tries is the smallest one that fails
-        if isinstance(subject, Normalizer):
-            one.check(subject, x)
-        else:
-            one.check(Case(subject, x, seed))
 
-    try:
-        if one.drawn:
-            attempt()
-        else:
-            tried = 1
-            one.check(subject)
-    except Exception as error:
-        raise LawError(explanation(one, subject, error, tried=tried, **last)) from error
-    return tried
+class _Run:
+    """What a test calls."""
+
+    def __init__(self, task: Task, examples: int) -> None:
+        self.task, self.examples = task, examples
+
+    def __call__(self) -> int:
+        return run_law(self.task.law, self.task.subject, self.task.dtype, self.examples)
 
 
 def _check(
-    subject: Any,
+    subject: Strategy | Normalizer,
     kinds: tuple[Kind, ...],
     only: Sequence[str] | None,
     examples: int,
     dtypes: Iterable[torch.dtype],
-    expected: Mapping[str, str] | None,
-    on_fail: str | None,
+    expected_failed_checks: Mapping[str, str] | None,
+    on_fail: OnFail,
     callback: Callable[[Record], None] | None,
 ) -> list[Record]:
-    known = laws(*kinds)
-    for name in [*(only or ()), *(expected or ())]:
-        if name not in {one.name for one in known}:
-            raise FeatmixError(
-                "check", "law", expected="the name of a law", got=repr(name), fix=nearest(name, [k.name for k in known])
-            )
+    if on_fail not in ("raise", "warn", None):
+        raise FeatmixError("check", "on_fail", expected="'raise', 'warn' or None", got=repr(on_fail))
+    expected = expected_failed_checks or {}
+    _check_names(expected, kinds)
     records = []
-    for one in known:
-        if one.applies(subject) and (only is None or one.name in only):
-            for record in _records(one, subject, tuple(dtypes), examples, (expected or {}).get(one.name)):
-                records.append(record)
-                if callback is not None:
-                    callback(record)
-                if record.status == "failed":
-                    _report(record.message, on_fail)
+    for _, same_law in groupby(planned(subject, only=only, dtypes=dtypes, kinds=kinds), key=lambda task: task.law.name):
+        for record in _records(list(same_law), examples, expected):
+            records.append(record)
+            if callback is not None:
+                callback(record)
+            if record.status == "failed":
+                _report(record.message, on_fail)
     return records
 
 
-def _records(one: Law, subject: Any, dtypes: tuple[torch.dtype, ...], examples: int, reason: str | None) -> Iterator[Record]:
-    made = []
-    for dtype in _dtypes(one, dtypes):
-        start, tried, message = time.perf_counter(), 0, ""
-        try:
-            tried = run_law(one, subject, dtype, examples)
-        except LawError as error:
-            message = str(error)
-        status: Literal["passed", "failed", "expected failure"] = "passed"
-        if message:
-            status = "failed" if reason is None else "expected failure"
-        made.append(Record(one.name, _short(dtype), status, tried, time.perf_counter() - start, message))
-    if reason is not None and all(record.status == "passed" for record in made):
-        yield Record(one.name, None, "failed", 0, 0.0, f"It was expected to fail ({reason}), and holds: take it off the list.")
-    else:
-        yield from made
+def _records(same_law: list[Task], examples: int, expected: Mapping[str, str]) -> Iterable[Record]:
+    """The records of one law; an expectation that does not come true gives one more."""
+    broken: set[str] = set()
+    for task in same_law:
+        record = task.run(examples, _reason(task, expected))
+        broken.update({record.law, f"{record.law}-{record.dtype}"} if record.message else ())
+        yield record
+    law, names = same_law[0].law.name, [task.dtype_name for task in same_law]
+    for key, dtype in ((law, None), *((f"{law}-{name}", name) for name in names)):
+        if key in expected and key not in broken:
+            message = f"{key!r} was expected to fail ({expected[key]}), and holds: take it off the list."
+            yield Record(law, dtype, "failed", 0, 0.0, message)
 
 
-def _dtypes(one: Law, dtypes: Iterable[torch.dtype]) -> list[torch.dtype | None]:
-    chosen: list[torch.dtype | None] = list(dtypes)
-    if not one.drawn:
-        return [None]
-    return chosen if one.every_dtype else chosen[:1]
+def _reason(task: Task, expected: Mapping[str, str]) -> str | None:
+    return expected.get(f"{task.law.name}-{task.dtype_name}", expected.get(task.law.name))
 
 
-def _report(message: str, on_fail: str | None) -> None:
+def _kinds_for(subject: Strategy | Normalizer, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+    return ("normalizer",) if isinstance(subject, Normalizer) else kinds
+
+
+def _check_names(names: Iterable[str], kinds: tuple[Kind, ...], *, with_dtypes: bool = True) -> None:
+    known = [one.name for one in laws(*kinds)]
+    for name in names:
+        law, _, dtype = name.partition("-") if with_dtypes else (name, "", "")
+        if law not in known or (dtype and dtype not in {str(one).removeprefix("torch.") for one in DTYPES}):
+            raise FeatmixError("check", "law", expected="the name of a law", got=repr(name), fix=nearest(law, known))
+
+
+def _report(message: str, on_fail: OnFail) -> None:
     if on_fail == "raise":
         raise LawError(message)
     if on_fail == "warn":
         warnings.warn(message, stacklevel=4)
-
-
-def _label(subject: Any) -> str:
-    return subject.name or type(subject).__name__
-
-
-def _short(dtype: torch.dtype | None) -> str | None:
-    return None if dtype is None else str(dtype).removeprefix("torch.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,8 +25,9 @@ def explanation(one: Law, subject: Any, error: BaseException, *, x: Tensor | Non
         seed: Of the decision made for it.
         tried: How many inputs were tried.
     """
-    measured = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
-    parts = [("demanded", one.statement), ("measured", measured)]
+    parts = [("demanded", one.statement), ("measured", measured(error))]
+    if not isinstance(error, AssertionError):
+        parts.append(("raised at", _place(error)))
     if one.tolerance:
         parts.append(("tolerance", one.tolerance))
     if x is not None:
@@ -34,6 +36,11 @@ def explanation(one: Law, subject: Any, error: BaseException, *, x: Tensor | Non
     parts.append(("usual cause", one.cause))
     count = f" ({tried} inputs tried)" if one.drawn else ""
     return "\n".join([f"{subject} breaks the law {one.name!r}{count}.", *_columns(parts)])
+
+
+def measured(error: BaseException) -> str:
+    """What a law found: its own words, or the error that came in its way."""
+    return str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
 
 
 def pasteable(x: Tensor) -> str:
@@ -50,6 +57,11 @@ def pasteable(x: Tensor) -> str:
     for word in ("nan", "inf"):
         numbers = numbers.replace(word, f"float('{word}')")
     return f"torch.tensor({numbers}, dtype={x.dtype})"
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno}, in {frame.name}"
 
 
 def _columns(parts: Iterable[tuple[str, str]]) -> list[str]:

@@ -1,14 +1,29 @@
-"""Hypothesis strategies: features whose rows are structured, because noise alone does not find numerical faults."""
+"""Hypothesis strategies: features whose rows are structured, because noise alone does not find numerical faults.
+
+For tests of one's own: :func:`features`, :func:`features_for`, :func:`targets`, :func:`params_for`, :func:`normalizers` and
+:func:`strategies`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from featmix.errors import FeatmixError, nearest
 from featmix.layouts import layout as layout_named
+from featmix.normalizer import Normalizer
+from featmix.normalizers import normalizer
+from featmix.params import Params
+from featmix.registry import available, create, strategy_class
+from featmix.strategy import Strategy
+from featmix.testing.instances import choices, example_normalizers, has_use_for
+from featmix.testing.law import channel_multiple, layout_name
+
+TARGET_KINDS = ("indices", "one-hot", "soft", "multi-label", "regression", "regression-2d")
 
 
 def _normal(x: Tensor, magnitude: float, big: float) -> Tensor:
@@ -101,3 +116,117 @@ def features(
     magnitude = draw(st.sampled_from([1.0, -1.0])) * 10 ** draw(st.floats(0, 3.5))
     seed, whole = draw(st.integers(0, 2**32 - 1)), not draw(st.booleans())  # hypothesis shrinks towards False
     return rows(modes, shape, seed=seed, magnitude=magnitude, dtype=dtype, whole=whole)
+
+
+def features_for(subject: Strategy | Normalizer, *, dtype: torch.dtype = torch.float32) -> st.SearchStrategy[Tensor]:
+    """Feature maps that a strategy or a normalizer takes: in its layout, with channels that its groups divide.
+
+    Example:
+        >>> features_for(normalizer("gn2", layout="bnc")).example().shape[2] % 2  # doctest: +SKIP
+        0
+    """
+    drawn = features(layout=layout_name(subject), dtype=dtype, channel_multiple=channel_multiple(subject))
+    smallest = getattr(subject, "min_group", 1)
+    if isinstance(subject, Normalizer) and smallest > 1:
+        return drawn.filter(lambda x: subject.group_size(x.shape) >= smallest)
+    return drawn
+
+
+@st.composite
+def targets(draw: st.DrawFn, batch: int, *, kind: str | None = None, num_classes: int | None = None) -> Tensor:
+    """Labels of every kind that :meth:`featmix.Mixture.dense` takes.
+
+    Args:
+        draw: Given by hypothesis.
+        batch: Rows.
+        kind: ``indices`` ``(B,)`` int64, ``one-hot`` ``(B, L)`` int64, ``soft`` ``(B, L)`` float32 with rows that add up to 1,
+            ``multi-label`` ``(B, L)`` float32 of zeros and ones, ``regression`` ``(B,)`` or ``regression-2d`` ``(B, L)``
+            float32; any of them where not given.
+        num_classes: ``L``; 1 to 5 where not given.
+
+    Raises:
+        FeatmixError: If there is no such kind.
+
+    Example:
+        >>> targets(3, kind="soft", num_classes=4).example().shape  # doctest: +SKIP
+        torch.Size([3, 4])
+    """
+    if kind is not None and kind not in TARGET_KINDS:
+        raise FeatmixError("targets", "kind", expected="a kind", got=repr(kind), fix=nearest(str(kind), TARGET_KINDS))
+    chosen = draw(st.sampled_from(TARGET_KINDS)) if kind is None else kind
+    columns = draw(st.integers(1, 5)) if num_classes is None else num_classes
+
+    def table(entries: st.SearchStrategy[Any], columns: int = columns) -> list[list[Any]]:
+        return draw(st.lists(st.lists(entries, min_size=columns, max_size=columns), min_size=batch, max_size=batch))
+
+    if chosen in ("indices", "one-hot"):
+        index = torch.tensor(table(st.integers(0, columns - 1), 1), dtype=torch.int64).view(batch)
+        return index if chosen == "indices" else torch.nn.functional.one_hot(index, columns)
+    if chosen == "soft":
+        parts = torch.tensor(table(st.integers(0, 9)), dtype=torch.float32).view(batch, columns)
+        parts[:, 0] += (parts.sum(1) == 0).float()
+        return parts / parts.sum(1, keepdim=True)
+    entry = st.sampled_from([0.0, 1.0]) if chosen == "multi-label" else st.floats(-1e3, 1e3, width=32)
+    if chosen == "regression":
+        return torch.tensor(table(entry, 1), dtype=torch.float32).view(batch)
+    return torch.tensor(table(entry), dtype=torch.float32).view(batch, columns)
+
+
+def params_for(strategy: Strategy, shape: Sequence[int]) -> st.SearchStrategy[Params]:
+    """Decisions of a strategy for features of this shape, each from a seed of its own.
+
+    Example:
+        >>> import featmix as fm
+        >>> params_for(fm.MoEx(), (4, 8, 6, 6)).example().partner.shape  # doctest: +SKIP
+        torch.Size([4])
+    """
+    seeds = st.integers(0, 2**31 - 1)
+    return seeds.map(lambda seed: strategy.make_params(shape, generator=Generator().manual_seed(seed)))
+
+
+@st.composite
+def normalizers(draw: st.DrawFn, *, layout: str | None = None, exchangeable: bool | None = None) -> Normalizer:
+    """Normalizers of every kind, with any divisor, support and eps.
+
+    Args:
+        draw: Given by hypothesis.
+        layout: Names the axes.
+        exchangeable: Whether samples have moments of their own; either where not given.
+
+    Example:
+        >>> normalizers(exchangeable=True).example().exchangeable  # doctest: +SKIP
+        True
+    """
+    names = [n for n in example_normalizers() if exchangeable in (None, normalizer(n).exchangeable)]
+    return normalizer(
+        draw(st.sampled_from(names)),
+        layout=layout,
+        eps=draw(st.sampled_from([1e-5, 1e-6, 1e-3])),
+        unbiased=draw(st.booleans()),
+        positive_only=draw(st.booleans()),
+    )
+
+
+@st.composite
+def strategies(draw: st.DrawFn, /, *, layout: str | None = None, **tags: Any) -> Strategy:
+    """Strategies of the registry, always mixing or half of the time, with their settings drawn together.
+
+    Args:
+        draw: Given by hypothesis.
+        layout: Names the axes; those that have no use for it are left out.
+        tags: As for :func:`featmix.available`: ``mixes_labels=True``, for example.
+
+    Example:
+        >>> strategies(layout="bct", mixes_labels=True).example().layout  # doctest: +SKIP
+        'bct'
+    """
+    fitting = [name for name in available(**tags) if layout is None or has_use_for(create(name, layout=layout))]
+    if not fitting:
+        raise FeatmixError("strategies", "tags", expected="tags that a strategy has", got=f"layout={layout!r}, {tags}")
+    name = draw(st.sampled_from(fitting))
+    defaults = strategy_class(name)().settings()
+    chosen: dict[str, Any] = {"p": draw(st.sampled_from([1.0, 0.5])), "layout": layout}
+    for setting, values in choices(defaults).items():
+        if setting in defaults and setting != "layout":
+            chosen[setting] = draw(st.sampled_from(list(dict.fromkeys([defaults[setting], *values]))))
+    return create(name, **chosen)

@@ -45,15 +45,16 @@ def every_strategy() -> Iterator[Strategy]:
     for name in available():
         yield create(name, p=0.5, per="sample")
         defaults = strategy_class(name)().settings()
-        for setting, values in _choices(defaults).items():
+        for setting, values in choices(defaults).items():
             for value in values:
                 if setting in defaults and value != defaults[setting]:
                     made = create(name, p=1.0, **{setting: value})
-                    if setting != "layout" or _has_use_for(made):
+                    if setting != "layout" or has_use_for(made):
                         yield made
 
 
-def _choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
+def choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
+    """Values to try for each setting that changes what a strategy does, given its settings as they are by default."""
     return {
         "partner": list(PARTNERS),
         "layout": list(layouts()),
@@ -63,7 +64,8 @@ def _choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
     }
 
 
-def _has_use_for(strategy: Strategy) -> bool:
+def has_use_for(strategy: Strategy) -> bool:
+    """Whether the strategy can do anything in its own layout: a box needs positions."""
     try:
         strategy.make_params([2] * len(strategy.layout or ""))
     except FeatmixError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.moment_strategy import MomentStrategy
+from featmix.normalizer import Normalizer
 from featmix.params import Params
 from featmix.strategy import Strategy
 
@@ -124,14 +126,23 @@ def row_by_row(strategy: Strategy) -> bool:
     return not strategy.tags.batch_coupled
 
 
-def layout_name(strategy: Strategy) -> str:
-    """The layout in which to feed a strategy that may not have chosen one."""
-    return strategy.layout or "bchw"
+def can_be_pickled(strategy: Strategy) -> bool:
+    """Whether the strategy can be sent to another process."""
+    try:
+        pickle.dumps(strategy)
+    except Exception:
+        return False
+    return True
 
 
-def channel_multiple(strategy: Strategy) -> int:
+def layout_name(subject: Strategy | Normalizer) -> str:
+    """The layout in which to feed a strategy or normalizer that may not have chosen one."""
+    return subject.layout or "bchw"
+
+
+def channel_multiple(subject: Strategy | Normalizer) -> int:
     """What the number of channels must be a multiple of."""
-    norm = strategy.normalizer if isinstance(strategy, MomentStrategy) else None
+    norm = subject if isinstance(subject, Normalizer) else getattr(subject, "normalizer", None)
     return (norm.groups or norm.width or 1) if norm is not None else 1
 
 

@@ -10,6 +10,7 @@ import torch
 import featmix as fm
 from featmix.kernels import blocks, exchange
 from featmix.moment_strategy import MomentStrategy
+from featmix.normalizers import IN
 from featmix.strategy import Strategy
 from featmix.testing import every_strategy, parametrize_with_checks
 from featmix.testing.decisions import restrict
@@ -137,3 +138,14 @@ def test_a_strategy_that_acts_in_its_own_way_is_left_alone():
     x, params = case(fm.MoEx("in"))
     expected = 2 * fm.MoEx("in").transform(x, params)[params.active]
     assert torch.allclose(Louder("in").transform(x, params)[params.active], expected)
+
+
+def test_a_normalizer_with_moments_of_its_own_is_left_alone():
+    class Shifted(IN):
+        def moments(self, x):
+            m = super().moments(x)
+            return fm.Moments(m.mean + 1, m.std)
+
+    strategy = fm.MoEx(Shifted())
+    x, params = case(strategy)
+    assert torch.allclose(strategy.transform(x, params), by_formula(strategy, x, params))

@@ -1,0 +1,154 @@
+"""A plain function ``f(x, partner)`` as a strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+from featmix.moment_strategy import MomentStrategy
+from featmix.moments import Moments
+from featmix.normalizer import Normalizer
+from featmix.params import Params
+from featmix.strategy import Strategy
+from featmix.tags import Tags
+
+PlainFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def from_function(
+    f: PlainFunction,
+    *,
+    norm: str | Normalizer | None = None,
+    label_share: float | None = None,
+    layout: str | None = None,
+    name: str | None = None,
+    batch_coupled: bool = False,
+    stops_gradient: bool = False,
+    p: float = 1.0,
+) -> Strategy:
+    """A plain function as a strategy that the laws can be tried on. featmix draws the partners.
+
+    Args:
+        f: ``f(x, partner) -> y``: features ``(B, ...)`` and ``(B,)`` int64 rows of the batch, where row ``i`` takes from row
+            ``partner[i]``. A row that is its own partner should come out as it went in.
+        norm: What the function claims to do: give each row its partner's moments under this normalizer. The laws of moments
+            then apply. Without it only the laws that hold for any mixing do.
+        label_share: The label's own share, in [0, 1]; the rest is the partner's. Labels stay where not given. With it, and
+            without ``norm``, the label share must be the share of the row itself that is found in the result.
+        layout: Names the axes of ``x``; ``None`` goes by their number.
+        name: What reports call it; the function's own name where not given.
+        batch_coupled: Say that a row depends on more of the batch than its partner: laws that take rows apart do not apply.
+        stops_gradient: Say that statistics are constants in backward.
+        p: Probability that a batch is mixed.
+
+    Raises:
+        FeatmixError: If the normalizer, the layout or the share is none.
+
+    Example:
+        >>> from featmix.testing import check_strategy
+        >>> def fade(x, partner):
+        ...     return 0.75 * x + 0.25 * x[partner]
+        >>> strategy = from_function(fade, label_share=0.75)
+        >>> laws = ["partner_direction", "labels_measure_content"]
+        >>> {r.law: r.status for r in check_strategy(strategy, only=laws, examples=5)}["partner_direction"]
+        'passed'
+    """
+    if not callable(f):
+        raise FeatmixError("from_function", "f", expected="a function f(x, partner)", got=repr(f))
+    called = name or str(getattr(f, "__name__", type(f).__name__))
+    tags = Tags(
+        mixes_labels=label_share is not None,
+        paper="",
+        moments="" if norm is None else norm if isinstance(norm, str) else norm.name,
+        stops_gradient=stops_gradient,
+        batch_coupled=batch_coupled,
+    )
+    if norm is None:
+        return FunctionStrategy(f, tags=tags, label_share=label_share, called=called, layout=layout, p=p)
+    return MomentFunctionStrategy(
+        f, norm, tags=tags, label_share=label_share, called=called, layout=layout, stops_gradient=stops_gradient, p=p
+    )
+
+
+class FunctionStrategy(Strategy):
+    """What :func:`from_function` makes of a function; see there for the arguments."""
+
+    def __init__(
+        self, f: PlainFunction, *, tags: Tags, label_share: float | None, called: str, layout: str | None, p: float
+    ) -> None:
+        super().__init__(p=p, layout=layout)
+        vars(self).update(f=f, tags=tags, name=called)  # its own, where other strategies have those of their class
+        self.label_share = None if label_share is None else self._in_range("label_share", label_share, 0, 1)
+
+    f: PlainFunction
+
+    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
+        """Nothing of its own to draw."""
+        return _decision(self.label_share, partner, active)
+
+    def act(self, x: Tensor, params: Params) -> Tensor:
+        """Call the function."""
+        return _checked(self.name, x, self.f(x, params.partner))
+
+    def __repr__(self) -> str:
+        return f"from_function({self.name})"
+
+
+class MomentFunctionStrategy(MomentStrategy):
+    """What :func:`from_function` makes of a function that claims to give the partner's moments; see there."""
+
+    def __init__(
+        self,
+        f: PlainFunction,
+        norm: str | Normalizer,
+        *,
+        tags: Tags,
+        label_share: float | None,
+        called: str,
+        layout: str | None,
+        stops_gradient: bool,
+        p: float,
+    ) -> None:
+        super().__init__(norm, eps=1e-5, detach=stops_gradient, p=p, layout=layout)
+        vars(self).update(f=f, tags=tags, name=called)
+        self.label_share = None if label_share is None else self._in_range("label_share", label_share, 0, 1)
+
+    f: PlainFunction
+
+    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
+        """Nothing of its own to draw."""
+        return _decision(self.label_share, partner, active)
+
+    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+        """The partner's, as the function claims."""
+        return partner
+
+    def act(self, x: Tensor, params: Params) -> Tensor:
+        """Call the function, also where a mean is over one element: it has to say itself what it does there."""
+        return _checked(self.name, x, self.f(x, params.partner))
+
+    def __repr__(self) -> str:
+        return f"from_function({self.name}, norm={self.norm!r})"
+
+
+def _decision(share: float | None, partner: Tensor, active: Tensor) -> Params:
+    if share is None:
+        return Params(partner, active, None, Mixture.identity(len(partner), partner.device))
+    lam = torch.where(active, share, 1.0).float()
+    return Params(partner, active, lam, Mixture.pair(partner, lam))
+
+
+def _checked(name: str, x: Tensor, y: object) -> Tensor:
+    """The base class would cast and broadcast a result; a plain function has nobody to do so."""
+    if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:
+        raise FeatmixError(
+            name,
+            "result",
+            expected=f"{x.dtype} of shape {tuple(x.shape)}, as the features",
+            got=f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__,
+        )
+    return y

@@ -1,0 +1,151 @@
+"""A black box that draws by itself and mixes labels too, as a strategy."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from featmix.errors import FeatmixError
+from featmix.layouts import layout as layout_named
+from featmix.mixture import Mixture
+from featmix.params import Params
+from featmix.strategy import Strategy
+from featmix.tags import Tags
+
+MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def from_mixer(
+    f: MixFunction, *, layout: str = "bchw", name: str | None = None, needs_float: bool = True, p: float = 1.0
+) -> Strategy:
+    """A black box as a strategy that the laws can be tried on: the mixing of another library, for example.
+
+    Its decision is a seed. Before each call torch's, NumPy's and Python's global generators are seeded with it, and after
+    it they are put back. What the labels become is read off the soft labels that the box returns for one-hot labels, one
+    class a row; so is each row's partner. Rows depend on the batch in ways that nobody outside can tell apart, so the
+    strategy is tagged ``batch_coupled``, and laws that take rows out of the batch do not apply; nor does that of the
+    compiler, which cannot follow a seed. That labels say what the features hold does apply. Gates are featmix's, so the law
+    of probability says nothing of the box's own.
+
+    The box has to draw the same whatever the values and the dtype of the features are.
+
+    Args:
+        f: ``f(x, labels) -> (y, soft)``: features ``(B, ...)`` and one-hot labels ``(B, B)``, both float32 at least; what
+            comes back has the same shapes.
+        layout: Names the axes of ``x``.
+        name: What reports call it; the function's own name where not given.
+        needs_float: Whether integer features are refused.
+        p: Probability that featmix calls it at all, over and above any probability of its own.
+
+    Raises:
+        FeatmixError: If the layout is unknown or ``f`` is no function.
+
+    Example:
+        >>> from featmix.testing import check_strategy
+        >>> def blend(x, labels):
+        ...     lam, order = torch.rand(()), torch.randperm(len(x))
+        ...     return lam * x + (1 - lam) * x[order], (1 - lam) * labels + lam * labels[order]
+        >>> law = "labels_measure_content"
+        >>> check_strategy(from_mixer(blend), only=[law], on_fail=None)[0].status
+        'failed'
+    """
+    if not callable(f):
+        raise FeatmixError("from_mixer", "f", expected="a function f(x, labels)", got=repr(f))
+    return MixerStrategy(
+        f, layout=layout, called=name or str(getattr(f, "__name__", type(f).__name__)), needs_float=needs_float, p=p
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class MixerParams(Params):
+    """The decision of a black box.
+
+    Args:
+        partner: ``(B,)`` the row from which most of the other labels come, or the row itself; read off the labels.
+        active: See :class:`~featmix.params.Params`.
+        lam: ``(B,)`` the label's own share, read off the labels.
+        mixture: Read off the labels.
+        seed: ``()`` int64, for the global generators.
+    """
+
+    seed: Tensor
+
+
+class MixerStrategy(Strategy):
+    """What :func:`from_mixer` makes of a function; see there for the arguments."""
+
+    traceable: ClassVar[bool] = False  # it seeds the global generators, which no compiler follows
+    f: MixFunction
+
+    def __init__(self, f: MixFunction, *, layout: str, called: str, needs_float: bool, p: float) -> None:
+        super().__init__(p=p, partner="permutation", layout=layout)
+        tags = Tags(mixes_labels=True, paper="", spatial=layout_named(layout).grid, needs_float=needs_float, batch_coupled=True)
+        vars(self).update(f=f, tags=tags, name=called)  # its own, where other strategies have those of their class
+
+    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> MixerParams:
+        """Draw a seed, and find out with features of zeros what the labels become."""
+        if len(shape) < 2:
+            raise FeatmixError(
+                self.name, "shape", expected="the whole shape of the features", got=tuple(shape), fix="The box has to be run."
+            )
+        batch = shape[0]
+        seed = torch.randint(2**31, (), generator=generator, device=partner.device)
+        own = soft = torch.eye(batch, device=partner.device)
+        if not batch or bool(active.any()):
+            with torch.no_grad():
+                _, soft = self._call(torch.zeros(tuple(shape), device=partner.device), seed)
+        weight = torch.where(active.view(-1, 1), soft.float(), own)
+        rows = torch.arange(batch, device=partner.device)
+        if batch:
+            share, other = weight.masked_fill(own.bool(), -1.0).max(1)
+            partner = torch.where(share > 0, other, rows)
+        mixture = Mixture(rows.expand(batch, batch), weight) if batch else Mixture.identity(0, partner.device)
+        return MixerParams(partner, active, weight.diagonal().clone(), mixture, seed)
+
+    def act(self, x: Tensor, params: Params) -> Tensor:
+        """Call the box with the seed of the decision."""
+        if not isinstance(params, MixerParams):
+            raise FeatmixError(self.name, "params", expected="a decision of this strategy", got=type(params).__name__)
+        return self._call(x, params.seed)[0]
+
+    def __repr__(self) -> str:
+        return f"from_mixer({self.name})"
+
+    def _call(self, x: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+        labels = torch.eye(len(x), device=x.device)
+        with _seeded(int(seed)):
+            result = self.f(x, labels)
+        if not (isinstance(result, tuple | list) and len(result) == 2 and all(isinstance(t, Tensor) for t in result)):
+            raise FeatmixError(self.name, "result", expected="features and soft labels", got=type(result).__name__)
+        y, soft = result
+        for what, found, wanted in (("features", y, x), ("labels", soft, labels)):
+            if found.shape != wanted.shape or (found.dtype != wanted.dtype and what == "features"):
+                raise FeatmixError(
+                    self.name,
+                    what,
+                    expected=f"{wanted.dtype} of shape {tuple(wanted.shape)}",
+                    got=f"{found.dtype} of shape {tuple(found.shape)}",
+                )
+        return y, soft
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The global generators of torch (on the CPU), NumPy and Python, seeded; put back afterwards."""
+    state, python = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+    finally:
+        np.random.set_state(state)
+        random.setstate(python)
