@@ -158,10 +158,14 @@ def demand(holds: Tensor | bool, what: str) -> None:
 
 
 def demand_close(measured: Tensor, expected: Tensor, tolerance: Tensor | float, what: str) -> None:
-    """Raise :class:`LawError`, with measured against allowed, where two tensors differ by more than the tolerance."""
-    gap = torch.where(measured == expected, 0, (measured.double() - expected.double()).abs())  # two infinities are equal
+    """Raise :class:`LawError`, with measured against allowed, where two tensors differ by more than the tolerance.
+
+    Two infinities are equal, and so are two NaN: whether there may be any is for other laws to say.
+    """
+    same = (measured == expected) | (measured.isnan() & expected.isnan())
+    gap = torch.where(same, 0, (measured.double() - expected.double()).abs())
     allowed = torch.as_tensor(tolerance, dtype=torch.float64).expand_as(gap)
-    wrong = ~(gap <= allowed)  # NaN is wrong too
+    wrong = ~(same | (gap <= allowed))  # a NaN where there should be none is wrong too
     if bool(wrong.any()):
         worst = int(torch.where(wrong, gap.nan_to_num(float("inf")) - allowed, -float("inf")).argmax())
         at = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), gap.shape))
