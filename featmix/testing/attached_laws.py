@@ -24,7 +24,10 @@ def attached(model: nn.Module, strategy: Strategy, seed: int = 0) -> Mixer:
 
 @law("attached", cause="The strategy keeps state between calls, or acts differently when a model calls it.", drawn=False)
 def fires(strategy: Strategy) -> None:
-    """Attached to a layer, the strategy does there exactly what ``transform`` does with the same decision."""
+    """Attached to a layer, the strategy does there exactly what ``transform`` does with the same decision.
+
+    No tolerance: the hook calls the same function on the same tensors.
+    """
     model, (x, y) = host(strategy), batch(strategy)
     first, site, last = model.body
     before = site(first(model.stem(x)))
@@ -46,7 +49,10 @@ def fires(strategy: Strategy) -> None:
     applies=lambda strategy: getattr(strategy, "traceable", True),
 )
 def compile(strategy: Strategy) -> None:
-    """Under torch.compile(fullgraph=True): the eager loss, and at most 2 graphs over 12 steps of mixing on and off."""
+    """Under torch.compile(fullgraph=True): the eager loss, and at most 2 graphs over 12 steps of mixing on and off.
+
+    The compiler may reorder float32 sums: 1e-5 on losses and gradients of order 1. Two graphs are one for each kind of step.
+    """
     from torch._dynamo.testing import CompileCounterWithBackend
 
     torch._dynamo.reset()
@@ -77,7 +83,11 @@ def compile(strategy: Strategy) -> None:
     drawn=False,
 )
 def checkpoint(strategy: Strategy) -> None:
-    """Both kinds of activation checkpointing give the plain gradient within 1e-6, whatever is drawn before backward."""
+    """Both kinds of activation checkpointing give the plain gradient within 1e-6, whatever is drawn before backward.
+
+    What runs again is the same arithmetic in the same order; 1e-6 of the norm leaves room for gradients that add up in
+    another order. A decision that is drawn anew moves gradients by a tenth and more.
+    """
     x, y = batch(strategy)
     found = []
     for reentrant in (None, True, False):
@@ -101,7 +111,10 @@ def checkpoint(strategy: Strategy) -> None:
     drawn=False,
 )
 def lifecycle(strategy: Strategy) -> None:
-    """Copies, pickles, saved and exported models never mix; functional_call does; removal leaves the model as it was."""
+    """Copies, pickles, saved and exported models never mix; functional_call does; removal leaves the model as it was.
+
+    No tolerance: bit for bit, for the arithmetic is the same.
+    """
     model, (x, y) = host(strategy), batch(strategy)
     plain, before = host(strategy), pickle.dumps(_anatomy(host(strategy)))
     expected = plain(x)

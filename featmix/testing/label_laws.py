@@ -18,7 +18,10 @@ from featmix.testing.law import Case, demand, demand_close, law, layout_name, mi
     every_dtype=False,
 )
 def labels(case: Case) -> None:
-    """Rows of the mixture add up to 1, touch only the row and its partner, and idle rows keep their label."""
+    """Rows of the mixture add up to 1, touch only the row and its partner, and idle rows keep their label.
+
+    Four units in the last place of float32: a share, its complement and their sum are one rounding each.
+    """
     params = case.params
     mixture = params.mixture
     unit = torch.finfo(torch.float32).eps
@@ -42,7 +45,11 @@ def labels(case: Case) -> None:
     applies=mixes_content,
 )
 def labels_measure_content(strategy: Strategy) -> None:
-    """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5."""
+    """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5.
+
+    The content is a mean over some dozens of positions of a float32 result: 1e-5 is far above its rounding and far below
+    the share of a single position.
+    """
     for seed in range(30):
         x = identities(strategy, 4 + seed % 3)
         case = Case(strategy, x, seed)
@@ -55,7 +62,10 @@ def labels_measure_content(strategy: Strategy) -> None:
     drawn=False,
 )
 def probability(strategy: Strategy) -> None:
-    """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws."""
+    """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws.
+
+    Five sigmas: a false alarm in about two million tries, and the draws are seeded.
+    """
     shape = (2, *sample_shape(strategy))
     if isinstance(strategy, MomentStrategy) and strategy.passes_through(shape):
         return

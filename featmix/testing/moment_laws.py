@@ -98,7 +98,10 @@ def moments(case: Case) -> None:
     applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only,
 )
 def z_bound(case: Case) -> None:
-    """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding."""
+    """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
+
+    The tolerance of ``moments``: the bound is reached by a spike, so that rounding alone can pass it.
+    """
     if not _has_groups(case):
         return
     seen = _Measured(case)
@@ -114,7 +117,10 @@ def z_bound(case: Case) -> None:
     applies=lambda s: moves_moments(s) and not s.positive_only,
 )
 def extreme_offset(strategy: MomentStrategy) -> None:
-    """In float32, moments hold the tolerance of the first law where ``|mean| / std`` is 1e5."""
+    """In float32, moments hold the tolerance of the first law where ``|mean| / std`` is 1e5.
+
+    Not looser than at home: the tolerance grows with ``max|x|``, as the roundings of any two-pass variance do.
+    """
     for seed in range(8):
         shape = sample_shape(strategy)
         x = rows(["offset"] * 4, shape, seed=seed, magnitude=(-1.0) ** seed * 1e5, dtype=torch.float32)
@@ -123,7 +129,10 @@ def extreme_offset(strategy: MomentStrategy) -> None:
 
 @law("strategy", cause="Statistics follow the autocast dtype instead of float32.", drawn=False, applies=moves_moments)
 def autocast(strategy: MomentStrategy) -> None:
-    """Under autocast bfloat16 goes in and comes out, and statistics lie within 1e-6 of float64 (relative to max|x|)."""
+    """Under autocast bfloat16 goes in and comes out, and statistics lie within 1e-6 of float64 (relative to max|x|).
+
+    1e-6 of ``max|x|`` is some ten roundings of float32; bfloat16 statistics would be off by 4e-3.
+    """
     x = rows(["normal", "offset", "relu_ties"], sample_shape(strategy), seed=0, magnitude=10.0, dtype=torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = strategy.transform(x, Case(strategy, x, 0).params)

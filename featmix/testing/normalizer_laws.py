@@ -43,7 +43,11 @@ def restores(norm: Normalizer, x: Tensor) -> None:
 
 @law("normalizer", cause="Normalized by another variance than the one reported, or over other axes.", applies=_plain)
 def standardizes(norm: Normalizer, x: Tensor) -> None:
-    """Normalized float64 features have mean 0 and variance v / (v + eps) in every group."""
+    """Normalized float64 features have mean 0 and variance v / (v + eps) in every group.
+
+    1e-12 on means of values of order 1, 1e-7 on standard deviations, which eps enters twice; both grow with ``|mean| / std``,
+    because that many digits are gone before anything is computed.
+    """
     x = x.double()
     xh, m = norm.normalize(x)
     again = norm.moments(xh)
@@ -56,7 +60,10 @@ def standardizes(norm: Normalizer, x: Tensor) -> None:
 
 @law("normalizer", cause="A mean over the batch, or running statistics.", applies=lambda norm: norm.exchangeable)
 def samples_apart(norm: Normalizer, x: Tensor) -> None:
-    """A sample's moments do not depend on the rest of the batch."""
+    """A sample's moments do not depend on the rest of the batch.
+
+    A sum over one row may run in another order than the same sum inside a batch: a few roundings of float32.
+    """
     whole = norm.moments(x)
     for i in range(len(x)):
         alone = norm.moments(x[i : i + 1])
@@ -69,7 +76,10 @@ def samples_apart(norm: Normalizer, x: Tensor) -> None:
     cause="Half-precision statistics, or one-pass variance.",
 )
 def statistics_in_float32(norm: Normalizer, x: Tensor) -> None:
-    """Moments of half types are float32, float64 stays, and both agree with float64 statistics of the same values."""
+    """Moments of half types are float32, float64 stays, and both agree with float64 statistics of the same values.
+
+    Eight roundings of the dtype that statistics are due, on ``max|x|``: what two passes lose, and one pass exceeds.
+    """
     m = norm.moments(x)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     demand(m.mean.dtype == wide and m.std.dtype == wide, f"moments of {x.dtype} are {m.mean.dtype}")
@@ -84,7 +94,10 @@ def statistics_in_float32(norm: Normalizer, x: Tensor) -> None:
     cause="An in-place operation.",
 )
 def leaves_input_alone(norm: Normalizer, x: Tensor) -> None:
-    """Neither moments, normalize nor denormalize changes what it is given."""
+    """Neither moments, normalize nor denormalize changes what it is given.
+
+    No tolerance: bits.
+    """
     before = x.clone()
     xh, m = norm.normalize(x)
     kept = xh.clone()
@@ -98,7 +111,10 @@ def leaves_input_alone(norm: Normalizer, x: Tensor) -> None:
     applies=lambda norm: norm.exchangeable and getattr(norm, "has_oracle", True),
 )
 def agrees_with_oracle(norm: Normalizer, x: Tensor) -> None:
-    """Float64 moments equal the NumPy loop's below 1e-9 of the scale."""
+    """Float64 moments equal the NumPy loop's below 1e-9 of the scale.
+
+    1e-9 of the largest value: both are float64.
+    """
     x = x.double()
     m = norm.moments(x)
     zero = torch.zeros_like(norm.view(x))
@@ -178,7 +194,10 @@ def normalize_gradient(norm: Normalizer) -> None:
 
 @law("normalizer", cause="A reshape with -1, which an empty tensor cannot answer.", drawn=False)
 def empty_batch(norm: Normalizer) -> None:
-    """An empty batch goes through normalize and denormalize, there and back, and keeps shape and dtype."""
+    """An empty batch goes through normalize and denormalize, there and back, and keeps shape and dtype.
+
+    No tolerance: shapes and dtypes.
+    """
     for dtype in _DTYPES:
         x = torch.zeros(0, *_sample(norm), dtype=dtype, requires_grad=True)
         xh, m = norm.normalize(x)

@@ -33,7 +33,11 @@ _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
     cause="Idle rows go through the arithmetic with strength 1 instead of being selected with torch.where.",
 )
 def identity(case: Case) -> None:
-    """Rows that are not active come out bit for bit; a row that is its own partner comes out within rounding."""
+    """Rows that are not active come out bit for bit; a row that is its own partner comes out within rounding.
+
+    Idle rows are selected, so nothing is rounded. A row with itself goes through the arithmetic: eight roundings of its scale,
+    and of float32 times the steepest gain in the batch.
+    """
     params = case.params
     y = case.transform()
     idle = ~params.active
@@ -50,7 +54,10 @@ def identity(case: Case) -> None:
     applies=row_by_row,
 )
 def partner_direction(case: Case) -> None:
-    """Row i takes from partner[i], not the other way round: on a cycle of three each row is as in a batch of those two."""
+    """Row i takes from partner[i], not the other way round: on a cycle of three each row is as in a batch of those two.
+
+    As in ``identity``: sums may run in another order in a smaller batch.
+    """
     if len(case.x) < 3:
         return
     x, seed = case.x[:3], Generator().manual_seed(case.seed)
@@ -68,7 +75,10 @@ def partner_direction(case: Case) -> None:
     applies=row_by_row,
 )
 def batch_equivariance(case: Case) -> None:
-    """Permuting rows and decision together permutes the result, bit for bit."""
+    """Permuting rows and decision together permutes the result, bit for bit.
+
+    No tolerance: rows are computed one like the other, wherever they stand.
+    """
     order = torch.randperm(len(case.x), generator=Generator().manual_seed(case.seed)).tolist()
     there = case.transform(case.x[order], restrict(case.params, order))
     demand(same_bits(there, case.transform()[order]), "the result depends on where a row stands in the batch")
@@ -107,7 +117,10 @@ def isolation(case: Case) -> None:
     drawn=False,
 )
 def degenerate(strategy: Strategy) -> None:
-    """Empty batches, single rows, odd batches, single positions and single channels keep their shape and stay finite."""
+    """Empty batches, single rows, odd batches, single positions and single channels keep their shape and stay finite.
+
+    No tolerance: finite or not.
+    """
     ordinary = sample_shape(strategy)
     single = tuple(channel_multiple(strategy) if letter == "c" else 1 for letter in layout_name(strategy)[1:])
     mixed = tuple(5 if letter == "c" else n for letter, n in zip(layout_name(strategy)[1:], single, strict=True))
@@ -129,7 +142,10 @@ def degenerate(strategy: Strategy) -> None:
     drawn=False,
 )
 def constant_channel(strategy: Strategy) -> None:
-    """Constant features give finite output and gradient in every dtype."""
+    """Constant features give finite output and gradient in every dtype.
+
+    No tolerance: finite or not.
+    """
     for dtype in _DTYPES:
         x = structured(
             ["constant", "normal", "constant"], sample_shape(strategy), seed=0, magnitude=3.0, dtype=dtype
@@ -146,7 +162,10 @@ def constant_channel(strategy: Strategy) -> None:
     "expand() comes out.",
 )
 def contract(case: Case) -> None:
-    """Same shape, dtype, device and memory format; the input is not touched; no expanded view and no alias comes out."""
+    """Same shape, dtype, device and memory format; the input is not touched; no expanded view and no alias comes out.
+
+    No tolerance: metadata and bits.
+    """
     for x in memory_formats(case.x):
         before = x.clone()
         y = case.transform(x)
@@ -168,7 +187,10 @@ def contract(case: Case) -> None:
     drawn=False,
 )
 def inplace_safe(strategy: Strategy) -> None:
-    """An in-place ReLU right after the layer gives the gradient of one out of place."""
+    """An in-place ReLU right after the layer gives the gradient of one out of place.
+
+    1e-6: the same arithmetic on gradients of order 1.
+    """
     x = torch.randn(5, *sample_shape(strategy), generator=Generator().manual_seed(3))
     gradients = []
     for inplace in (False, True):
@@ -183,7 +205,10 @@ def inplace_safe(strategy: Strategy) -> None:
     cause="view() where reshape is meant, or an axis counted from the wrong end of the strides.",
 )
 def layout(case: Case) -> None:
-    """channels_last, sliced and transposed input give what contiguous input gives, within rounding."""
+    """channels_last, sliced and transposed input give what contiguous input gives, within rounding.
+
+    As in ``identity``: sums may run in another order.
+    """
     expected = case.transform(case.x.contiguous())
     for x in memory_formats(case.x):
         demand_close(case.transform(x), expected, _slack(case), f"input with strides {x.stride()}")
@@ -196,7 +221,10 @@ def layout(case: Case) -> None:
     applies=lambda s: isinstance(s, MomentStrategy) or not s.tags.stops_gradient,
 )
 def gradcheck(strategy: Strategy) -> None:
-    """Gradients in float64 are right: of all of it, or, with moments that are constants, of what remains."""
+    """Gradients in float64 are right: of all of it, or, with moments that are constants, of what remains.
+
+    torch's own tolerances for finite differences in float64; against frozen moments 1e-10, for both sides are analytic.
+    """
     x = torch.randn(3, *sample_shape(strategy, positions=2), dtype=torch.float64, generator=Generator().manual_seed(5))
     if isinstance(strategy, MomentStrategy) and strategy.positive_only:
         x = x + 0.1 * x.sign()  # no element crosses zero under the finite difference
@@ -224,7 +252,10 @@ def gradcheck(strategy: Strategy) -> None:
     cause="Randomness or state inside transform, or a draw that does not use the generator it is given.",
 )
 def replay(case: Case) -> None:
-    """The same decision twice is bitwise the same, and neither deciding nor acting touches torch's global generator."""
+    """The same decision twice is bitwise the same, and neither deciding nor acting touches torch's global generator.
+
+    No tolerance: the same arithmetic twice.
+    """
     before = torch.get_rng_state()
     first, second = case.transform(), case.transform()
     demand(same_bits(first, second), "the same decision gave two results")
@@ -237,7 +268,10 @@ def replay(case: Case) -> None:
 
 @law("strategy", cause="The result is the input: the decision is not used, or the gate never opens.", drawn=False)
 def does_something(strategy: Strategy) -> None:
-    """A decision with an active row changes the features."""
+    """A decision with an active row changes the features.
+
+    No tolerance: any change counts.
+    """
     x = torch.randn(8, *sample_shape(strategy), generator=Generator().manual_seed(7))
     changed = []
     for seed in range(20):
@@ -254,7 +288,10 @@ def does_something(strategy: Strategy) -> None:
     applies=lambda s: type(s).oracle is not Strategy.oracle,
 )
 def oracle(case: Case) -> None:
-    """The result equals the strategy's own NumPy loop over samples."""
+    """The result equals the strategy's own NumPy loop over samples.
+
+    1e-9 of the largest value: both are float64, and differ in the order of sums and the steepness of gains.
+    """
     x = case.x.double()
     expected = torch.from_numpy(case.strategy.oracle(x.numpy(), case.params))
     demand_close(case.transform(x), expected, 1e-9 * x.abs().amax().clamp(min=1), "float64 against the oracle")
