@@ -64,8 +64,9 @@ class Enter(_Hook):
         def act(x: Tensor) -> Tensor:
             return _act(self.number, self.leaves, decision, x, 0)
 
-        if _find(args, decision) is not None:
-            return replace(args, _find(args, decision), act), kwargs
+        found = _find(args, decision)
+        if found is not None:
+            return replace(args, found, act), kwargs
         found = _find(kwargs, decision)
         if found is None:
             expected = f"a tensor of samples of shape {decision.sample_shape} among the model's arguments"

@@ -106,7 +106,8 @@ def features(
         min_batch: Fewest rows.
 
     Example:
-        >>> features(layout="bnc").example().ndim  # doctest: +SKIP
+        >>> from hypothesis import find
+        >>> find(features(layout="bnc"), lambda _: True).ndim
         3
     """
     lay = layout_named(layout)
@@ -122,7 +123,8 @@ def features_for(subject: Strategy | Normalizer, *, dtype: torch.dtype = torch.f
     """Feature maps that a strategy or a normalizer takes: in its layout, with channels that its groups divide.
 
     Example:
-        >>> features_for(normalizer("gn2", layout="bnc")).example().shape[2] % 2  # doctest: +SKIP
+        >>> from hypothesis import find
+        >>> find(features_for(normalizer("gn2", layout="bnc")), lambda _: True).shape[2] % 2
         0
     """
     drawn = features(layout=layout_name(subject), dtype=dtype, channel_multiple=channel_multiple(subject))
@@ -148,7 +150,8 @@ def targets(draw: st.DrawFn, batch: int, *, kind: str | None = None, num_classes
         FeatmixError: If there is no such kind.
 
     Example:
-        >>> targets(3, kind="soft", num_classes=4).example().shape  # doctest: +SKIP
+        >>> from hypothesis import find
+        >>> find(targets(3, kind="soft", num_classes=4), lambda _: True).shape
         torch.Size([3, 4])
     """
     if kind is not None and kind not in TARGET_KINDS:
@@ -177,7 +180,8 @@ def params_for(strategy: Strategy, shape: Sequence[int]) -> st.SearchStrategy[Pa
 
     Example:
         >>> import featmix as fm
-        >>> params_for(fm.MoEx(), (4, 8, 6, 6)).example().partner.shape  # doctest: +SKIP
+        >>> from hypothesis import find
+        >>> find(params_for(fm.MoEx(), (4, 8, 6, 6)), lambda _: True).partner.shape
         torch.Size([4])
     """
     seeds = st.integers(0, 2**31 - 1)
@@ -194,7 +198,8 @@ def normalizers(draw: st.DrawFn, *, layout: str | None = None, exchangeable: boo
         exchangeable: Whether samples have moments of their own; either where not given.
 
     Example:
-        >>> normalizers(exchangeable=True).example().exchangeable  # doctest: +SKIP
+        >>> from hypothesis import find
+        >>> find(normalizers(exchangeable=True), lambda _: True).exchangeable
         True
     """
     names = [n for n in example_normalizers() if exchangeable in (None, normalizer(n).exchangeable)]
@@ -217,7 +222,8 @@ def strategies(draw: st.DrawFn, /, *, layout: str | None = None, **tags: Any) ->
         tags: As for :func:`featmix.available`: ``mixes_labels=True``, for example.
 
     Example:
-        >>> strategies(layout="bct", mixes_labels=True).example().layout  # doctest: +SKIP
+        >>> from hypothesis import find
+        >>> find(strategies(layout="bct", mixes_labels=True), lambda _: True).layout
         'bct'
     """
     fitting = [name for name in available(**tags) if layout is None or has_use_for(create(name, layout=layout))]
