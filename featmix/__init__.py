@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from featmix import schedule
 from featmix.attach import Mix, Mixer, attach
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
@@ -40,6 +41,7 @@ __all__ = [
     "normalizer",
     "normalizers",
     "register",
+    "schedule",
     "strategy_class",
 ]
 

@@ -11,10 +11,11 @@ from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from featmix.containers import first_tensor
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, nearest
 from featmix.hooks import Enter, Leave, Visit
 from featmix.mixture import Mixture
 from featmix.params import Params
+from featmix.schedule import checked_progress
 from featmix.sites import find, unwrap
 from featmix.strategy import Strategy
 from featmix.switch import Decision, Switch
@@ -29,8 +30,10 @@ class Mix:
         mixture: The labels of all sites composed, in the order of the forward pass.
     """
 
-    def __init__(self, params: dict[str, Params], mixture: Mixture, applied: Callable[[], None]) -> None:
-        self.params, self.mixture, self._applied = params, mixture, applied
+    def __init__(
+        self, params: dict[str, Params], mixture: Mixture, strategies: dict[str, Strategy], applied: Callable[[], None]
+    ) -> None:
+        self.params, self.mixture, self._strategies, self._applied = params, mixture, strategies, applied
 
     def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
         """See :meth:`Mixture.loss`; checks that the decision reached the model.
@@ -49,6 +52,19 @@ class Mix:
         """See :meth:`Mixture.dense`."""
         return self.mixture.dense(target, num_classes)
 
+    def dense_targets(self, target_map: Tensor) -> Tensor:
+        """Label maps for this step, for segmentation: the boxes and masks of all sites, in the order of the forward pass.
+
+        Args:
+            target_map: Class indices ``(B, *positions)``, or ``(B, K, *positions)``; see :meth:`Strategy.dense_targets`.
+
+        Raises:
+            FeatmixError: If a strategy mixes labels without saying where, or the map does not fit.
+        """
+        for key, strategy in self._strategies.items():
+            target_map = strategy.dense_targets(target_map, self.params[key])
+        return target_map
+
 
 class Mixer:
     """Strategies attached to a model; made by :func:`attach`."""
@@ -64,15 +80,33 @@ class Mixer:
         self._generator = _checked_generator(generator)
         self._seed = _checked_seed(seed, generator)
         self._handles: list[RemovableHandle] = []
+        self._progress = 0.0
         self._hook()
 
-    def draw(self, images: Any, target: Tensor | None = None, domain: Tensor | None = None) -> Mix:
+    @property
+    def progress(self) -> float:
+        """How far training is, ``step / total`` in [0, 1]: what settings that are schedules go by."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        self._progress = checked_progress("Mixer", value)
+
+    def draw(
+        self,
+        images: Any,
+        target: Tensor | None = None,
+        domain: Tensor | None = None,
+        mask: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Mix:
         """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
 
         Args:
             images: The batch that goes into the model next; of a container, the first tensor counts.
             target: Its labels, for strategies that look at them.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
+            mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
+                differ in resolution, or some have no padding.
 
         Raises:
             FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
@@ -87,9 +121,10 @@ class Mixer:
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
         if not self._root.training:
-            request = self._request(x, target, domain, Generator().manual_seed(0))  # the mixer's own stays where it is
+            request = self._request(x, target, domain, mask, Generator().manual_seed(0))  # the mixer's own stays where it is
             drawn = zip(self._leaves, self.tree.draw(request), strict=True)
-            return Mix({key: p.idle().to(x.device) for key, p in drawn}, Mixture.identity(len(x), x.device), _nothing)
+            idle_params = {key: p.idle().to(x.device) for key, p in drawn}
+            return Mix(idle_params, Mixture.identity(len(x), x.device), {}, _nothing)
         if self._switch.next is not None:
             raise FeatmixError(
                 "Mixer.draw",
@@ -98,7 +133,7 @@ class Mixer:
                 fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
                 "compiled and run before attach, or what you called is not what you attached to.",
             )
-        request = self._request(x, target, domain, self._seeded())
+        request = self._request(x, target, domain, mask, self._seeded())
         params = dict(zip(self._leaves, self.tree.draw(request), strict=True))
         mixture = Mixture.identity(len(x))
         labelled = [key for key in self._order if self._leaves[key].strategy.tags.mixes_labels]
@@ -109,7 +144,8 @@ class Mixer:
         sites = {key: leaf.place for key, leaf in self._leaves.items()}
         decision = Decision(params, idle, tuple(key for key in labelled if key not in idle), sites, tuple(x.shape[1:]))
         self._switch.next = decision
-        return Mix(params, mixture.to(x.device), lambda: self._check_applied(decision))
+        strategies = {key: self._leaves[key].strategy for key in self._order}
+        return Mix(params, mixture.to(x.device), strategies, lambda: self._check_applied(decision))
 
     def discard(self) -> None:
         """Drop a decision that no forward has taken."""
@@ -161,7 +197,12 @@ class Mixer:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to continue exactly: plain numbers and one tensor."""
-        return {"seed": self._seed, "rank": _rank(), "generator": self._seeded().get_state()}
+        return {
+            "seed": self._seed,
+            "rank": _rank(),
+            "progress": self._progress,
+            "generator": self._seeded().get_state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken.
@@ -169,11 +210,11 @@ class Mixer:
         Raises:
             FeatmixError: If it is no such state.
         """
-        known = isinstance(state, Mapping) and set(state) == {"seed", "rank", "generator"}
+        known = isinstance(state, Mapping) and set(state) == {"seed", "rank", "progress", "generator"}
         if not known or not isinstance(state["generator"], Tensor):
             got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise FeatmixError("Mixer.load_state_dict", "state", expected="seed, rank and generator", got=got)
-        self._seed = _checked_seed(state["seed"], None)
+            raise FeatmixError("Mixer.load_state_dict", "state", expected="seed, rank, progress and generator", got=got)
+        self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
         bits = state["generator"].cpu()
         try:
             self._seeded().set_state(bits)
@@ -216,8 +257,27 @@ class Mixer:
             register(module.register_forward_hook(Visit(self._switch, site, by_site[site])))
         register(self._root.register_forward_hook(Leave(self._switch), always_call=True))
 
-    def _request(self, x: Tensor, target: Tensor | None, domain: Tensor | None, generator: Generator) -> Request:
-        return Request(len(x), {**self.shapes, INPUT: tuple(x.shape[1:])}, generator, target, domain)
+    def _request(
+        self,
+        x: Tensor,
+        target: Tensor | None,
+        domain: Tensor | None,
+        mask: Tensor | Mapping[str, Tensor] | None,
+        generator: Generator,
+    ) -> Request:
+        if isinstance(mask, Mapping):
+            sites = {leaf.site for leaf in self._leaves.values()}
+            for site in mask:
+                if site not in sites:
+                    raise FeatmixError(
+                        "Mixer.draw",
+                        "mask",
+                        expected="masks of the tree's sites",
+                        got=repr(site),
+                        fix=nearest(str(site), sites),
+                    )
+        shapes = {**self.shapes, INPUT: tuple(x.shape[1:])}
+        return Request(len(x), shapes, generator, target, domain, mask=mask, progress=self._progress)
 
     def _seeded(self) -> Generator:
         """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""

@@ -189,7 +189,7 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
 
 
 def _check_has_effect(leaf: At, x: Tensor) -> None:
-    if leaf.strategy.tags.mixes_labels and leaf.strategy.passes_through(x.shape):
+    if leaf.strategy.tags.mixes_labels and leaf.strategy.passes_through(leaf.strategy.body_shape(x.shape)):
         raise FeatmixError(
             type(leaf.strategy).__name__,
             leaf.site,

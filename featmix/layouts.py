@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from featmix.errors import FeatmixError, nearest
 
 
@@ -13,7 +15,7 @@ class Layout:
     """The meaning of a tensor's axes. Axis 0 is always the batch.
 
     Args:
-        name: One letter an axis: ``b`` batch, ``c`` channel, the rest positions.
+        name: One letter an axis: ``b`` batch, ``c`` channel, the rest positions (``n`` tokens or points, ``t`` time).
         grid: Whether neighbours along the position axes are neighbours in the world, so that a box makes sense.
 
     Example:
@@ -43,6 +45,14 @@ class Layout:
         """The sizes of the position axes of a full shape."""
         return tuple(shape[i] for i in self.positions)
 
+    def spread(self, values: Tensor) -> Tensor:
+        """Values ``(B, *positions)`` with an axis of size 1 for the channels, broadcastable to features."""
+        return values.unsqueeze(self.channel)
+
+    def from_channels_first(self, values: Tensor) -> Tensor:
+        """Values ``(B, C, *positions)``, any of these sizes 1, with the channels where this layout has them."""
+        return values.movedim(1, self.channel)
+
 
 _LAYOUTS = {
     lay.name: lay
@@ -50,7 +60,9 @@ _LAYOUTS = {
         Layout("bchw", grid=True),
         Layout("bhwc", grid=True),
         Layout("bnc", grid=False),
+        Layout("bcn", grid=False),
         Layout("bct", grid=True),
+        Layout("btc", grid=True),
         Layout("bcdhw", grid=True),
         Layout("bc", grid=False),
     )

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.targets import as_vectors, per_sample
 
 _OFF = 1e-3  # how far from 1 a row of shares may add up to, after many compositions in float32
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """Row ``i`` of a mixed batch is made of rows ``index[i]`` of the batch, by the shares ``weight[i]``.
 
+    Two extensions serve single strategies. Rows past the batch stand for labels that are not in it: ``index`` ``B + k`` is row
+    ``k`` of ``beyond``, which is laid under the targets (moments from a memory bring the labels remembered with them). And a
+    row may count more than once in the loss: ``scale`` (PatchUp's three terms add up to 2).
+
     Args:
-        index: ``(B, K)`` int64, rows of the batch.
+        index: ``(B, K)`` int64, rows of the batch, and past them rows of ``beyond``.
         weight: ``(B, K)`` float32, each row adds up to 1.
+        beyond: ``(M, ...)`` more targets, of the kind that the batch has; ``None`` where there are none.
+        scale: ``(B,)`` float32, what each row's loss is multiplied with; ``None`` is 1. Soft targets know nothing of it.
 
     Example:
         >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.9, 0.6]))
@@ -36,6 +37,8 @@ class Mixture:
 
     index: Tensor
     weight: Tensor
+    beyond: Tensor | None = None
+    scale: Tensor | None = None
 
     def __post_init__(self) -> None:
         if torch.compiler.is_compiling():
@@ -46,10 +49,13 @@ class Mixture:
             expected = "index (B, K) int64 and weight (B, K) float32"
             got = f"{index.dtype} {tuple(index.shape)} and {weight.dtype} {tuple(weight.shape)}"
             raise FeatmixError("Mixture", "weight", expected=expected, got=got)
+        if self.scale is not None and (self.scale.shape != weight.shape[:1] or self.scale.dtype != torch.float32):
+            got = f"{self.scale.dtype} {tuple(self.scale.shape)}"
+            raise FeatmixError("Mixture", "scale", expected=f"float32 ({len(index)},)", got=got)
         if index.device.type != "cpu" or not index.numel():  # reading values off an accelerator would make it wait
             return
-        if not 0 <= int(index.min()) <= int(index.max()) < len(index):
-            raise FeatmixError("Mixture", "index", expected=f"rows of a batch of {len(index)}", got=index.tolist())
+        if not 0 <= int(index.min()) <= int(index.max()) < self._known:
+            raise FeatmixError("Mixture", "index", expected=f"rows of a batch of {self._known}", got=index.tolist())
         if not bool(((weight >= 0).all() & ((weight.sum(1) - 1).abs() < _OFF)).all()):
             raise FeatmixError(
                 "Mixture", "weight", expected="shares from 0 up that add up to 1 in each row", got=weight.tolist()
@@ -72,9 +78,15 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def _known(self) -> int:
+        """How many targets there are: the batch's, and those beyond it."""
+        return len(self.index) + (0 if self.beyond is None else len(self.beyond))
+
     def to(self, device: torch.device | str) -> Mixture:
         """The same mixture on another device."""
-        return Mixture(self.index.to(device), self.weight.to(device))
+        beyond, scale = (None if t is None else t.to(device) for t in (self.beyond, self.scale))
+        return Mixture(self.index.to(device), self.weight.to(device), beyond, scale)
 
     def then(self, other: Mixture) -> Mixture:
         """The mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.
@@ -92,17 +104,18 @@ class Mixture:
         if not isinstance(other, Mixture) or len(self) != len(other):
             got = f"{len(other)} rows" if isinstance(other, Mixture) else type(other).__name__
             raise FeatmixError("Mixture.then", "other", expected=f"a mixture of {len(self)} rows", got=got)
-        index = self.index[other.index].flatten(1)
-        weight = (self.weight[other.index] * other.weight.unsqueeze(-1)).flatten(1)
-        composed = Mixture(index, weight)
-        if index.shape[1] <= max(len(self), 1):
+        sources, shares = self._sources(0 if other.beyond is None else len(other.beyond))
+        index = sources[other.index].flatten(1)
+        weight = (shares[other.index] * other.weight.unsqueeze(-1)).flatten(1)
+        composed = Mixture(index, weight, _joined(self.beyond, other.beyond), _product(self.scale, other.scale))
+        if index.shape[1] <= max(composed._known, 1):
             return composed
-        rows = Mixture.identity(len(self), index.device).index.T.expand(len(self), -1)
-        return Mixture(rows, composed.matrix())
+        rows = torch.arange(composed._known, device=index.device).expand(len(self), -1)
+        return Mixture(rows, composed.matrix(), composed.beyond, composed.scale)
 
     def matrix(self) -> Tensor:
-        """The dense ``(B, B)`` matrix: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""
-        zeros = self.weight.new_zeros(len(self), len(self))
+        """Dense ``(B, B + M)``, with M rows beyond the batch: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""
+        zeros = self.weight.new_zeros(len(self), self._known)
         return zeros.scatter_add_(1, self.index, self.weight)
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
@@ -125,7 +138,8 @@ class Mixture:
             >>> mx.dense(torch.tensor([0.0, 4.0]))
             tensor([1., 3.])
         """
-        vectors = self._as_vectors(target, num_classes)
+        self._check_batch("dense", target=target)
+        vectors = as_vectors(self._with_beyond("dense", target), num_classes)
         if self.index.device != target.device:
             return self.to(target.device).dense(target, num_classes)
         wide = vectors if vectors.dtype == torch.float64 else vectors.float()
@@ -159,7 +173,8 @@ class Mixture:
             raise FeatmixError("Mixture.loss", "criterion", expected="a loss function or module", got=repr(criterion))
         if self.index.device != target.device:
             return self.to(target.device).loss(criterion, output, target)
-        each, reduction = _per_sample(criterion)
+        each, reduction = per_sample(criterion)
+        target = self._with_beyond("loss", target)
         total: Tensor | None = None
         for k in range(self.index.shape[1]):
             part = each(output, target[self.index[:, k]])
@@ -175,6 +190,8 @@ class Mixture:
             total = weighted if total is None else total + weighted
         if total is None:
             raise FeatmixError("Mixture.loss", "index", expected="at least one column", got=tuple(self.index.shape))
+        if self.scale is not None:
+            total = total * self.scale.to(total.dtype).view(-1, *[1] * (total.ndim - 1))
         if reduction == "sum":
             return total.sum()
         return total.sum() / len(self) if reduction == "batchmean" else total.mean()
@@ -198,44 +215,32 @@ class Mixture:
             raise FeatmixError("Mixture.accuracy", "target", expected="targets (B,) or (B, L)", got=tuple(target.shape))
         if self.index.device != target.device:
             return self.to(target.device).accuracy(output, target)
+        target = self._with_beyond("accuracy", target)
         classes = target.argmax(1) if target.ndim > 1 else target
         hit = output.argmax(1, keepdim=True) == classes[self.index]
         return (hit * self.weight).sum(1).mean()
 
-    def _as_vectors(self, target: Tensor, num_classes: int | None) -> Tensor:
-        self._check_batch("dense", target=target)
-        integers = target.dtype in _INTEGERS
-        if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 1):
-            raise FeatmixError("Mixture.dense", "num_classes", expected="a positive whole number", got=repr(num_classes))
-        if target.ndim == 2 and target.shape[1] == 1 and target.dtype in _INTEGERS[:-1]:
-            raise FeatmixError(
-                "Mixture.dense",
-                "target",
-                expected="class indices (B,) or a floating target (B, 1)",
-                got=f"{target.dtype} of shape {tuple(target.shape)}, which could be either",
-                fix="Pass target.squeeze(1) for class indices, target.float() for one label that is on or off.",
-            )
-        if target.ndim == 2 and num_classes in (None, target.shape[1]):
-            return target.float() if integers else target
-        if target.ndim == 1 and not integers and num_classes is None:
+    def _sources(self, more: int) -> tuple[Tensor, Tensor]:
+        """Index and weight of what follows this mixture: its rows, and ``more`` beyond the batch that it does not touch."""
+        if not more:
+            return self.index, self.weight
+        rows = self._known + torch.arange(more, device=self.index.device).unsqueeze(1)
+        untouched = torch.zeros(more, self.weight.shape[1], device=self.weight.device)
+        untouched[:, 0] = 1
+        return torch.cat([self.index, rows.expand(-1, self.index.shape[1])]), torch.cat([self.weight, untouched])
+
+    def _with_beyond(self, method: str, target: Tensor) -> Tensor:
+        if self.beyond is None:
             return target
-        if target.ndim == 1 and integers and num_classes is not None:
-            # Only on the CPU: reading values off an accelerator would make it wait.
-            if target.device.type == "cpu" and len(target) and not 0 <= int(target.min()) <= int(target.max()) < num_classes:
-                raise FeatmixError(
-                    "Mixture.dense",
-                    "target",
-                    expected=f"class indices in [0, {num_classes})",
-                    got=f"{int(target.min())} to {int(target.max())}",
-                )
-            return F.one_hot(target.long(), num_classes).float()
-        raise FeatmixError(
-            "Mixture.dense",
-            "target",
-            expected="integer class indices (B,) with num_classes=, or targets (B, L), or floating targets (B,) without it",
-            got=f"{target.dtype} of shape {tuple(target.shape)} with num_classes={num_classes}",
-            fix="Pass num_classes=... for class indices." if integers and target.ndim == 1 else "",
-        )
+        if self.beyond.shape[1:] != target.shape[1:] or self.beyond.dtype != target.dtype:
+            raise FeatmixError(
+                f"Mixture.{method}",
+                "target",
+                expected=f"targets like those beyond the batch: {self.beyond.dtype}, rows of {tuple(self.beyond.shape[1:])}",
+                got=f"{target.dtype} {tuple(target.shape)}",
+                fix="Pass the targets that draw was given.",
+            )
+        return torch.cat([target, self.beyond.to(target.device)])
 
     def _check_batch(self, method: str, **tensors: Tensor) -> None:
         for name, value in tensors.items():
@@ -244,19 +249,9 @@ class Mixture:
                 raise FeatmixError(f"Mixture.{method}", name, expected=f"a tensor of {len(self)} rows", got=got)
 
 
-def _per_sample(criterion: Callable[..., Any]) -> tuple[Callable[..., Tensor], str]:
-    """``criterion`` as one that returns a loss a sample, and the reduction that it asked for."""
-    if isinstance(criterion, nn.Module):
-        reduction = getattr(criterion, "reduction", "none")
-        if reduction != "none":
-            criterion = copy.copy(criterion)  # shallow: the caller's module keeps its own reduction
-            vars(criterion)["reduction"] = "none"
-        return criterion, str(reduction)
-    try:
-        parameter = inspect.signature(criterion).parameters.get("reduction")
-    except (TypeError, ValueError):  # builtins without a signature
-        parameter = None
-    if parameter is None:
-        return criterion, "mean"
-    asked = parameter.default if isinstance(parameter.default, str) else "mean"
-    return lambda output, target: criterion(output, target, reduction="none"), asked
+def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else torch.cat([first, second])
+
+
+def _product(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else first * second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import TypedDict, Unpack
 
 from torch import Tensor
@@ -13,12 +14,14 @@ from featmix.moments import Moments, upcast
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer
 from featmix.params import Params
+from featmix.schedule import Schedule
 from featmix.strategy import Strategy
 
 
 class _Common(TypedDict, total=False):
     per: str
     partner: str
+    prefix: int
     num_classes: int | None
 
 
@@ -57,7 +60,7 @@ class MomentStrategy(Strategy):
         *,
         eps: float,
         detach: bool,
-        p: float,
+        p: float | Schedule,
         unbiased: bool = True,
         positive_only: bool = False,
         layout: str | None = None,
@@ -69,9 +72,7 @@ class MomentStrategy(Strategy):
                 type(self).__name__, "layout", expected=f"the layout of its normalizer, {made.layout!r}", got=repr(layout)
             )
         super().__init__(p=p, layout=made.layout, **common)
-        if not isinstance(detach, bool):
-            raise FeatmixError(self._who, "detach", expected="True or False", got=repr(detach))
-        self.detach = detach
+        self.detach = self._flag("detach", detach)
         self.normalizer = made
         if not made.exchangeable:
             raise FeatmixError(
@@ -110,9 +111,22 @@ class MomentStrategy(Strategy):
         """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1
 
+    def reach(self, params: Params, mask: Tensor) -> Tensor:
+        """All real positions where moments are taken over positions; where each has its own, those real in both samples."""
+        return mask if self.normalizer.over_positions else super().reach(params, mask)
+
+    def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
+        """Rows that have moments apart from their content, and whose partners have."""
+        if not self.normalizer.over_positions:
+            return super().can_mix(mask, partner, shape)
+        positions = prod(mask.shape[1:])
+        a_position = self.normalizer.group_size(shape) // max(positions, 1) if len(shape) > 1 else 1
+        enough = mask.flatten(1).sum(1) * a_position > 1
+        return enough & enough.index_select(0, partner)
+
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
-        fast = x.numel() and usable(x) and not self.positive_only and not self.passes_through(x.shape)
+        fast = x.numel() and usable(x) and params.mask is None and not self.positive_only and not self.passes_through(x.shape)
         if not fast or type(self).act is not MomentStrategy.act or not self.normalizer.is_plain:
             return super().gated(x, params)
         shape = x.shape  # the task outlives this call, and must not keep x alive
@@ -127,11 +141,15 @@ class MomentStrategy(Strategy):
         )
         return exchange(self.normalizer.view(x), task).reshape(x.shape)
 
+    def moments_of(self, x: Tensor, params: Params) -> Moments:
+        """The moments of all rows, of real positions where there is a mask."""
+        return self.normalizer.moments(x) if params.mask is None else self.normalizer.moments(x, params.mask)
+
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Restore with the new moments."""
         if self.passes_through(x.shape):
             return x
-        own = self.normalizer.moments(x.detach() if self.detach else x)
+        own = self.moments_of(x.detach() if self.detach else x, params)
         new = self.new_moments(own, own.take(params.partner), params)
         scale = new.std / own.std
         return (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)

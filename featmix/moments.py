@@ -35,7 +35,13 @@ def upcast(x: Tensor) -> Tensor:
 
 
 def compute_moments(
-    x: Tensor, dims: tuple[int, ...], *, eps: float = 1e-5, unbiased: bool = True, positive_only: bool = False
+    x: Tensor,
+    dims: tuple[int, ...],
+    *,
+    eps: float = 1e-5,
+    unbiased: bool = True,
+    positive_only: bool = False,
+    mask: Tensor | None = None,
 ) -> Moments:
     """Mean and ``sqrt(var + eps)`` of ``x`` over ``dims``.
 
@@ -47,6 +53,7 @@ def compute_moments(
         eps: Added to the variance, inside the root.
         unbiased: Divide by ``n - 1`` instead of ``n``. Positive-only moments divide by their count, as published.
         positive_only: Average the positive elements only. A group with none has mean 0 and variance 0.
+        mask: Bool, broadcastable to ``x``: average these elements only, whatever the others hold.
 
     Returns:
         Moments in float32, or float64 where ``x`` is float64; reduced axes have size 1.
@@ -58,15 +65,21 @@ def compute_moments(
     """
     x = upcast(x)
     if not dims:
-        return Moments(x.clamp(min=0) if positive_only else x, torch.full_like(x, eps**0.5))
+        mean = x.clamp(min=0) if positive_only else x
+        return Moments(mean if mask is None else torch.where(mask, mean, 0), torch.full_like(x, eps**0.5))
     count = 1
     for d in dims:
         count *= x.shape[d]
-    if positive_only:
-        support = x > 0
-        n = support.sum(dims, keepdim=True).clamp(min=1)
-        mean = torch.where(support, x, 0).sum(dims, keepdim=True) / n
-        var = torch.where(support, x - mean, 0).square().sum(dims, keepdim=True) / n
+    if positive_only or mask is not None:
+        support = torch.ones_like(x, dtype=torch.bool) if mask is None else mask.expand_as(x)
+        support = support & (x > 0) if positive_only else support
+        n = support.sum(dims, keepdim=True)
+        mean = torch.where(support, x, 0).sum(dims, keepdim=True) / n.clamp(min=1)
+        centred = torch.where(support, x - mean, 0)
+        lost = centred.detach().sum(dims, keepdim=True) / n.clamp(min=1)
+        mean = mean + lost
+        divisor = n - int(unbiased and not positive_only)
+        var = torch.where(support, x - mean, 0).square().sum(dims, keepdim=True) / divisor.clamp(min=1)
     else:
         mean = x.mean(dims, keepdim=True)
         # What the mean lost to rounding: 0 in exact arithmetic, and so without gradient.

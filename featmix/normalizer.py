@@ -15,6 +15,7 @@ from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.layouts import Layout, layout, resolve_layout
+from featmix.masks import checked_mask
 from featmix.moments import Moments, compute_moments, upcast
 
 _SMALLEST_EPS = 1e-30  # its root must not vanish in float32
@@ -86,11 +87,17 @@ class Normalizer:
         """Whether moments are taken as this class does, so that a faster way to the same may be used."""
         return type(self).moments is Normalizer.moments and type(self).view is Normalizer.view
 
-    def moments(self, x: Tensor) -> Moments:
+    def moments(self, x: Tensor, mask: Tensor | None = None) -> Moments:
         """Mean and standard deviation, broadcastable to :meth:`view` of ``x`` (to ``x`` itself where there are no groups).
 
+        Args:
+            x: ``(B, ...)`` floating.
+            mask: ``(B, *positions)`` bool, False where there is padding: those positions do not count, and where nothing
+                counts the mean is 0 and the variance too.
+
         Raises:
-            FeatmixError: If ``x`` is not floating, has the wrong number of axes, or channels that the groups do not divide.
+            FeatmixError: If ``x`` is not floating, has the wrong number of axes, or channels that the groups do not divide,
+                or the mask does not fit.
 
         Example:
             >>> import torch
@@ -105,11 +112,12 @@ class Normalizer:
             eps=self.eps,
             unbiased=self.unbiased,
             positive_only=self.positive_only,
+            mask=None if mask is None else self.view(self._spread(mask, x)),
         )
 
-    def normalize(self, x: Tensor) -> tuple[Tensor, Moments]:
-        """``((x - mean) / std, moments)``, the first in the dtype and shape of ``x``."""
-        m = self.moments(x)
+    def normalize(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Moments]:
+        """``((x - mean) / std, moments)``, the first in the dtype and shape of ``x``; ``mask`` as for :meth:`moments`."""
+        m = self.moments(x) if mask is None else self.moments(x, mask)
         xh = (upcast(self.view(x)) - m.mean) / m.std
         return xh.reshape(x.shape).to(x.dtype), m
 
@@ -157,6 +165,10 @@ class Normalizer:
                 mean[start : start + size][column] = values.mean() if values.size else 0.0
                 std[start : start + size][column] = np.sqrt((values.var(ddof=ddof) if values.size else 0.0) + self.eps)
         return np.moveaxis(mean, 0, lay.channel - 1), np.moveaxis(std, 0, lay.channel - 1)
+
+    def _spread(self, mask: Tensor, x: Tensor) -> Tensor:
+        lay = resolve_layout(self.layout, x.shape, self.name)
+        return lay.spread(checked_mask(mask, lay, x.shape, self.name)).expand(x.shape)
 
     def _check(self, x: Tensor) -> Layout:
         if not isinstance(x, Tensor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -13,21 +13,30 @@ from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 
 
+def of_the_batch() -> Any:
+    """A field whose tensor belongs to the whole batch, and has no axis for its rows: a mask that all rows share."""
+    return field(metadata={"rows": False})
+
+
 @dataclass(frozen=True, eq=False)
 class Params:
     """Every random decision of one step, as tensors. Strategies add fields by subclassing.
+
+    Axis 0 of every tensor is the batch, except where a field is made with :func:`of_the_batch`.
 
     Args:
         partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``.
         active: ``(B,)`` bool; rows that are not active come out bit for bit as they went in.
         lam: ``(B,)`` float32, the sample's own share; 1 where a row is not active; ``None`` where none is drawn.
         mixture: What the labels become.
+        mask: ``(B, *positions)`` bool, False where there is padding; ``None`` where all positions are real.
     """
 
     partner: Tensor
     active: Tensor
     lam: Tensor | None
     mixture: Mixture
+    mask: Tensor | None = field(default=None, kw_only=True)
 
     def to(self, device: torch.device | str) -> Self:
         """The same decision on another device."""
@@ -47,6 +56,16 @@ class Params:
             lam=None if self.lam is None else torch.ones_like(self.lam),
             mixture=Mixture(rows, weight),
         )
+
+    def tied(self) -> Self:
+        """The same decision, idle rows their own partners: a NaN in another row reaches neither them nor their gradient."""
+        rows = torch.arange(len(self.partner), device=self.partner.device)
+        return dataclasses.replace(self, partner=torch.where(self.active, self.partner, rows))
+
+    def per_row(self) -> dict[str, Tensor]:
+        """The tensors with one entry a row, by name."""
+        named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("rows", True)}
+        return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
     def strength(self, like: Tensor) -> Tensor:
         """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Sequence
-from numbers import Integral, Real
-from typing import Any, ClassVar, TypedDict
+from typing import ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -14,13 +12,15 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from featmix import sampling
+from featmix.dense import blended_map
 from featmix.errors import FeatmixError
-from featmix.layouts import Layout, layout, resolve_layout
+from featmix.masks import checked_mask
 from featmix.mixture import Mixture
 from featmix.params import Params
+from featmix.schedule import Schedule
+from featmix.settings import Settings
+from featmix.shapes import Shapes
 from featmix.tags import Tags
-
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class CommonSettings(TypedDict, total=False):
@@ -29,21 +29,27 @@ class CommonSettings(TypedDict, total=False):
     per: str
     partner: str
     layout: str | None
+    prefix: int
     num_classes: int | None
 
 
-class Strategy(nn.Module):
+class Strategy(Settings, Shapes, nn.Module):
     """Base class of all strategies: decides with :meth:`make_params`, acts with :meth:`transform`.
 
     A subclass sets ``tags``, writes :meth:`decide` and :meth:`act`, and gives an :meth:`oracle` for the tests. Checks,
-    gating, casting and memory format are done here, once for all.
+    gating, casting, memory format, padding and prefix tokens are done here, once for all: a subclass sees neither idle rows
+    nor prefix tokens.
 
     Args:
-        p: Probability that a batch (or a row) is mixed.
+        p: Probability that a batch (or a row) is mixed; a number or a :class:`~featmix.schedule.Schedule`.
         per: Whether ``p`` gates the whole ``batch`` or each ``sample``.
         partner: ``derangement``, ``permutation`` (the papers' ``randperm``) or ``crossdomain``.
         layout: Names the axes of ``x``; ``None`` goes by their number.
+        prefix: Positions at the front that are left alone: 1 for a class token. Tokens and sequences have them.
         num_classes: For class indices in ``strategy(x, target)``.
+
+    Attributes:
+        progress: How far training is, in [0, 1], for settings that are schedules; an attached mixer says it instead.
     """
 
     name: ClassVar[str] = ""
@@ -52,17 +58,19 @@ class Strategy(nn.Module):
     def __init__(
         self,
         *,
-        p: float = 1.0,
+        p: float | Schedule = 1.0,
         per: str = "batch",
         partner: str = "derangement",
         layout: str | None = None,
+        prefix: int = 0,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.p = self._in_range("p", p, 0, 1)
+        self.p = self._scheduled("p", p, 0, 1)
         self.per = self._one_of("per", per, ("batch", "sample"))
         self.partner = self._one_of("partner", partner, sampling.PARTNERS)
-        self.layout = _known_layout(layout)
+        self._set_layout(layout, prefix)
+        self.progress = 0.0
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
 
     # -- what a subclass writes ------------------------------------------------------------------------------------
@@ -83,6 +91,31 @@ class Strategy(nn.Module):
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False
 
+    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor | None:
+        """How much of the result is the partner's, at each position, where the strategy mixes what is there.
+
+        Args:
+            params: From :meth:`make_params`.
+            sizes: The sizes of the position axes.
+
+        Returns:
+            Broadcastable to ``(B, C, *sizes)``: bool where the partner's values replace one's own, shares in [0, 1] where they
+            blend, for active rows; ``None`` for strategies that mix something else than values.
+        """
+        return None
+
+    def partner_map(self, maps: Tensor, params: Params) -> Tensor:
+        """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
+        return maps.index_select(0, params.partner)
+
+    def reach(self, params: Params, mask: Tensor) -> Tensor:
+        """Which positions may change under a padding mask, ``(B, *positions)`` bool: those real in both samples."""
+        return mask & mask.index_select(0, params.partner)
+
+    def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
+        """Which rows can be mixed at all under a padding mask, ``(B,)`` bool; the others keep features and label."""
+        return (mask & mask.index_select(0, partner)).flatten(1).any(1)
+
     # -- what everybody calls --------------------------------------------------------------------------------------
 
     def make_params(
@@ -93,6 +126,8 @@ class Strategy(nn.Module):
         target: Tensor | None = None,
         domain: Tensor | None = None,
         partner: Tensor | None = None,
+        mask: Tensor | None = None,
+        progress: float | None = None,
         device: torch.device | str | None = None,
     ) -> Params:
         """Make every random decision of one step.
@@ -100,13 +135,16 @@ class Strategy(nn.Module):
         Args:
             shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which spatial strategies refuse.
             generator: Source of randomness; ``None`` is torch's default one.
-            target: Labels ``(B, ...)``, for strategies that choose partners by label.
+            target: Labels ``(B, ...)``, for strategies that choose partners by label or remember labels.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.
             partner: ``(B,)`` partners already drawn elsewhere (see ``share_partner``).
+            mask: ``(B, *positions)`` bool, False where there is padding, prefix tokens included. Padding comes back as it is,
+                moments count real positions only, and label shares are shares of a sample's real positions.
+            progress: How far training is, in [0, 1], for settings that are schedules; ``None`` takes the attribute.
             device: Where the decision is to live; ``None`` leaves it where it was drawn.
 
         Raises:
-            FeatmixError: If the shape does not fit the layout, or a label, domain or partner does not fit the batch.
+            FeatmixError: If the shape does not fit the layout, or a label, domain, partner or mask does not fit the batch.
         """
         shape = self._checked_shape(shape)
         batch = shape[0]
@@ -120,18 +158,57 @@ class Strategy(nn.Module):
             raise FeatmixError(self._who, "generator", expected="a torch.Generator", got=repr(generator))
         if partner is not None:
             self._check_partner(partner, batch)
+        now = self.at(self.progress if progress is None else progress)
         if partner is None:
             partner = sampling.partners(batch, self.partner, domain=domain, generator=generator)
-        active = sampling.gate(batch, self.p, per=self.per, generator=generator)
-        params = self.decide(shape, partner, active, generator)
+        active = sampling.gate(batch, now.p, per=self.per, generator=generator)
+        body = self.body_shape(shape)
+        if mask is not None:
+            mask = self._body_mask(mask, shape).to(partner.device)
+            active = active & self.can_mix(mask, partner, body)
+        params = now.decide(body, partner, active, generator)
+        if mask is not None:
+            params = self._with_mask(params, mask)
+        params = now.with_target(params, body, target, generator)
         return params if device is None else params.to(device)
 
-    def transform(self, x: Tensor, params: Params) -> Tensor:
+    def with_target(self, params: Params, shape: Sequence[int], target: Tensor | None, generator: Generator | None) -> Params:
+        """A decision once more in view of the labels, for strategies that look at them."""
+        return params
+
+    def dense_targets(self, target_map: Tensor, params: Params) -> Tensor:
+        """Label maps for the mixed batch: what a position of the features was taken from, its label is taken from too.
+
+        Args:
+            target_map: Class indices ``(B, *positions)`` of an integer dtype, or ``(B, K, *positions)`` of any dtype, of the
+                features' resolution or another: boxes and masks are then taken to it by nearest neighbour.
+            params: The decision that the features were mixed by.
+
+        Returns:
+            A map of the same shape and dtype; the very same where the strategy leaves labels alone.
+
+        Raises:
+            FeatmixError: If the strategy mixes labels without saying where, or the map does not fit.
+        """
+        if not self.tags.mixes_labels:
+            return target_map
+        if not self.tags.spatial:
+            raise FeatmixError(
+                self._who,
+                "dense_targets",
+                expected="a strategy that says which position comes from where, such as cutmix",
+                got="one whose label shares have no place",
+                fix="For label maps use spatial strategies, or those that leave labels alone.",
+            )
+        return blended_map(self, target_map, params)
+
+    def transform(self, x: Tensor, params: Params, mask: Tensor | None = None) -> Tensor:
         """Apply a decision: pure, deterministic, differentiable; no randomness and no state.
 
         Args:
             x: ``(B, ...)``; half types are computed in float32 and cast once at the end.
             params: From :meth:`make_params`, for a batch of this size.
+            mask: Padding, as for :meth:`make_params`, for a decision that was made without; labels then do not know of it.
 
         Returns:
             A new tensor of the shape, dtype, device and memory format of ``x``.
@@ -152,10 +229,17 @@ class Strategy(nn.Module):
                 got=f"one for {params.partner.shape[0]} rows",
                 fix="Draw for the batch that goes through the model; under data parallelism each rank draws for its own.",
             )
-        rows = torch.arange(x.shape[0], device=x.device)
-        # An idle row is tied to itself before anything is computed: a NaN in its partner reaches neither it nor its gradient.
-        tied = dataclasses.replace(params, partner=torch.where(params.active, params.partner, rows))
-        return _in_format_of(x, self.gated(x, tied))
+        if mask is not None:
+            params = dataclasses.replace(params, mask=self._body_mask(mask, x.shape).to(x.device))
+        axis = self.layout_of(x.shape).positions[0] if self.prefix else 0
+        body = x.narrow(axis, self.prefix, x.shape[axis] - self.prefix) if self.prefix else x
+        if params.mask is not None and mask is None:
+            checked_mask(params.mask, self.layout_of(body.shape), body.shape, self._who)
+        params = params.tied()
+        y = self.gated(body, params)
+        if params.mask is not None:
+            y = torch.where(self.layout_of(body.shape).spread(self.reach(params, params.mask)), y, body)
+        return _in_format_of(x, torch.cat([x.narrow(axis, 0, self.prefix), y], dim=axis) if self.prefix else y)
 
     def forward(
         self,
@@ -164,6 +248,7 @@ class Strategy(nn.Module):
         *,
         num_classes: int | None = None,
         domain: Tensor | None = None,
+        mask: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Draw and apply in training mode, identity in eval mode.
@@ -173,6 +258,7 @@ class Strategy(nn.Module):
             target: Class indices, one-hot, soft, multi-label or regression targets; see :meth:`Mixture.dense`.
             num_classes: For class indices, unless given to the constructor.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
+            mask: Padding, as for :meth:`make_params`.
             generator: Source of randomness.
 
         Returns:
@@ -180,7 +266,7 @@ class Strategy(nn.Module):
         """
         self._check_input(x)
         if self.training:
-            params = self.make_params(x.shape, generator=generator, target=target, domain=domain, device=x.device)
+            params = self.make_params(x.shape, generator=generator, target=target, domain=domain, mask=mask, device=x.device)
             y, mixture = self.transform(x, params), params.mixture
         else:
             y, mixture = x, Mixture.identity(len(x), x.device)
@@ -193,94 +279,22 @@ class Strategy(nn.Module):
         active = params.active.view(-1, *[1] * (x.ndim - 1))
         return torch.where(active, self.act(x, params).to(x.dtype), x)
 
-    # -- help for subclasses ---------------------------------------------------------------------------------------
-
-    def layout_of(self, shape: Sequence[int]) -> Layout:
-        """The layout of a tensor of this shape."""
-        return resolve_layout(self.layout, shape, self._who)
-
-    @property
-    def _who(self) -> str:
-        return type(self).__name__
-
-    def _in_range(self, argument: str, value: float, low: float, high: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
-            raise FeatmixError(self._who, argument, expected=f"a number in [{low}, {high}]", got=repr(value))
-        return float(value)
-
-    def _whole(self, argument: str, value: int, *, least: int) -> int:
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise FeatmixError(self._who, argument, expected=f"a whole number from {least} up", got=repr(value))
-        return int(value)
-
     def _check_partner(self, partner: Tensor, batch: int) -> None:
         fits = partner.ndim == 1 and partner.dtype == torch.int64
         if not fits or (batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch):
             expected = f"int64 rows of a batch of {batch}, one for each"
             raise FeatmixError(self._who, "partner", expected=expected, got=f"{partner.dtype} {partner.tolist()}")
 
-    def _one_of(self, argument: str, value: str, choices: Sequence[str]) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise FeatmixError(self._who, argument, expected=f"one of {', '.join(choices)}", got=repr(value))
-        return value
-
-    def _checked_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        if not isinstance(shape, Sequence) or not all(isinstance(n, Integral) and n >= 0 for n in shape):
-            raise FeatmixError(self._who, "shape", expected="the sizes of a tensor's axes", got=repr(shape))
-        shape = tuple(int(n) for n in shape)
-        if not shape:
-            raise FeatmixError(self._who, "shape", expected="a batch axis at least", got="an empty shape")
-        if len(shape) > 1 or self.tags.spatial:
-            self._check_grid(shape)
-        return shape
-
-    def _check_grid(self, shape: Sequence[int]) -> None:
-        lay = self.layout_of(shape)
-        if self.tags.spatial and not lay.grid:
-            raise FeatmixError(
-                self._who,
-                "layout",
-                expected="a layout whose positions form a grid: bchw, bhwc, bct, bcdhw",
-                got=repr(lay.name),
-                fix="Neighbours in a list of tokens or features are not neighbours in space.",
-            )
-
-    def _check_input(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or x.layout != torch.strided:
-            got = f"layout {x.layout}" if isinstance(x, Tensor) else type(x).__name__
-            raise FeatmixError(self._who, "x", expected="a tensor", got=got)
-        if self.tags.needs_float and x.dtype not in _FLOATS:
-            raise FeatmixError(
-                self._who,
-                "x",
-                expected="a floating tensor",
-                got=str(x.dtype),
-                fix="It computes with the values, and the results are not integers: convert first, x.float() / 255.",
-            )
-        self._check_grid(x.shape)
-
-    @classmethod
-    def setting_names(cls) -> list[str]:
-        """The constructor's arguments, those passed on to a base class included."""
-        names: list[str] = []
-        for klass in (k for k in cls.__mro__ if "__init__" in vars(k)):
-            parameters = inspect.signature(vars(klass)["__init__"]).parameters.values()
-            names += [p.name for p in parameters if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-        return list(dict.fromkeys(names))
-
-    def settings(self) -> dict[str, Any]:
-        """The constructor's arguments as they stand: ``create(name, **settings)`` makes the same strategy again."""
-        return {name: getattr(self, name) for name in self.setting_names()}
-
-    def extra_repr(self) -> str:
-        """The settings, as ``nn.Module`` shows them."""
-        return ", ".join(f"{k}={v!r}" for k, v in self.settings().items())
-
-
-def _known_layout(name: str | None) -> str | None:
-    return None if name is None else layout(name).name
+    def _with_mask(self, params: Params, mask: Tensor) -> Params:
+        """The decision with its mask, and label shares that count real positions only."""
+        params = dataclasses.replace(params, mask=mask)
+        share = self.partner_share(params, mask.shape[1:]) if self.tags.mixes_labels else None
+        if share is None:
+            return params
+        taken = (share.double() * self.reach(params, mask).unsqueeze(1)).mean(1).flatten(1).sum(1)
+        own = 1 - taken / mask.flatten(1).sum(1).clamp(min=1)
+        pair = Mixture.pair(params.partner, torch.where(params.active, own, 1.0))
+        return dataclasses.replace(params, mixture=dataclasses.replace(pair, scale=params.mixture.scale))
 
 
 def _in_format_of(x: Tensor, y: Tensor) -> Tensor:

@@ -12,11 +12,13 @@ class Tags:
     Args:
         mixes_labels: Whether the labels change with the features.
         moments: Which moments it changes; empty for strategies that do not look at moments.
-        default_site: Where it usually stands: ``input``, or ``hidden`` for an early hidden layer.
+        default_site: Where it usually stands: ``input``, ``hidden`` for an early hidden layer, or ``one of several`` for the
+            input and the first stages, one of them each step.
         spatial: Needs positions that form a grid, and decides for one resolution.
         needs_float: Computes with values, so that integers are refused.
         stops_gradient: Its published form treats the statistics as constants.
         batch_coupled: A row depends on more of the batch than its partner.
+        partnered: Rows take from a partner; without, each is its own, and there is no choice of partners to make.
         paper: Citation.
         url: Where to read it.
     """
@@ -30,6 +32,7 @@ class Tags:
     needs_float: bool = True
     stops_gradient: bool = False
     batch_coupled: bool = False
+    partnered: bool = True
 
     @property
     def where(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
 from typing import Any
@@ -30,6 +30,8 @@ class Request:
         target: Labels, for strategies that look at them.
         domain: ``(B,)`` domain labels.
         partner: ``(B,)`` partners for all, or ``None``.
+        mask: Padding at all places, or of each site by name.
+        progress: How far training is, in [0, 1].
     """
 
     batch: int
@@ -38,6 +40,12 @@ class Request:
     target: Tensor | None = None
     domain: Tensor | None = None
     partner: Tensor | None = None
+    mask: Tensor | Mapping[str, Tensor] | None = None
+    progress: float = 0.0
+
+    def mask_at(self, site: str) -> Tensor | None:
+        """The padding at a site."""
+        return self.mask.get(site) if isinstance(self.mask, Mapping) else self.mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +107,8 @@ class At:
                 generator=request.generator,
                 target=request.target,
                 domain=request.domain,
+                mask=request.mask_at(self.site),
+                progress=request.progress,
                 **shared,
             )
         ]
@@ -158,7 +168,7 @@ class Compose(_Branch):
         if self.share_partner and request.partner is None:
             kind = self.leaves()[0].strategy.partner
             partner = sampling.partners(request.batch, kind, domain=request.domain, generator=request.generator)
-            request = Request(request.batch, request.shapes, request.generator, request.target, request.domain, partner)
+            request = replace(request, partner=partner)
         return [params for member in self.members for params in member.draw(request)]
 
 

@@ -12,6 +12,8 @@ from featmix.layouts import layout, layouts, resolve_layout
         ("bnc", 2, (1,), False),
         ("bct", 1, (2,), True),
         ("bcdhw", 1, (2, 3, 4), True),
+        ("bcn", 1, (2,), False),
+        ("btc", 2, (1,), True),
         ("bc", 1, (), False),
     ],
 )
@@ -21,7 +23,7 @@ def test_axes(name, channel, positions, grid):
 
 
 def test_listing_is_sorted_and_complete():
-    assert layouts() == ["bc", "bcdhw", "bchw", "bct", "bhwc", "bnc"]
+    assert layouts() == ["bc", "bcdhw", "bchw", "bcn", "bct", "bhwc", "bnc", "btc"]
 
 
 def test_spatial_shape_follows_the_position_axes():

@@ -17,6 +17,7 @@ from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 from featmix.params import Params
 from featmix.registry import register
+from featmix.schedule import Schedule
 from featmix.strategy import CommonSettings, Strategy
 from featmix.tags import Tags
 
@@ -56,7 +57,7 @@ class CutMix(Strategy):
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:
@@ -80,13 +81,13 @@ class CutMix(Strategy):
     def __init__(
         self,
         *,
-        alpha: float = 1.0,
+        alpha: float | Schedule = 1.0,
         lam_per: str = "batch",
-        p: float = 1.0,
+        p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
-        self.alpha = self._in_range("alpha", alpha, 0, 1e6)
+        self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
@@ -110,14 +111,18 @@ class CutMix(Strategy):
                 got=str(getattr(params, "sizes", type(params).__name__)),
                 fix="Draw with the shape of the tensor that is mixed, so that the label weight is the area replaced.",
             )
-        inside = torch.ones((), dtype=torch.bool, device=x.device)
-        for k, axis in enumerate(lay.positions):
-            place = torch.arange(x.shape[axis], device=x.device)
-            within = (place >= params.box[:, k, :1]) & (place < params.box[:, k, 1:])
-            shape = [1] * x.ndim
-            shape[0], shape[axis] = within.shape
-            inside = inside & within.view(shape)
-        return torch.where(inside, x.index_select(0, params.partner), x)
+        inside = self.partner_share(params, lay.spatial_shape(x.shape))
+        return torch.where(lay.from_channels_first(inside), x.index_select(0, params.partner), x)
+
+    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
+        """All of it inside the box."""
+        box: Tensor = vars(params)["box"]
+        inside = torch.ones((1, 1, *[1] * len(sizes)), dtype=torch.bool, device=box.device)
+        for k, size in enumerate(sizes):
+            place = torch.arange(size, device=box.device)
+            within = (place >= box[:, k, :1]) & (place < box[:, k, 1:])
+            inside = inside & within.view(len(box), 1, *(size if axis == k else 1 for axis in range(len(sizes))))
+        return inside
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """One sample after the other."""

@@ -17,6 +17,7 @@ from featmix.moments import Moments
 from featmix.normalizer import Normalizer
 from featmix.params import Params
 from featmix.registry import register
+from featmix.schedule import Schedule
 from featmix.tags import Tags
 
 
@@ -71,15 +72,15 @@ class MixStyle(MomentStrategy):
         self,
         norm: str | Normalizer = "in",
         *,
-        alpha: float = 0.1,
+        alpha: float | Schedule = 0.1,
         lam_per: str = "sample",
         eps: float = 1e-6,
         detach: bool = True,
-        p: float = 0.5,
+        p: float | Schedule = 0.5,
         **common: Unpack[MomentSettings],
     ) -> None:
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
-        self.alpha = self._in_range("alpha", alpha, 0, 1e6)
+        self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:

@@ -15,6 +15,7 @@ from featmix.mixture import Mixture
 from featmix.moments import upcast
 from featmix.params import Params
 from featmix.registry import register
+from featmix.schedule import Schedule
 from featmix.strategy import CommonSettings, Strategy
 from featmix.tags import Tags
 
@@ -55,13 +56,13 @@ class Mixup(Strategy):
     def __init__(
         self,
         *,
-        alpha: float = 1.0,
+        alpha: float | Schedule = 1.0,
         lam_per: str = "batch",
-        p: float = 1.0,
+        p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
-        self.alpha = self._in_range("alpha", alpha, 0, 1e6)
+        self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
@@ -75,6 +76,10 @@ class Mixup(Strategy):
         own = upcast(x)
         lam = params.strength(own)
         return lam * own + (1 - lam) * own.index_select(0, params.partner)
+
+    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
+        """The same everywhere."""
+        return 1 - params.strength(torch.empty(1, 1, *[1] * len(sizes)))
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """One sample after the other."""

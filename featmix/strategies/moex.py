@@ -16,6 +16,7 @@ from featmix.moments import Moments
 from featmix.normalizer import Normalizer
 from featmix.params import Params
 from featmix.registry import register
+from featmix.schedule import Schedule
 from featmix.tags import Tags
 
 
@@ -70,14 +71,14 @@ class MoEx(MomentStrategy):
         self,
         norm: str | Normalizer = "pono",
         *,
-        lam: float = 0.9,
+        lam: float | Schedule = 0.9,
         eps: float = 1e-5,
         detach: bool = False,
-        p: float = 1.0,
+        p: float | Schedule = 1.0,
         **common: Unpack[MomentSettings],
     ) -> None:
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
-        self.lam = self._in_range("lam", lam, 0, 1)
+        self.lam = self._scheduled("lam", lam, 0, 1)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
         """Nothing of its own to draw; the label's share is a constant."""

@@ -28,15 +28,9 @@ def restrict(params: Params, rows: Sequence[int]) -> Params:
         kept = [[place.get(int(j), k) for j in row] for k, row in enumerate(index[list(rows)].view(len(rows), -1))]
         return torch.tensor(kept, dtype=torch.int64).view(len(rows), *index.shape[1:])
 
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(params):
-        value = getattr(params, field.name)
-        if field.name == "partner":
-            changes[field.name] = moved(value)
-        elif isinstance(value, Mixture):
-            changes[field.name] = Mixture(moved(value.index), value.weight[list(rows)])
-        elif isinstance(value, Tensor):
-            changes[field.name] = value[list(rows)]
+    changes: dict[str, Any] = {name: value[list(rows)] for name, value in params.per_row().items()}
+    changes["partner"] = moved(params.partner)
+    changes["mixture"] = Mixture(moved(params.mixture.index), params.mixture.weight[list(rows)])
     return dataclasses.replace(params, **changes)
 
 

@@ -135,12 +135,16 @@ class ForeignNormalizer(Normalizer):
         """Whether it claims to agree with a normalizer of featmix's own."""
         return self.like is not None
 
-    def moments(self, x: Tensor) -> Moments:
-        """The object's own, as :class:`~featmix.Moments`."""
+    def moments(self, x: Tensor, mask: Tensor | None = None) -> Moments:
+        """The object's own, as :class:`~featmix.Moments`; it knows no masks."""
+        if mask is not None:
+            raise FeatmixError(self.name, "mask", expected="None", got="a mask", fix="The object's own methods take none.")
         return self._read(self.wrapped.moments(x), x)
 
-    def normalize(self, x: Tensor) -> tuple[Tensor, Moments]:
+    def normalize(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Moments]:
         """The object's own; the moments too, where it gives them."""
+        if mask is not None:
+            return super().normalize(x, mask)
         result = self.wrapped.normalize(x)
         if isinstance(result, Tensor):
             return result, self.moments(x)
