@@ -32,6 +32,7 @@ class Request:
         partner: ``(B,)`` partners for all, or ``None``.
         mask: Padding at all places, or of each site by name.
         progress: How far training is, in [0, 1].
+        training: Whether a training forward follows; otherwise the decision is for looking at, and nothing is remembered.
     """
 
     batch: int
@@ -42,6 +43,7 @@ class Request:
     partner: Tensor | None = None
     mask: Tensor | Mapping[str, Tensor] | None = None
     progress: float = 0.0
+    training: bool = True
 
     def mask_at(self, site: str) -> Tensor | None:
         """The padding at a site."""
@@ -100,18 +102,18 @@ class At:
                 got="none",
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )
+        shape = (request.batch, *(sample or ()))
         shared: dict[str, Any] = {} if request.partner is None else {"partner": request.partner}
-        return [
-            self.strategy.make_params(
-                (request.batch, *(sample or ())),
-                generator=request.generator,
-                target=request.target,
-                domain=request.domain,
-                mask=request.mask_at(self.site),
-                progress=request.progress,
-                **shared,
-            )
-        ]
+        params = self.strategy.make_params(
+            shape,
+            generator=request.generator,
+            target=request.target,
+            domain=request.domain,
+            mask=request.mask_at(self.site),
+            progress=request.progress,
+            **shared,
+        )
+        return [self.strategy.recall(params, shape, request.target, request.generator) if request.training else params]
 
 
 class _Branch:

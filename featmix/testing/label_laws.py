@@ -8,7 +8,16 @@ from torch.nn import functional as F  # noqa: N812
 
 from featmix.moment_strategy import MomentStrategy
 from featmix.strategy import Strategy
-from featmix.testing.law import Case, demand, demand_close, law, layout_name, mixes_content, sample_shape
+from featmix.testing.law import (
+    Case,
+    channel_multiple,
+    demand,
+    demand_close,
+    law,
+    layout_name,
+    mixes_content,
+    sample_shape,
+)
 
 
 @law(
@@ -45,15 +54,16 @@ def labels(case: Case) -> None:
     applies=mixes_content,
 )
 def labels_measure_content(strategy: Strategy) -> None:
-    """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5.
+    """Mark one sample after the other in its features: the label shares are the shares found in the result, within 1e-5.
 
     The content is a mean over some dozens of positions of a float32 result: 1e-5 is far above its rounding and far below
     the share of a single position.
     """
     for seed in range(30):
-        x = identities(strategy, 4 + seed % 3)
-        case = Case(strategy, x, seed)
-        demand_close(content(strategy, case.transform()), case.params.mixture.matrix(), 1e-5, "label share against content")
+        marked = sources(strategy, 4 + seed % 3)
+        case = Case(strategy, marked[0], seed)
+        found = torch.stack([content(strategy, case.transform(each)) for each in marked], dim=1)
+        demand_close(found, case.params.mixture.matrix(), 1e-5, "label share against content")
 
 
 @law(
@@ -142,18 +152,20 @@ def mass_near_half(alpha: float, cells: int = 4000) -> float:
     return min(float(density.mean() * 2 * edge), 1.0)
 
 
-def identities(strategy: Strategy, batch: int) -> Tensor:
-    """A batch whose row ``i`` is 1 in channel ``i`` and 0 elsewhere, in the strategy's layout; no two position axes alike."""
+def sources(strategy: Strategy, batch: int) -> Tensor:
+    """``(B, B, ...)``: entry ``k`` is a batch whose row ``k`` is 1 and whose other rows are 0; no two position axes alike.
+
+    What mixes content is linear in the features once it is decided, so that the same decision on each of them tells how much of
+    row ``k`` is in each row of the result, in every channel.
+    """
     name = layout_name(strategy)
-    channel = name.index("c")
-    shape = [8 - axis for axis in range(1, len(name))]
-    shape[channel - 1] = batch
-    x = torch.zeros(batch, *shape)
-    for i in range(batch):
-        x[i].select(channel - 1, i).fill_(1)
-    return x
+    channels = 3 * channel_multiple(strategy)
+    shape = [channels if letter == "c" else 8 - axis for axis, letter in enumerate(name) if axis]
+    return torch.eye(batch).view(batch, batch, *[1] * len(shape)).expand(batch, batch, *shape).clone()
 
 
-def content(strategy: Strategy, y: Tensor) -> Tensor:
-    """How much of each sample is in each row: the mean of each channel, ``(B, B)``."""
-    return y.double().movedim(layout_name(strategy).index("c"), 1).reshape(len(y), len(y), -1).mean(2)
+def content(strategy: Strategy, y: Tensor, real: Tensor | None = None) -> Tensor:
+    """The mean of each row ``(B,)`` over all channels and positions, or over real positions ``(B, *positions)``."""
+    values = y.double().mean(layout_name(strategy).index("c")).reshape(len(y), -1)
+    weight = torch.ones_like(values) if real is None else real.flatten(1).double()
+    return (values * weight).sum(1) / weight.sum(1)

@@ -45,7 +45,7 @@ def identity(case: Case) -> None:
     demand(same_bits(case.transform(params=all_idle(params)), case.x), "rows changed although none was active")
     if row_by_row(case.strategy):  # elsewhere the partner is not all that a row takes from
         own = case.transform(params=with_partner(params, torch.arange(len(case.x))))
-        demand_close(own, case.x, _slack(case), "a row that is its own partner")
+        demand_close(own, case.x, slack(case), "a row that is its own partner")
 
 
 @law(
@@ -66,7 +66,7 @@ def partner_direction(case: Case) -> None:
     for i in range(3):
         two = [i, (i + 1) % 3]
         alone = case.transform(x[two], restrict(params, two))
-        demand_close(y[i], alone[0], _slack(case), f"row {i} beside its partner alone")
+        demand_close(y[i], alone[0], slack(case), f"row {i} beside its partner alone")
 
 
 @law(
@@ -211,7 +211,7 @@ def layout(case: Case) -> None:
     """
     expected = case.transform(case.x.contiguous())
     for x in memory_formats(case.x):
-        demand_close(case.transform(x), expected, _slack(case), f"input with strides {x.stride()}")
+        demand_close(case.transform(x), expected, slack(case), f"input with strides {x.stride()}")
 
 
 @law(
@@ -303,7 +303,7 @@ def _gradient(x: Tensor) -> Tensor:
     return x.grad
 
 
-def _slack(case: Case) -> Tensor:
+def slack(case: Case) -> Tensor:
     """Eight roundings of a row's own scale, and of the scale that its partner lends it."""
     largest = torch.maximum(_reach(case.x), _reach(case.transform()))
     return 8 * rounding(case.x.dtype) * largest.amax() + arithmetic(case) + torch.finfo(case.x.dtype).tiny
