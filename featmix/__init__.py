@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from featmix import schedule
+from featmix import configuration, schedule
 from featmix.attach import Mix, Mixer, attach
+from featmix.configuration import from_dict, load, save, to_dict
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 from featmix.moments import Moments
@@ -37,12 +38,17 @@ __all__ = [
     "Tags",
     "attach",
     "available",
+    "configuration",
     "create",
+    "from_dict",
+    "load",
     "normalizer",
     "normalizers",
     "register",
+    "save",
     "schedule",
     "strategy_class",
+    "to_dict",
 ]
 
 

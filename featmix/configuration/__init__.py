@@ -1,0 +1,87 @@
+"""One configuration for everything: pipelines, trees, strategies, normalizers and schedules in a file that people can read.
+
+A file is untrusted input. It is read without any constructor of YAML's; it names strategies of the registry, transforms of
+albumentations, kornia and torchvision, and what :func:`allow` lets in; it cannot import or run anything else.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from featmix.configuration.document import read_document, write_document
+from featmix.configuration.files import read_text, replace_text
+from featmix.configuration.place import Place
+from featmix.configuration.plain import Plain
+from featmix.configuration.yaml_text import emit, parse
+
+__all__ = ["from_dict", "load", "save", "to_dict"]
+
+
+def to_dict(thing: Any) -> dict[str, Plain]:
+    """What :func:`save` writes, as plain dictionaries, lists, text and numbers.
+
+    Args:
+        thing: A :class:`~featmix.Pipeline`, a tree or ``{site: strategy}``, a strategy, a normalizer or a schedule.
+
+    Raises:
+        FeatmixError: If something in it cannot be written; the error names the entry.
+
+    Example:
+        >>> import featmix as fm
+        >>> fm.to_dict(fm.MoEx("pono", lam=0.9))["strategy"]["norm"]
+        'pono'
+    """
+    return write_document(thing, Place("to_dict"))
+
+
+def from_dict(values: dict[str, Any]) -> Any:
+    """What :func:`to_dict` was given, made again.
+
+    Warns:
+        UserWarning: If other versions wrote it.
+
+    Raises:
+        FeatmixError: If something in it is not what it should be; ``argument`` is the path of the entry.
+
+    Example:
+        >>> import featmix as fm
+        >>> fm.from_dict({"tree": {"sites": {"layer1": {"name": "moex", "norm": "pomo"}}}})
+        Traceback (most recent call last):
+        featmix.errors.FeatmixError: from_dict: tree.sites.layer1.norm: expected a normalizer, got 'pomo'. Did you mean 'pono'?
+    """
+    return read_document(values, Place("from_dict"), stacklevel=2)
+
+
+def save(thing: Any, path: str | os.PathLike[str]) -> None:
+    """Write a YAML file that :func:`load` reads. A file that is there is replaced in one step, or stays as it is.
+
+    Args:
+        thing: See :func:`to_dict`.
+        path: Where to; its folder must exist.
+
+    Raises:
+        FeatmixError: If something in it cannot be written, or the file cannot.
+    """
+    place = Place(str(path))
+    written = write_document(thing, place)
+    text = emit(written)
+    if parse(text, place) != written:
+        raise place.refuse("text that YAML gives back as it is", "text that it does not")
+    replace_text(path, text)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """What :func:`save` was given, made again: from the same seed it does the same, bit for bit.
+
+    Args:
+        path: A YAML file; it may come from anywhere.
+
+    Warns:
+        UserWarning: If other versions wrote it.
+
+    Raises:
+        FeatmixError: If something in it is not what it should be; ``argument`` is the path of the entry, such as
+            ``mix.compose[1].strategy.norm``.
+    """
+    return read_document(parse(read_text(path), Place(str(path))), Place(str(path)), stacklevel=2)

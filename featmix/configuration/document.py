@@ -1,0 +1,68 @@
+"""A whole configuration: what it is of, who wrote it, and what is in it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from featmix.configuration import kinds  # noqa: F401 - brings its kinds of values with it
+from featmix.configuration.place import Place, shown
+from featmix.configuration.plain import Plain, as_dict, plain
+from featmix.configuration.strategies import read_strategy, write_strategy
+from featmix.configuration.trees import read_tree, write_tree
+from featmix.configuration.values import read, write
+from featmix.configuration.versions import current_versions, mismatches
+from featmix.strategy import Strategy
+from featmix.tree import At, Compose, OneOf
+
+FORMAT = 1
+
+
+def write_document(thing: Any, place: Place) -> dict[str, Plain]:
+    """Anything that a configuration can be of, with versions.
+
+    Raises:
+        FeatmixError: If it, or a part of it, cannot be written, or is larger than what would be read.
+    """
+    if isinstance(thing, Strategy):
+        body: Plain = {"strategy": write_strategy(thing, place.key("strategy"))}
+    elif isinstance(thing, At | Compose | OneOf | Mapping):
+        body = {"tree": write_tree(thing, place.key("tree"))}
+    else:
+        body = write(thing, place)
+    document = as_dict(body, place, "a pipeline, a tree, a strategy, a normalizer or a schedule")
+    written = plain({"featmix": FORMAT, "versions": current_versions(document), **document}, place)
+    return as_dict(written, place, "a configuration")
+
+
+def read_document(value: object, place: Place, *, stacklevel: int) -> Any:
+    """What :func:`write_document` wrote; a warning where other versions wrote it.
+
+    Raises:
+        FeatmixError: If it is no configuration, or something in it is not what it should be.
+    """
+    document = as_dict(plain(value, place), place, "a configuration")
+    number = document.pop("featmix", FORMAT)
+    if type(number) is not int or number != FORMAT:
+        raise place.key("featmix").refuse(f"the format {FORMAT}", shown(number), "A later featmix may read it.")
+    differing = mismatches(document.pop("versions", {}), document, place.key("versions"))
+    made = _read_body(document, place)
+    if differing:
+        message = f"{place.subject}: written with other versions, so that it may do other things: {', '.join(differing)}"
+        warnings.warn(message, stacklevel=stacklevel + 1)
+    return made
+
+
+def _read_body(document: dict[str, Plain], place: Place) -> Any:
+    ((kind, body),) = document.items() if len(document) == 1 else [("", None)]
+    if kind == "strategy":
+        return read_strategy(body, place.key("strategy"))
+    if kind == "tree":
+        return read_tree(body, place.key("tree"))
+    made = read(document, place)
+    if isinstance(made, dict):
+        raise place.refuse(
+            "a pipeline (sample, batch, mix), a tree, a strategy, a normalizer or a schedule", shown(list(document))
+        )
+    return made

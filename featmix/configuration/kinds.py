@@ -1,0 +1,108 @@
+"""Values that featmix itself brings: schedules, normalizers, torch's dtypes and small tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featmix import schedule
+from featmix.configuration.place import Place, shown
+from featmix.configuration.plain import Plain, as_dict, as_text
+from featmix.configuration.values import Codec, add_codec, built, check_names, read, write
+from featmix.normalizer import Normalizer
+from featmix.normalizers import normalizer
+from featmix.schedule import Schedule
+
+_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+_NORMALIZER = ("name", "layout", "eps", "unbiased", "positive_only")
+
+
+def add_dataclass(cls: type) -> None:
+    """Make a data class known, under its name in snake case; it is written field by field.
+
+    Example:
+        >>> write(schedule.switch_off(0.5, at=0.9), Place("to_dict"))
+        {'switch_off': {'before': {'constant': {'value': 0.5}}, 'at': 0.9, 'value': 0.0}}
+        >>> read({"linear": {"start": 0, "end": 0.5}}, Place("from_dict"))
+        Linear(start=0, end=0.5)
+    """
+    tag = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    names = [field.name for field in dataclasses.fields(cls) if field.init]
+
+    def write_fields(value: Any, place: Place) -> dict[str, Plain]:
+        return {tag: {name: write(getattr(value, name), place.key(tag).key(name)) for name in names}}
+
+    def read_fields(value: dict[str, Plain], place: Place) -> Any:
+        fields, place = inner(value, tag, place), place.key(tag)
+        given = as_dict(fields, place, f"the fields of {cls.__name__}: {', '.join(names)}")
+        check_names(given, names, place, f"a field of {cls.__name__}")
+        return built(cls, {name: read(item, place.key(name)) for name, item in given.items()}, place)
+
+    add_codec(Codec(tag, lambda value: type(value) is cls, write_fields, read_fields))
+
+
+def inner(value: dict[str, Plain], tag: str, place: Place) -> Plain:
+    """What stands under a tag, which must stand alone."""
+    check_names(value, [tag], place, f"{tag} alone")
+    return value[tag]
+
+
+def _write_normalizer(value: Normalizer, place: Place) -> dict[str, Plain]:
+    place = place.key("normalizer")
+    options = {name: getattr(value, name) for name in _NORMALIZER}
+    if normalizer(**options) != value:
+        raise place.refuse("a normalizer that featmix.normalizer makes", shown(value))
+    return {"normalizer": {name: write(option, place.key(name)) for name, option in options.items()}}
+
+
+def _read_normalizer(value: dict[str, Plain], place: Place) -> Normalizer:
+    found, place = inner(value, "normalizer", place), place.key("normalizer")
+    given = as_dict(found, place, f"a normalizer: {', '.join(_NORMALIZER)}")
+    check_names(given, _NORMALIZER, place, "a setting of a normalizer")
+    made: Normalizer = built(normalizer, dict(given), place)
+    return made
+
+
+def _write_dtype(value: torch.dtype, place: Place) -> dict[str, Plain]:
+    return {"dtype": str(value).removeprefix("torch.")}
+
+
+def _read_dtype(value: dict[str, Plain], place: Place) -> torch.dtype:
+    found, place = inner(value, "dtype", place), place.key("dtype")
+    name = as_text(found, place, "the name of a dtype of torch")
+    check_names([name], _DTYPES, place, "a dtype of torch")
+    return _DTYPES[name]
+
+
+def numbers(value: Tensor) -> Any:
+    """A tensor's numbers as Python's: the shortest that give the same again, so that a float32 0.1 is 0.1."""
+    array = value.detach().cpu().numpy()
+    if array.dtype == np.float32:
+        array = np.array([float(str(number)) for number in array.ravel()]).reshape(array.shape)
+    return array.tolist()
+
+
+def _write_tensor(value: Tensor, place: Place) -> dict[str, Plain]:
+    if value.dtype not in (torch.float32, torch.float64, torch.int64, torch.bool) or value.requires_grad:
+        raise place.refuse("a tensor of float32, float64, int64 or bool without gradient", f"one of {value.dtype}")
+    return {"tensor": write(numbers(value), place), **_write_dtype(value.dtype, place)}
+
+
+def _read_tensor(value: dict[str, Plain], place: Place) -> Tensor:
+    check_names(value, ["tensor", "dtype"], place, "tensor and dtype")
+    kind = _read_dtype({"dtype": value.get("dtype", "float32")}, place)
+    made: Tensor = built(torch.tensor, {"data": read(value["tensor"], place.key("tensor")), "dtype": kind}, place)
+    return made
+
+
+for _cls in list(vars(schedule).values()):
+    if isinstance(_cls, type) and issubclass(_cls, Schedule) and dataclasses.is_dataclass(_cls):
+        add_dataclass(_cls)
+add_codec(Codec("normalizer", lambda value: isinstance(value, Normalizer), _write_normalizer, _read_normalizer))
+add_codec(Codec("tensor", lambda value: isinstance(value, Tensor), _write_tensor, _read_tensor))
+add_codec(Codec("dtype", lambda value: isinstance(value, torch.dtype), _write_dtype, _read_dtype))

@@ -1,0 +1,97 @@
+"""Whether an object that was made again is the one that it was made from, down to every number that it holds.
+
+A library does not promise that its constructor's arguments can be read off an object. What was read is therefore tried: the
+object is made again, and refused where anything differs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_STREAMS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
+_BY_VALUE = (str, bytes, int, complex, Enum, torch.dtype, torch.device, torch.Size, type, set, frozenset, range, np.generic)
+
+
+def difference(first: Any, second: Any, ignored: frozenset[str] = frozenset()) -> str:
+    """The first thing in which two objects differ, by the way to it; empty where there is none.
+
+    Random streams count as equal wherever they stand: what they give next is no property of a recipe.
+
+    Args:
+        first: Anything.
+        second: What ought to be the same.
+        ignored: Attributes that are left behind by use and say nothing about what will be done.
+
+    Example:
+        >>> difference({"size": (4, 4), "p": 0.5}, {"size": [4, 4], "p": 0.5})
+        'size'
+        >>> difference(torch.nn.Conv2d(1, 1, 1, bias=False).eval(), torch.nn.Conv2d(1, 1, 1, bias=False)) != ""
+        True
+    """
+    way = _Comparison(ignored).differs(first, second)
+    return "" if way is None else way.lstrip(".") or "kind"
+
+
+class _Comparison:
+    def __init__(self, ignored: frozenset[str]) -> None:
+        self.ignored = ignored
+        self.met: dict[tuple[int, int], tuple[Any, Any]] = {}  # holds what it names, so that an id stays that object's
+
+    def differs(self, a: Any, b: Any) -> str | None:
+        """The way to the first difference, as a suffix; ``None`` where there is none."""
+        if a is b:
+            return None
+        if type(a) is not type(b):
+            return ""
+        if isinstance(a, _STREAMS) or (id(a), id(b)) in self.met:
+            return None
+        self.met[id(a), id(b)] = (a, b)
+        if isinstance(a, float | np.floating):
+            return None if repr(a) == repr(b) else ""  # tells the zeros apart, and finds a NaN like itself
+        if isinstance(a, Tensor | np.ndarray):
+            return None if _same_array(a, b) else ""
+        if isinstance(a, _BY_VALUE):
+            return None if a == b else ""
+        if isinstance(a, dict):
+            return self.first(zip(map(str, a), a.values(), b.values(), strict=True)) if list(a) == list(b) else ""
+        if isinstance(a, list | tuple):
+            return self.first((str(i), x, y) for i, (x, y) in enumerate(zip(a, b, strict=True))) if len(a) == len(b) else ""
+        return self.of_objects(a, b)
+
+    def of_objects(self, a: Any, b: Any) -> str | None:
+        if isinstance(a, FunctionType):
+            cells = [tuple(cell.cell_contents for cell in f.__closure__ or ()) for f in (a, b)]
+            same = a.__code__ is b.__code__
+            return self.first([("", cells[0], cells[1]), ("", a.__defaults__, b.__defaults__)]) if same else ""
+        if isinstance(a, MethodType):
+            return self.first([("", a.__func__, b.__func__), ("", a.__self__, b.__self__)])
+        if isinstance(a, partial):
+            return self.first([("", (a.func, a.args, a.keywords), (b.func, b.args, b.keywords))])
+        if isinstance(a, BuiltinFunctionType) or not hasattr(a, "__dict__"):
+            return ""
+        mine, yours = ({k: v for k, v in vars(x).items() if k not in self.ignored} for x in (a, b))
+        return self.differs(mine, yours)
+
+    def first(self, parts: Iterable[tuple[str, Any, Any]]) -> str | None:
+        for name, x, y in parts:
+            way = self.differs(x, y)
+            if way is not None:
+                return f".{name}{way}" if name else way
+        return None
+
+
+def _same_array(a: Any, b: Any) -> bool:
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if isinstance(a, Tensor):
+        return a.device == b.device and a.requires_grad == b.requires_grad and torch.equal(a, b)
+    return bool(np.array_equal(a, b))

@@ -1,0 +1,165 @@
+"""Values of settings: plain ones as they are, others under a tag that says what they are: ``{linear: {start: 0, end: 1}}``.
+
+A tag stands for a kind of value that is known here, in code; a file can use tags, and never add any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from featmix.configuration.place import Place, shown
+from featmix.configuration.plain import Plain, checked_number
+from featmix.configuration.same import difference
+from featmix.errors import FeatmixError, nearest
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How values of a kind are written and read.
+
+    Args:
+        tag: The key that marks a dictionary as one of them.
+        handles: Whether a value is of this kind.
+        write: The value as the dictionary; refuses what it could not read again.
+        read: The value again.
+    """
+
+    tag: str
+    handles: Callable[[Any], bool]
+    write: Callable[[Any, Place], dict[str, Plain]]
+    read: Callable[[dict[str, Plain], Place], Any]
+
+
+_codecs: dict[str, Codec] = {}
+
+
+def add_codec(codec: Codec) -> None:
+    """Make a kind of value known; the latest under a tag counts."""
+    _codecs[codec.tag] = codec
+
+
+def write(value: Any, place: Place, *, exact: bool = False) -> Plain:
+    """A setting's value as plain values.
+
+    Args:
+        value: Anything that is plain, or that a codec handles. Sequences become lists, arrays of one number that number.
+        place: Where it stands.
+        exact: Tag lists, which are read as tuples otherwise.
+
+    Raises:
+        FeatmixError: If there is no way to write it.
+
+    Example:
+        >>> write((0.5, None), Place("to_dict"))
+        [0.5, None]
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, np.generic):
+        return write(value.item(), place, exact=exact)
+    if type(value) is str:
+        return value
+    if type(value) is int or type(value) is float:
+        return checked_number(value, place)
+    for codec in _codecs.values():
+        if codec.handles(value):
+            return codec.write(value, place)
+    if type(value) is list and exact:
+        return {"list": [write(item, place.item(i), exact=exact) for i, item in enumerate(value)]}
+    if type(value) is list or type(value) is tuple:
+        return [write(item, place.item(i), exact=exact) for i, item in enumerate(value)]
+    if type(value) is dict and all(type(key) is str for key in value) and not set(value) & {"list", *_codecs}:
+        return {key: write(item, place.key(key), exact=exact) for key, item in value.items()}
+    fix = "A class or function of your own is let in by featmix.configuration.allow."
+    raise place.refuse("what can be written to a configuration", shown(value), fix)
+
+
+def read(value: Plain, place: Place) -> Any:
+    """The value that :func:`write` wrote; lists come back as tuples, unless they are tagged.
+
+    Raises:
+        FeatmixError: If a tagged value is none of its kind.
+
+    Example:
+        >>> read([0.5, {"list": [1, 2]}], Place("from_dict"))
+        (0.5, [1, 2])
+    """
+    if isinstance(value, list):
+        return tuple(read(item, place.item(i)) for i, item in enumerate(value))
+    if not isinstance(value, dict):
+        return value
+    for tag in value:
+        if tag in _codecs:
+            return _codecs[tag].read(value, place)
+    if isinstance(listed := value.get("list"), list) and len(value) == 1:
+        return [read(item, place.key("list").item(i)) for i, item in enumerate(listed)]
+    return {key: read(item, place.key(key)) for key, item in value.items()}
+
+
+def faithfully(
+    value: Any,
+    place: Place,
+    written: Callable[[bool], dict[str, Plain]],
+    again: Callable[[dict[str, Plain], Place], Any],
+    *,
+    state: Callable[[Any], Any] = lambda value: value,
+    ignored: frozenset[str] = frozenset(),
+) -> dict[str, Plain]:
+    """What was written of an object, once it has been made again from that and found to be the same.
+
+    Args:
+        value: The object.
+        place: Where it stands.
+        written: Its dictionary; called with whether lists and tensors are to be tagged. Without tags it reads better, and most
+            constructors turn tuples into what they need.
+        again: The object again.
+        state: What is compared.
+        ignored: Attributes that are not.
+
+    Raises:
+        FeatmixError: If the object that was made again differs; the message names the first attribute that does.
+    """
+    refusal: FeatmixError | None = None
+    for exact in (False, True):
+        tried = written(exact)
+        try:
+            way = difference(state(value), state(again(tried, place)), ignored)
+        except FeatmixError as error:
+            refusal = error
+            continue
+        if not way:
+            return tried
+        kind, fix = type(value).__name__, "What it was made with cannot be read off it."
+        refusal = place.refuse(f"a {kind} that can be made again from its arguments", f"one with another {way}", fix)
+    raise refusal or place.refuse("an object", shown(value))
+
+
+def check_names(given: Iterable[str], known: Iterable[str], place: Place, expected: str) -> None:
+    """Refuse a name that is not known; the message names the nearest."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise place.key(name).refuse(expected, shown(name), nearest(name[:40], known))
+
+
+def built(make: Callable[..., Any], settings: dict[str, Any], place: Place, *, names: dict[str, str] | None = None) -> Any:
+    """``make(**settings)``; what it refuses is refused in the name of the entry that it is about.
+
+    Args:
+        make: A constructor.
+        settings: Its arguments.
+        place: Where they stand.
+        names: The entries of those arguments whose entry is called otherwise.
+    """
+    try:
+        return make(**settings)
+    except FeatmixError as error:
+        argument = error.argument
+        where = place.key((names or {}).get(argument, argument)) if argument in settings else place
+        raise where.refuse(error.expected or "what can be made", str(error.got or error), error.fix) from error
+    except Exception as error:  # another library's constructor: whatever it finds wrong
+        raise place.refuse(f"what {make.__name__} can be made with", f"{type(error).__name__}: {error}") from error
