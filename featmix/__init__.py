@@ -16,6 +16,7 @@ from featmix.moments import Moments
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer, normalizers
 from featmix.params import Params
+from featmix.pipeline import Pipeline
 from featmix.registry import available, create, register, strategy_class
 from featmix.strategy import Strategy
 from featmix.tags import Tags
@@ -34,6 +35,7 @@ __all__ = [
     "Normalizer",
     "OneOf",
     "Params",
+    "Pipeline",
     "Strategy",
     "Tags",
     "attach",

@@ -46,9 +46,9 @@ def from_dict(values: dict[str, Any]) -> Any:
 
     Example:
         >>> import featmix as fm
-        >>> fm.from_dict({"tree": {"sites": {"layer1": {"name": "moex", "norm": "pomo"}}}})
+        >>> fm.from_dict({"tree": {"sites": {"layer1": {"name": "moex", "detach": "no"}}}})
         Traceback (most recent call last):
-        featmix.errors.FeatmixError: from_dict: tree.sites.layer1.norm: expected a normalizer, got 'pomo'. Did you mean 'pono'?
+        featmix.errors.FeatmixError: from_dict: tree.sites.layer1.detach: expected True or False, got 'no'.
     """
     return read_document(values, Place("from_dict"), stacklevel=2)
 

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_STREAMS = (np.random.Generator, np.random.RandomState, random.Random, torch.Generator)
 _BY_VALUE = (str, bytes, int, complex, Enum, torch.dtype, torch.device, torch.Size, type, set, frozenset, range, np.generic)
 
 
@@ -52,7 +51,7 @@ class _Comparison:
             return None
         if type(a) is not type(b):
             return ""
-        if isinstance(a, _STREAMS) or (id(a), id(b)) in self.met:
+        if _is_stream(a) or (id(a), id(b)) in self.met:
             return None
         self.met[id(a), id(b)] = (a, b)
         if isinstance(a, float | np.floating):
@@ -87,6 +86,10 @@ class _Comparison:
             if way is not None:
                 return f".{name}{way}" if name else way
         return None
+
+
+def _is_stream(value: Any) -> bool:
+    return isinstance(value, random.Random | torch.Generator) or type(value).__module__.startswith("numpy.random")
 
 
 def _same_array(a: Any, b: Any) -> bool:

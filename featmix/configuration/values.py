@@ -158,8 +158,10 @@ def built(make: Callable[..., Any], settings: dict[str, Any], place: Place, *, n
     try:
         return make(**settings)
     except FeatmixError as error:
-        argument = error.argument
-        where = place.key((names or {}).get(argument, argument)) if argument in settings else place
+        # A helper's refusal names the helper's argument; the value that it shows tells which setting it was.
+        shown_there = [name for name, value in settings.items() if repr(value) == str(error.got)]
+        blamed = error.argument if error.argument in settings else shown_there[0] if len(shown_there) == 1 else None
+        where = place if blamed is None else place.key((names or {}).get(blamed, blamed))
         raise where.refuse(error.expected or "what can be made", str(error.got or error), error.fix) from error
     except Exception as error:  # another library's constructor: whatever it finds wrong
         raise place.refuse(f"what {make.__name__} can be made with", f"{type(error).__name__}: {error}") from error

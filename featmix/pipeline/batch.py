@@ -1,0 +1,74 @@
+"""The ``batch`` part: applied to a batch of images on their device, and to their masks alike."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featmix.errors import FeatmixError
+from featmix.pipeline.origin import derives_from, library_of
+
+_SEQUENTIAL = ("kornia.augmentation.container.augment.AugmentationSequential",)
+
+
+def apply_to_batch(
+    transform: Any, images: Tensor, masks: Sequence[Tensor], argument: str = "batch"
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Images and masks, transformed.
+
+    Args:
+        transform: Of kornia or torchvision v2, or any callable: of the images, or of the images and their masks.
+        images: ``(B, C, H, W)``, floating.
+        masks: Each ``(B, H, W)`` or ``(B, K, H, W)``; they come back with as many axes, and in their dtype.
+        argument: Which part of the pipeline it is, for messages.
+
+    Raises:
+        FeatmixError: If what comes back is no batch of as many rows: its labels would be others'.
+    """
+    library = library_of(transform)
+    if library == "kornia":
+        done = _kornia(transform, images, masks)
+    elif library == "torchvision.transforms.v2":
+        done = _torchvision(transform, images, masks)
+    else:
+        done = transform(images, *masks) if masks else [transform(images)]
+    whole = isinstance(done, list | tuple) and len(done) == 1 + len(masks)
+    if not whole or not all(isinstance(x, Tensor) and x.ndim and len(x) == len(images) for x in done):
+        raise FeatmixError(
+            "Pipeline",
+            argument,
+            expected=f"{len(images)} images" + (f" and as many rows of {len(masks)} mask(s)" if masks else ""),
+            got=", ".join(_described(x) for x in done) if isinstance(done, list | tuple) else type(done).__name__,
+            fix="Each row goes with a label: a transform keeps their number and order.",
+        )
+    return done[0], tuple(done[1:])
+
+
+def _kornia(transform: nn.Module, images: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+    if not images.is_floating_point():
+        fix = "Use pipeline.collate, or images.float() / 255."
+        raise FeatmixError("Pipeline", "batch", expected="floating images for kornia", got=str(images.dtype), fix=fix)
+    if not masks:
+        sequential = derives_from(transform, _SEQUENTIAL)
+        return [transform(images, data_keys=["input"]) if sequential else transform(images)]
+    if not derives_from(transform, _SEQUENTIAL):
+        transform = importlib.import_module("kornia.augmentation").AugmentationSequential(transform)
+    maps = [mask.unsqueeze(1) if mask.ndim == images.ndim - 1 else mask for mask in masks]
+    floats = [mask.to(images.dtype) if mask.dtype == torch.bool else mask for mask in maps]
+    moved, *rest = transform(images, *floats, data_keys=["input", *["mask"] * len(masks)])
+    flat = [new.squeeze(1) if mask.ndim == images.ndim - 1 else new for new, mask in zip(rest, masks, strict=True)]
+    return [moved, *(new.to(mask.dtype) for new, mask in zip(flat, masks, strict=True))]
+
+
+def _torchvision(transform: Any, images: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
+    kinds = importlib.import_module("torchvision.tv_tensors")
+    done = transform(kinds.Image(images), *(kinds.Mask(mask) for mask in masks))
+    return [x.as_subclass(Tensor) for x in (done if masks else [done])]
+
+
+def _described(value: Any) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

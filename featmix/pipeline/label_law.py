@@ -1,0 +1,44 @@
+"""Labels are mixed by featmix alone: what mixes them elsewhere is refused, because nobody would tell the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featmix.errors import FeatmixError
+from featmix.pipeline.origin import derives_from, library_of, parts_of
+from featmix.strategy import Strategy
+
+_MIXERS = (
+    "kornia.augmentation._2d.mix.base.MixAugmentationBaseV2",
+    "kornia.augmentation._3d.mix.transplantation.RandomTransplantation3D",
+    "torchvision.transforms.v2._augment._BaseMixUpCutMix",
+    "timm.data.mixup.Mixup",
+    "timm.data.mixup.FastCollateMixup",
+)
+_WITHIN_A_SAMPLE = ("kornia.augmentation._2d.mix.jigsaw.RandomJigsaw",)
+_ADAPTERS = {
+    "kornia": "Adapt it: mix={'input': fm.interop.kornia.from_kornia(...)}.",
+    "torchvision.transforms.v2": "Adapt it: mix={'input': fm.interop.torchvision.from_torchvision(...)}.",
+}
+
+
+def check_keeps_labels(argument: str, transform: Any) -> None:
+    """Refuse a transform that mixes samples, or holds one that does.
+
+    Raises:
+        FeatmixError: If it is one; the message says where it belongs.
+    """
+    for part in parts_of(transform):
+        if isinstance(part, Strategy) and part.tags.mixes_labels:
+            fix = f"Put it into mix=, for example mix={{'input': fm.{type(part).__name__}(...)}}."
+        elif derives_from(part, _MIXERS) and not derives_from(part, _WITHIN_A_SAMPLE):
+            fix = _ADAPTERS.get(library_of(part), "Use featmix's own strategy of that kind in mix=.")
+        else:
+            continue
+        raise FeatmixError(
+            "Pipeline",
+            argument,
+            expected="transforms that leave each sample its own label",
+            got=f"{type(part).__name__}, which mixes samples, so that the labels would be wrong",
+            fix=fix,
+        )

@@ -1,0 +1,126 @@
+"""A mixer that also applies the ``batch`` part, before it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from featmix.attach import Mix, Mixer
+from featmix.containers import first_tensor
+from featmix.errors import FeatmixError
+from featmix.pipeline.batch import apply_to_batch
+from featmix.seeding import derived, rank, seeded
+from featmix.tree import Compose, Tree
+
+
+class NoMix(Compose):
+    """The tree of a pipeline without ``mix``: nothing is drawn, and labels stay."""
+
+    def __init__(self) -> None:
+        self.members, self.share_partner = (), False
+
+
+class PipelineMixer(Mixer):
+    """What :meth:`featmix.Pipeline.attach` gives: a :class:`~featmix.attach.Mixer` with one more method.
+
+    Args:
+        model: The model.
+        tree: What is mixed, and where.
+        batch: The ``batch`` part, or ``None``.
+        seed: Of everything that is drawn here, together with the rank.
+    """
+
+    def __init__(self, model: nn.Module, tree: Tree, batch: Any, *, seed: int | None) -> None:
+        super().__init__(model, tree, generator=None, seed=seed)
+        self._batch = batch
+        self._stream: Generator | None = None
+        self._untouched: Tensor | None = None  # what prepare was last given, where it gave back something else
+
+    def prepare(self, images: Tensor, *masks: Tensor) -> Any:
+        """Apply the ``batch`` part to a training batch; in eval mode, or without such a part, everything comes back as it is.
+
+        What kornia, torchvision and other callables draw from global generators is drawn from the mixer's own seed, and the
+        global generators are left as they were.
+
+        Args:
+            images: ``(B, C, H, W)``, floating, on the device where they are to be transformed.
+            masks: Maps that geometric transforms move along, ``(B, H, W)`` or ``(B, K, H, W)``, of any dtype.
+
+        Returns:
+            The images, or ``(images, *masks)`` where masks are given.
+
+        Raises:
+            FeatmixError: If the transform does not return as many rows as it was given.
+        """
+        if not isinstance(images, Tensor) or images.ndim == 0:
+            raise FeatmixError("Mixer.prepare", "images", expected="a batch of images", got=type(images).__name__)
+        for mask in masks:
+            if not isinstance(mask, Tensor) or mask.ndim < 2 or len(mask) != len(images):
+                got = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+                raise FeatmixError("Mixer.prepare", "masks", expected=f"maps of {len(images)} rows", got=got)
+        done, maps = images, masks
+        if self._batch is not None and self._root.training:
+            with drawing(self._next_seed(), images.device):
+                done, maps = apply_to_batch(self._batch, images, masks)
+            self._untouched = images if done is not images else None
+        return (done, *maps) if masks else done
+
+    def draw(
+        self,
+        images: Any,
+        target: Tensor | None = None,
+        domain: Tensor | None = None,
+        mask: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Mix:
+        """As :meth:`featmix.attach.Mixer.draw`, for the images that :meth:`prepare` gave back.
+
+        Raises:
+            FeatmixError: If these are the images that went into ``prepare`` and not those that came out, also.
+        """
+        if self._untouched is not None and first_tensor(images) is self._untouched:
+            fix = "Write images = mixer.prepare(images), and go on with those."
+            raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got="what it was given", fix=fix)
+        self._untouched = None
+        return super().draw(images, target, domain, mask)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to continue exactly, the stream of the ``batch`` part included."""
+        return {**super().state_dict(), "batch": self._own_stream().get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        super().load_state_dict(state)
+        bits = state["batch"]
+        if not isinstance(bits, Tensor):
+            raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=type(bits).__name__)
+        self._own_stream().set_state(bits.cpu())
+        if state["rank"] != rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
+            self._own_stream().manual_seed(derived(self._seed, rank(), 1, self._next_seed()))
+
+    def _next_seed(self) -> int:
+        return int(torch.randint(2**63 - 1, (), generator=self._own_stream()))
+
+    def _own_stream(self) -> Generator:
+        if self._stream is None:
+            self._stream = Generator().manual_seed(derived(self._seed, rank(), 1))
+        return self._stream
+
+
+@contextmanager
+def drawing(seed: int, device: torch.device) -> Iterator[None]:
+    """Global generators seeded, that of a CUDA device too, and put back afterwards."""
+    with seeded(seed):
+        if device.type != "cuda":
+            yield
+            return
+        with torch.random.fork_rng(devices=[device]), torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+            yield

@@ -1,0 +1,57 @@
+"""Which library a transform comes from, told without importing any: by the modules of its class and of that class's bases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+_LIBRARIES = ("albumentations", "kornia", "torchvision.transforms.v2")
+
+
+def library_of(transform: Any) -> str:
+    """``albumentations``, ``kornia``, ``torchvision.transforms.v2``, or empty for any other callable.
+
+    Example:
+        >>> library_of(nn.Identity())
+        ''
+    """
+    for cls in type(transform).__mro__:
+        for library in _LIBRARIES:
+            if f"{cls.__module__}.".startswith(f"{library}."):
+                return library
+    return ""
+
+
+def derives_from(transform: Any, names: tuple[str, ...]) -> bool:
+    """Whether its class is, or derives from, one of these, given by their full names."""
+    return any(f"{cls.__module__}.{cls.__qualname__}" in names for cls in type(transform).__mro__)
+
+
+def parts_of(transform: Any) -> Iterator[Any]:
+    """A transform and every transform within it, however it holds them: as submodules, in lists, as attributes."""
+    yield from _walk(transform, set())
+
+
+def _walk(value: Any, seen: set[int]) -> Iterator[Any]:
+    if id(value) in seen or isinstance(value, type | str | bytes | int | float):
+        return
+    seen.add(id(value))
+    if isinstance(value, list | tuple | set):
+        held = list(value)
+    elif isinstance(value, dict):
+        held = list(value.values())
+    elif not callable(value):
+        return
+    else:
+        yield value
+        held = list(vars(value).values()) if hasattr(value, "__dict__") else []
+        if isinstance(value, nn.Module):
+            held = [*value.children(), *(item for name, item in vars(value).items() if not name.startswith("_"))]
+        if isinstance(value, partial):
+            held = [value.func, *value.args, *value.keywords.values()]
+        held.append(getattr(value, "__self__", None))  # of a bound method
+    for item in held:
+        yield from _walk(item, seen)

@@ -1,0 +1,226 @@
+"""Input space and feature space in one object."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils.data import DataLoader
+
+from featmix.attach import Mixer
+from featmix.containers import first_tensor, replace
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.dataset import Transformed, collate
+from featmix.pipeline.items import as_float_image, take_apart
+from featmix.pipeline.label_law import check_keeps_labels
+from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
+from featmix.pipeline.preview import names_of, one_step, picture
+from featmix.pipeline.sample import apply_to_item
+from featmix.pipeline.words import summary, tree_in_words
+from featmix.seeding import derived, seed_transforms, seed_worker
+from featmix.strategy import Strategy
+from featmix.tree import Tree, as_tree
+
+
+class Pipeline:
+    """Everything that is done to images and features in training: per sample, per batch, and mixed.
+
+    Labels are mixed by ``mix`` alone, so that they are right whatever is stacked: a transform that mixes samples in ``sample``
+    or ``batch`` is refused. In eval mode neither ``batch`` nor ``mix`` does anything: what validation needs too, resizing and
+    normalizing, belongs into its data set or into the model.
+
+    Args:
+        sample: Applied to each sample in the loader's workers: of albumentations, torchvision v2, or any callable of an image.
+        batch: Applied to each batch on its device: of kornia, torchvision v2 (which draws once for the whole batch), or any
+            callable of a batch of images.
+        mix: Strategies at sites, as :func:`featmix.attach` takes them.
+        seed: Makes all of it repeatable; without one, torch's default generator decides.
+
+    Raises:
+        FeatmixError: If a part is none, or a transform mixes labels.
+
+    Example:
+        >>> import featmix as fm
+        >>> from torch.nn import functional as F
+        >>> pipeline = Pipeline(
+        ...     sample=lambda image: image.flip(-1),
+        ...     batch=lambda images: images + 0.1 * torch.randn_like(images),
+        ...     mix={"input": fm.CutMix(p=0.5), "1": fm.MoEx("pono")},
+        ...     seed=0,
+        ... )
+        >>> train = [(torch.rand(3, 8, 8), label) for label in (0, 1, 2, 3)]
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+        >>> mixer = pipeline.attach(model, example=torch.rand(4, 3, 8, 8))
+        >>> for images, labels in pipeline.loader(train, batch_size=4, shuffle=True):
+        ...     images = mixer.prepare(images)
+        ...     mix = mixer.draw(images, target=labels)
+        ...     loss = mix.loss(F.cross_entropy, model(images), labels)
+        >>> mixer.remove()
+    """
+
+    def __init__(
+        self,
+        *,
+        sample: Any = None,
+        batch: Any = None,
+        mix: Tree | Mapping[str, Strategy] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        for argument, transform in (("sample", sample), ("batch", batch)):
+            if transform is not None and (not callable(transform) or isinstance(transform, type)):
+                fix = "Compose several with the Compose of their library."
+                raise FeatmixError("Pipeline", argument, expected="a transform", got=repr(transform), fix=fix)
+            check_keeps_labels(argument, transform)
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
+            raise FeatmixError("Pipeline", "seed", expected="a whole number from 0 up", got=repr(seed))
+        self.sample, self.batch, self.seed = sample, batch, seed
+        self.mix = dict(mix) if isinstance(mix, Mapping) else mix
+        self.tree = None if mix is None else as_tree(mix)
+
+    # -- samples ---------------------------------------------------------------------------------------------------
+
+    def dataset(self, source: Any) -> Transformed:
+        """A map-style data set whose items go through ``sample``.
+
+        Args:
+            source: Gives images, ``(image, label)``, ``(image, mask)`` or dictionaries with ``image`` and ``mask``; images are
+                PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``.
+
+        Raises:
+            FeatmixError: If it is not map-style.
+        """
+        return Transformed(source, self.sample, self.seed)
+
+    @property
+    def collate(self) -> Callable[[Sequence[Any]], Any]:
+        """For ``DataLoader(collate_fn=...)``: see :func:`featmix.pipeline.dataset.collate`."""
+        return collate
+
+    @property
+    def worker_init_fn(self) -> Callable[[int], None]:
+        """For ``DataLoader(worker_init_fn=...)``: see :func:`featmix.seeding.seed_worker`."""
+        return seed_worker(self.sample, seed=self.seed or 0)
+
+    def loader(self, source: Any, **settings: Any) -> DataLoader[Any]:
+        """A ``DataLoader`` over :meth:`dataset` with all of the above; with the pipeline's seed, its order repeats too.
+
+        Args:
+            source: See :meth:`dataset`.
+            settings: Other arguments of ``torch.utils.data.DataLoader``; what is given here goes first.
+        """
+        generator = None if self.seed is None else Generator().manual_seed(derived(self.seed, 3))
+        own = {"collate_fn": self.collate, "worker_init_fn": self.worker_init_fn, "generator": generator}
+        return DataLoader(self.dataset(source), **{**own, **settings})
+
+    # -- batches ---------------------------------------------------------------------------------------------------
+
+    def attach(self, model: nn.Module, *, example: Any = None, seed: int | None = None) -> PipelineMixer:
+        """Attach ``mix`` to a model; the mixer's ``prepare`` applies ``batch``, its ``draw`` decides what is mixed.
+
+        Args:
+            model: See :func:`featmix.attach`.
+            example: A batch as the loader gives it; it goes through ``batch`` first. See :func:`featmix.attach`.
+            seed: Another one than the pipeline's.
+
+        Raises:
+            FeatmixError: As :func:`featmix.attach` does.
+        """
+        if not isinstance(model, nn.Module):
+            raise FeatmixError("Pipeline.attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
+        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=self.seed if seed is None else seed)
+        if example is not None:
+            try:
+                mixer.learn_shapes(self._after_batch(example))
+            except BaseException:
+                mixer.remove()
+                raise
+        return mixer
+
+    def summary(self) -> str:
+        """What is done where, and what happens to labels, as a table.
+
+        Example:
+            >>> import featmix as fm
+            >>> print(Pipeline(mix={"input": fm.CutMix(p=0.5), "layer1": fm.MixStyle()}).summary())
+            part  where   what           labels
+            mix   input   CutMix(p=0.5)  mixed
+            mix   layer1  MixStyle()     stay
+            seed          torch's
+        """
+        return summary(self.sample, self.batch, self.tree, self.seed)
+
+    def preview(
+        self,
+        images: Any,
+        labels: Any = None,
+        *,
+        model: nn.Module | None = None,
+        classes: Sequence[str] | None = None,
+        progress: float = 0.5,
+        seed: int = 0,
+    ) -> Any:
+        """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
+
+        Shares are those of the whole tree, hidden layers included. One step is drawn; the pipeline's own streams, the model and
+        the global generators stay as they are.
+
+        Args:
+            images: A batch ``(B, C, H, W)``, or a list of images as :meth:`dataset` takes them.
+            labels: One for each.
+            model: Needed for strategies in hidden layers that decide for a resolution.
+            classes: What class indices stand for.
+            progress: How far training is, for settings that are schedules.
+            seed: Of the step; another one shows another.
+
+        Returns:
+            A :class:`matplotlib.figure.Figure`.
+
+        Raises:
+            FeatmixError: If matplotlib is not installed, there is nothing to show, or a model is needed.
+        """
+        before = [as_float_image(take_apart(image).image) for image in images]
+        if not before:
+            raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
+        names = names_of(labels, len(before), classes)
+        after = self._transformed(images, seed)
+        if self.tree is None:
+            return picture(before, after, Mixture.identity(len(after)), names)
+        shapes = self._shapes(model, after)
+        drawn = one_step(self.tree, after, shapes, target=labels, progress=progress, seed=seed)
+        return picture(before, *drawn, names)
+
+    def _transformed(self, images: Any, seed: int) -> Tensor:
+        """Images after ``sample`` and ``batch``."""
+        sample = copy.deepcopy(self.sample)  # its streams are those of training
+        seed_transforms(sample, seed=seed)
+        with drawing(seed, torch.device("cpu")):
+            taken = [take_apart(image).image for image in images]
+            x = collate(taken if sample is None else [apply_to_item(sample, image) for image in taken])
+            return x if self.batch is None else apply_to_batch(self.batch, x, ())[0]
+
+    def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
+        if model is None or self.tree is None:
+            return {}
+        with Mixer(model, self.tree, generator=None, seed=0) as mixer:
+            mixer.learn_shapes(example)
+            return mixer.shapes
+
+    def _after_batch(self, example: Any) -> Any:
+        x = first_tensor(example)
+        if x is None or self.batch is None:
+            return example
+        with drawing(0, x.device):
+            done, _ = apply_to_batch(self.batch, x, ())
+        return replace(example, x, lambda _: done)
+
+    def __repr__(self) -> str:
+        told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
+        told += [] if self.tree is None else [f"mix={tree_in_words(self.tree)}"]
+        told += [] if self.seed is None else [f"seed={self.seed}"]
+        lines = ",\n".join(told).replace("\n", "\n    ")
+        return f"Pipeline(\n    {lines},\n)" if told else "Pipeline()"
