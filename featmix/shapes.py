@@ -25,6 +25,11 @@ class Shapes(Checks):
     layout: str | None
     prefix: int
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether it can be told of padding."""
+        return self.tags.masks
+
     def layout_of(self, shape: Sequence[int]) -> Layout:
         """The layout of a tensor of this shape."""
         return resolve_layout(self.layout, shape, self._who)
@@ -82,7 +87,7 @@ class Shapes(Checks):
 
     def _body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:
         """A mask without the prefix, checked against features of this shape as far as it is known."""
-        if not self.tags.masks:
+        if not self.takes_masks:
             raise FeatmixError(self._who, "mask", expected="None", got="a mask", fix="It cannot tell padding from content.")
         if len(shape) > 1:
             mask = checked_mask(mask, self.layout_of(shape), shape, self._who)

@@ -104,6 +104,12 @@ class Strategy(Settings, Shapes, nn.Module):
         """
         return None
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether it can be told of padding: label shares of real positions need :meth:`partner_share`, if they share content."""
+        shares_content = self.tags.mixes_labels and not self.tags.moments
+        return self.tags.masks and not (shares_content and type(self).partner_share is Strategy.partner_share)
+
     def partner_map(self, maps: Tensor, params: Params) -> Tensor:
         """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
         return maps.index_select(0, params.partner)
