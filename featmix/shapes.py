@@ -25,6 +25,21 @@ class Shapes(Checks):
     layout: str | None
     prefix: int
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether it can be told of padding."""
+        return self.tags.masks
+
+    @property
+    def needs_grid(self) -> bool:
+        """Whether positions have to form a grid."""
+        return self.tags.spatial
+
+    @property
+    def needs_shape(self) -> bool:
+        """Whether it decides for one shape, which has to be known by then."""
+        return self.needs_grid
+
     def layout_of(self, shape: Sequence[int]) -> Layout:
         """The layout of a tensor of this shape."""
         return resolve_layout(self.layout, shape, self._who)
@@ -67,7 +82,7 @@ class Shapes(Checks):
         shape = tuple(int(n) for n in shape)
         if not shape:
             raise FeatmixError(self._who, "shape", expected="a batch axis at least", got="an empty shape")
-        if len(shape) > 1 or self.tags.spatial:
+        if len(shape) > 1 or self.needs_shape:
             self._check_grid(shape)
         return shape
 
@@ -82,7 +97,7 @@ class Shapes(Checks):
 
     def _body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:
         """A mask without the prefix, checked against features of this shape as far as it is known."""
-        if not self.tags.masks:
+        if not self.takes_masks:
             raise FeatmixError(self._who, "mask", expected="None", got="a mask", fix="It cannot tell padding from content.")
         if len(shape) > 1:
             mask = checked_mask(mask, self.layout_of(shape), shape, self._who)
@@ -97,7 +112,7 @@ class Shapes(Checks):
         if self.prefix and shape[lay.positions[0]] <= self.prefix:
             got = f"{shape[lay.positions[0]]} positions"
             raise FeatmixError(self._who, "x", expected=f"more positions than the prefix of {self.prefix}", got=got)
-        if self.tags.spatial and not lay.grid:
+        if self.needs_grid and not lay.grid:
             raise FeatmixError(
                 self._who,
                 "layout",

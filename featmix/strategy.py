@@ -87,6 +87,11 @@ class Strategy(Settings, Shapes, nn.Module):
         """The same in plain NumPy, one sample after the other: what tests compare :meth:`transform` with."""
         raise NotImplementedError(f"{type(self).__name__} has no oracle")
 
+    @property
+    def self_is_identity(self) -> bool:
+        """Whether a row that is its own partner comes out as it went in, within rounding."""
+        return True
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False
@@ -103,6 +108,12 @@ class Strategy(Settings, Shapes, nn.Module):
             blend, for active rows; ``None`` for strategies that mix something else than values.
         """
         return None
+
+    @property
+    def takes_masks(self) -> bool:
+        """Whether it can be told of padding: label shares of real content need :meth:`partner_share`."""
+        shares_content = self.tags.mixes_labels and not self.tags.moments
+        return self.tags.masks and not (shares_content and type(self).partner_share is Strategy.partner_share)
 
     def partner_map(self, maps: Tensor, params: Params) -> Tensor:
         """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
@@ -137,7 +148,8 @@ class Strategy(Settings, Shapes, nn.Module):
         """Make every random decision of one step.
 
         Args:
-            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which spatial strategies refuse.
+            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies with
+                :attr:`needs_shape` refuse.
             generator: Source of randomness; ``None`` is torch's default one.
             target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from featmix import sampling
 from featmix.errors import FeatmixError
+from featmix.masks import inside
 from featmix.mixture import Mixture
 from featmix.params import Params
 from featmix.registry import register
@@ -111,18 +112,12 @@ class CutMix(Strategy):
                 got=str(getattr(params, "sizes", type(params).__name__)),
                 fix="Draw with the shape of the tensor that is mixed, so that the label weight is the area replaced.",
             )
-        inside = self.partner_share(params, lay.spatial_shape(x.shape))
-        return torch.where(lay.from_channels_first(inside), x.index_select(0, params.partner), x)
+        pasted = self.partner_share(params, lay.spatial_shape(x.shape))
+        return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """All of it inside the box."""
-        box: Tensor = vars(params)["box"]
-        inside = torch.ones((1, 1, *[1] * len(sizes)), dtype=torch.bool, device=box.device)
-        for k, size in enumerate(sizes):
-            place = torch.arange(size, device=box.device)
-            within = (place >= box[:, k, :1]) & (place < box[:, k, 1:])
-            inside = inside & within.view(len(box), 1, *(size if axis == k else 1 for axis in range(len(sizes))))
-        return inside
+        return inside(vars(params)["box"], sizes).unsqueeze(1)
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """One sample after the other."""

@@ -70,6 +70,7 @@ def labels_measure_content(strategy: Strategy) -> None:
     "strategy",
     cause="p is applied twice, compared with <= (so that 0 fires), or drawn once for a batch where rows are meant.",
     drawn=False,
+    of_draws=True,
 )
 def probability(strategy: Strategy) -> None:
     """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws.
@@ -99,6 +100,7 @@ def probability(strategy: Strategy) -> None:
     "strategy",
     cause="Beta through gamma variates that underflow, a strength outside its range, or partners from a plain permutation.",
     drawn=False,
+    of_draws=True,
 )
 def sampler(strategy: Strategy) -> None:
     """Strengths are finite, in [0, 1] and as often near one half as Beta(alpha, alpha) is; derangements have no fixed point.

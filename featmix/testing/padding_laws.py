@@ -20,7 +20,7 @@ from featmix.testing.strategy_laws import slack
 def takes_masks(strategy: Strategy) -> bool:
     """Whether there can be padding, and the strategy, with its normalizer, knows what to do about it."""
     plain = not isinstance(strategy, MomentStrategy) or strategy.normalizer.is_plain
-    return strategy.tags.masks and plain and bool(layout(layout_name(strategy)).positions)
+    return strategy.takes_masks and plain and bool(layout(layout_name(strategy)).positions)
 
 
 def mixes_content_under_masks(strategy: Strategy) -> bool:
