@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from featmix.configuration.allowed import allow
 from featmix.configuration.document import read_document, write_document
 from featmix.configuration.files import read_text, replace_text
 from featmix.configuration.place import Place
 from featmix.configuration.plain import Plain
 from featmix.configuration.yaml_text import emit, parse
 
-__all__ = ["from_dict", "load", "save", "to_dict"]
+__all__ = ["allow", "from_dict", "load", "save", "to_dict"]
 
 
 def to_dict(thing: Any) -> dict[str, Plain]:

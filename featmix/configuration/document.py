@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from featmix.configuration import kinds  # noqa: F401 - brings its kinds of values with it
+from featmix.configuration import albumentations_part, kinds, objects  # noqa: F401 - they bring their kinds of values
+from featmix.configuration.pipelines import PARTS, read_pipeline, write_pipeline
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, plain
 from featmix.configuration.strategies import read_strategy, write_strategy
 from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import read, write
 from featmix.configuration.versions import current_versions, mismatches
+from featmix.pipeline import Pipeline
 from featmix.strategy import Strategy
 from featmix.tree import At, Compose, OneOf
 
@@ -29,6 +31,8 @@ def write_document(thing: Any, place: Place) -> dict[str, Plain]:
         body: Plain = {"strategy": write_strategy(thing, place.key("strategy"))}
     elif isinstance(thing, At | Compose | OneOf | Mapping):
         body = {"tree": write_tree(thing, place.key("tree"))}
+    elif isinstance(thing, Pipeline):
+        body = write_pipeline(thing, place)
     else:
         body = write(thing, place)
     document = as_dict(body, place, "a pipeline, a tree, a strategy, a normalizer or a schedule")
@@ -60,6 +64,8 @@ def _read_body(document: dict[str, Plain], place: Place) -> Any:
         return read_strategy(body, place.key("strategy"))
     if kind == "tree":
         return read_tree(body, place.key("tree"))
+    if document.keys() & set(PARTS):
+        return read_pipeline(document, place)
     made = read(document, place)
     if isinstance(made, dict):
         raise place.refuse(

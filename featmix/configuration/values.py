@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featmix.configuration.place import Place, shown
-from featmix.configuration.plain import Plain, checked_number
+from featmix.configuration.plain import Plain, as_list, checked_number
 from featmix.configuration.same import difference
 from featmix.errors import FeatmixError, nearest
 
@@ -72,8 +72,11 @@ def write(value: Any, place: Place, *, exact: bool = False) -> Plain:
         return {"list": [write(item, place.item(i), exact=exact) for i, item in enumerate(value)]}
     if type(value) is list or type(value) is tuple:
         return [write(item, place.item(i), exact=exact) for i, item in enumerate(value)]
-    if type(value) is dict and all(type(key) is str for key in value) and not set(value) & {"list", *_codecs}:
-        return {key: write(item, place.key(key), exact=exact) for key, item in value.items()}
+    if type(value) is dict:
+        if all(type(key) is str for key in value) and not set(value) & {"list", "entries", *_codecs}:
+            return {key: write(item, place.key(key), exact=exact) for key, item in value.items()}
+        inside = place.key("entries")  # keys that are no text, such as constants
+        return {"entries": [write(pair, inside.item(i), exact=exact) for i, pair in enumerate(value.items())]}
     fix = "A class or function of your own is let in by featmix.configuration.allow."
     raise place.refuse("what can be written to a configuration", shown(value), fix)
 
@@ -95,9 +98,23 @@ def read(value: Plain, place: Place) -> Any:
     for tag in value:
         if tag in _codecs:
             return _codecs[tag].read(value, place)
-    if isinstance(listed := value.get("list"), list) and len(value) == 1:
-        return [read(item, place.key("list").item(i)) for i, item in enumerate(listed)]
+    for tag in ("list", "entries"):
+        if tag in value:
+            items = [read(item, place.key(tag).item(i)) for i, item in enumerate(_listed(value, tag, place))]
+            return items if tag == "list" else _paired(items, place.key(tag))
     return {key: read(item, place.key(key)) for key, item in value.items()}
+
+
+def _listed(value: dict[str, Plain], tag: str, place: Place) -> list[Plain]:
+    check_names(value, [tag], place, f"{tag} alone")
+    return as_list(value[tag], place.key(tag), "a list")
+
+
+def _paired(items: list[Any], place: Place) -> dict[Any, Any]:
+    try:
+        return {key: item for key, item in items}  # noqa: C416 - a pair is demanded of each
+    except (TypeError, ValueError) as error:
+        raise place.refuse("pairs of a key and a value", str(error)) from error
 
 
 def faithfully(
@@ -108,6 +125,7 @@ def faithfully(
     *,
     state: Callable[[Any], Any] = lambda value: value,
     ignored: frozenset[str] = frozenset(),
+    numbers_alike: bool = False,
 ) -> dict[str, Plain]:
     """What was written of an object, once it has been made again from that and found to be the same.
 
@@ -119,6 +137,7 @@ def faithfully(
         again: The object again.
         state: What is compared.
         ignored: Attributes that are not.
+        numbers_alike: Whether 1 and 1.0 are the same.
 
     Raises:
         FeatmixError: If the object that was made again differs; the message names the first attribute that does.
@@ -127,7 +146,7 @@ def faithfully(
     for exact in (False, True):
         tried = written(exact)
         try:
-            way = difference(state(value), state(again(tried, place)), ignored)
+            way = difference(state(value), state(again(tried, place)), ignored, numbers_alike=numbers_alike)
         except FeatmixError as error:
             refusal = error
             continue

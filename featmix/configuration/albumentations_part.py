@@ -1,0 +1,157 @@
+"""Transforms of albumentations, through its own serialization, and checked before that is called.
+
+``albumentations.from_dict`` makes any class of its registry, drops names of arguments that it does not know, and goes on with
+defaults where an argument is wrong in a way that it does not foresee. Its ``to_dict`` leaves out ``Compose``'s interpolation of
+masks, its seed and its strictness. All of that is made up for here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from featmix.configuration.allowed import name_of
+from featmix.configuration.kinds import inner
+from featmix.configuration.place import Place, shown
+from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
+from featmix.configuration.values import Codec, add_codec, check_names, faithfully, write
+from featmix.errors import nearest
+from featmix.pipeline.origin import library_of
+
+_TAG, _CLASS, _MEMBERS = "albumentations", "__class_fullname__", "transforms"
+_QUIET = "NO_ALBUMENTATIONS_UPDATE"
+_OURS = "featmix.interop.albumentations"
+_LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list"})
+
+
+def _write(transform: Any, place: Place) -> dict[str, Plain]:
+    library, place = _library(place), place.key(_TAG)
+    try:
+        told = library.to_dict(transform)["transform"]
+    except Exception as error:  # its own: NotImplementedError and others
+        raise place.refuse("a transform that albumentations can write", f"{type(error).__name__}: {error}") from error
+    full = plain(_plainly(_completed(transform, told), place), place)
+
+    def again(value: dict[str, Plain], _: Place) -> Any:
+        return _made(value[_TAG], place)
+
+    return faithfully(transform, place, lambda _: {_TAG: full}, again, ignored=_LEFT_BY_USE, numbers_alike=True)
+
+
+def _read(value: dict[str, Plain], place: Place) -> Any:
+    return _made(inner(value, _TAG, place), place.key(_TAG))
+
+
+def _made(value: Plain, place: Place) -> Any:
+    library = _library(place)
+    checked = _checked(value, place)
+    try:
+        return library.from_dict({"transform": checked})
+    except Exception as error:
+        for leaf, where in _leaves(checked, place):
+            _try_alone(library, leaf, where)
+        raise place.refuse("what albumentations can make", f"{type(error).__name__}: {error}") from error
+
+
+def _try_alone(library: ModuleType, leaf: dict[str, Any], place: Place) -> None:
+    """Make one transform, to find out whether it was to blame."""
+    try:
+        library.from_dict({"transform": leaf})
+    except Exception as error:
+        report = getattr(error.__cause__, "errors", None)  # pydantic's, which knows the argument
+        blamed = report()[0]["loc"] if callable(report) else ()
+        where = place.key(str(blamed[0])) if blamed else place
+        got = report()[0]["msg"] if blamed and callable(report) else f"{type(error).__name__}: {error}"
+        raise where.refuse(f"what {leaf[_CLASS]} can be made with", got) from error
+
+
+def _checked(value: Plain, place: Place) -> dict[str, Any]:
+    """The same with a strictness that refuses wrong arguments, once every class and argument in it has been found allowed."""
+    given = as_dict(value, place, f"a transform: {{{_CLASS}: ..., and its arguments}}")
+    at_name = place.key(_CLASS)
+    name = as_text(given.get(_CLASS), at_name, "the name of a transform of albumentations")
+    if name.startswith(f"{_OURS}."):
+        importlib.import_module(_OURS)
+    registry = importlib.import_module("albumentations.core.serialization").SERIALIZABLE_REGISTRY
+    cls = registry.get(name)
+    if cls is None or not (hasattr(cls, "set_random_seed") and _is_allowed(cls)):
+        known = [known for known, other in registry.items() if _is_allowed(other)]
+        raise at_name.refuse("a transform of albumentations", shown(name), nearest(name[:40], known))
+    parameters = inspect.signature(cls).parameters
+    arguments = {key: item for key, item in given.items() if key != _CLASS}
+    check_names(arguments, [*parameters, "strict"], place, f"an argument of {name}")
+    if cls.__module__.partition(".")[0] != "featmix":
+        _check_reads_nothing(cls, arguments, place)
+    if _MEMBERS in arguments:
+        listed = as_list(arguments[_MEMBERS], place.key(_MEMBERS), "a list of transforms")
+        arguments[_MEMBERS] = [_checked(item, place.key(_MEMBERS).item(i)) for i, item in enumerate(listed)]
+    if "p" in parameters and "p" not in arguments and parameters["p"].default is not inspect.Parameter.empty:
+        arguments["p"] = parameters["p"].default
+    return {_CLASS: name, **arguments, **({"strict": True} if _validates(cls) else {})}
+
+
+def _check_reads_nothing(cls: type, arguments: dict[str, Plain], place: Place) -> None:
+    """Refuse a class that is given files to read, or functions to call."""
+    for name, parameter in inspect.signature(cls).parameters.items():
+        hint = str(parameter.annotation)
+        if ("Path" in hint or "Callable" in hint) and arguments.get(name, parameter.default) is not None:
+            raise place.refuse("a transform that reads no files and runs no functions", cls.__name__, f"It has {name}.")
+
+
+def _is_allowed(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == _TAG or cls.__module__ == _OURS or name_of(cls) is not None
+
+
+def _validates(cls: type) -> bool:
+    """Whether its constructor is the one that albumentations wraps, which takes ``strict`` and passes it on to nobody."""
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    return "InitSchema" in vars(owner)
+
+
+def _completed(transform: Any, told: dict[str, Any]) -> dict[str, Any]:
+    """With what composes leave out, and without what a class inherits and does not take."""
+    parameters = inspect.signature(type(transform)).parameters
+    full = {name: value for name, value in told.items() if name == _CLASS or name in parameters}
+    if _MEMBERS not in told:
+        return full
+    full[_MEMBERS] = [_completed(held, one) for held, one in zip(transform.transforms, told[_MEMBERS], strict=True)]
+    for name, parameter in parameters.items():
+        if name not in full and getattr(transform, name, parameter.default) != parameter.default:
+            full[name] = getattr(transform, name)
+    return full
+
+
+def _plainly(value: Any, place: Place) -> Plain:
+    """As :func:`write`, but without tags: albumentations makes what it needs of plain values."""
+    if isinstance(value, dict):
+        return {str(key): _plainly(item, place.key(str(key))) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plainly(item, place.item(i)) for i, item in enumerate(value)]
+    return write(value, place)
+
+
+def _leaves(value: dict[str, Any], place: Place) -> Iterator[tuple[dict[str, Any], Place]]:
+    if _MEMBERS not in value:
+        yield value, place
+    for i, item in enumerate(value.get(_MEMBERS, [])):
+        yield from _leaves(item, place.key(_MEMBERS).item(i))
+
+
+def _library(place: Place) -> ModuleType:
+    before = os.environ.get(_QUIET)
+    os.environ.setdefault(_QUIET, "1")  # importing it would ask a server for its newest version
+    try:
+        return importlib.import_module(_TAG)
+    except ImportError as error:
+        fix = "Install it: pip install albumentations."
+        raise place.refuse("albumentations to be installed", "no such package", fix) from error
+    finally:
+        if before is None:
+            del os.environ[_QUIET]
+
+
+add_codec(Codec(_TAG, lambda value: library_of(value) == _TAG and not isinstance(value, type), _write, _read))

@@ -1,0 +1,120 @@
+"""What a configuration may name: classes and functions of a few modules, and those that code lets in. A file lets in nothing.
+
+A name is looked up among what is allowed, and never imported. The only imports are of the modules listed here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, TypeVar
+
+from torch import nn
+
+from featmix.configuration.place import Place, shown
+from featmix.errors import FeatmixError, nearest
+
+_T = TypeVar("_T")
+
+_MODULES = ["kornia.augmentation", "kornia.constants", "torchvision.transforms.v2"]
+_THINGS: dict[str, Any] = {f"torch.nn.{cls.__name__}": cls for cls in (nn.Sequential, nn.Identity)}
+_NEVER = {
+    "kornia.augmentation.RandomDissolving": "It downloads a model when it is made.",
+    "torchvision.transforms.v2.Lambda": "It runs any function.",
+}
+
+
+def allow(thing: _T) -> _T:
+    """Let configurations name something of your own; use it in the code that loads them, before it does.
+
+    Args:
+        thing: A class, whose objects are then written as class and arguments (each argument is read off the attribute of its
+            name); a function, which is then written by name; or a module: all public classes and functions that it defines.
+
+    Returns:
+        The same, so that it decorates too.
+
+    Raises:
+        FeatmixError: If it has no name that could be looked up again: a lambda, or something defined in a function.
+
+    Example:
+        >>> import featmix as fm
+        >>> @fm.configuration.allow
+        ... def invert(images):
+        ...     return 1 - images
+        >>> pipeline = fm.from_dict(fm.to_dict(fm.Pipeline(batch=invert)))
+        >>> pipeline.batch is invert
+        True
+    """
+    if isinstance(thing, ModuleType):
+        for _, held in sorted(_public(thing)):
+            if getattr(held, "__module__", None) == thing.__name__:
+                _THINGS[_full_name(held)] = held
+        return thing
+    if not isinstance(thing, type | FunctionType | BuiltinFunctionType):
+        fix = "Pass the class of an object, or the function itself."
+        raise FeatmixError("allow", "thing", expected="a class, a function or a module", got=shown(thing), fix=fix)
+    name = _full_name(thing)
+    if "<" in name:
+        raise FeatmixError("allow", "thing", expected="something defined at the top of a module", got=name)
+    _THINGS[name] = thing
+    return thing
+
+
+def name_of(thing: Any) -> str | None:
+    """The name under which a class or function is allowed; ``None`` where it is not."""
+    own = _full_name(thing)
+    if _THINGS.get(own) is thing:
+        return own
+    for module in _MODULES:
+        name = f"{module}.{getattr(thing, '__name__', '')}"
+        if module in sys.modules and name not in _NEVER and dict(_public(sys.modules[module])).get(thing.__name__) is thing:
+            return name
+    return None
+
+
+def named(name: str, place: Place) -> Any:
+    """What is allowed under a name.
+
+    Raises:
+        FeatmixError: If nothing is; or if its library is not installed.
+    """
+    if name in _NEVER:
+        raise place.refuse("a class that a configuration may name", name, _NEVER[name])
+    if name in _THINGS:
+        return _THINGS[name]
+    module, _, last = name.rpartition(".")
+    if module not in _MODULES:
+        known = [*_MODULES, *_THINGS]
+        fix = "Other modules are let in by featmix.configuration.allow, in code. " + nearest(name[:80], known)
+        raise place.refuse("the name of something that is allowed", shown(name), fix)
+    try:
+        found = dict(_public(importlib.import_module(module)))
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise place.refuse(f"{package} to be installed", "no such package", f"Install it: pip install {package}.") from error
+    if last not in found:
+        raise place.refuse(f"something that {module} has", shown(last), nearest(last[:40], found))
+    return found[last]
+
+
+def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Public classes, those of enumerations among them, and functions that come from the module's own package."""
+    package = module.__name__.partition(".")[0]
+    for name, thing in list(vars(module).items()):
+        if name.startswith("_") or not isinstance(thing, type | FunctionType | BuiltinFunctionType):
+            continue
+        if (getattr(thing, "__module__", None) or "").partition(".")[0] == package:
+            yield name, thing
+
+
+def _full_name(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
+
+
+def is_enumeration(thing: Any) -> bool:
+    """Whether it is a class of named constants."""
+    return isinstance(thing, type) and issubclass(thing, Enum)

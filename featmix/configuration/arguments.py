@@ -1,0 +1,89 @@
+"""The arguments that an object was made with, read off the object.
+
+kornia and torchvision do not keep them in one place: an argument may be an attribute, one of kornia's flags, or in the
+generator that draws kornia's parameters, under another name. What is found here is a guess, and whoever uses it tries it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+
+_MISSING = object()
+_DEEPEST, _LONGEST = 5, 8
+
+
+def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
+    """Guesses at an object's constructor arguments, the best first. What is not found is left to its default.
+
+    Where one argument is missing, anything that the object holds may be it.
+
+    Example:
+        >>> next(possible_arguments(nn.Dropout(0.25)))
+        {'p': 0.25, 'inplace': False}
+    """
+    generator = getattr(thing, "_param_generator", None)
+    samplers = getattr(generator, "samplers", ())
+    # A generator with samplers holds their bounds under their names too, which are no longer what it was given.
+    holders = [thing] if samplers else [thing, generator]
+    found = {name: _found(holders, name) for name in _names(type(thing))}
+    missing = [name for name, value in found.items() if value is _MISSING]
+    known = {name: value for name, value in found.items() if value is not _MISSING}
+    if len(samplers) == len(missing):  # kornia's PlainUniformGenerator: (range, name, centre, bounds), in order
+        yield {**known, **{name: sampler[0] for name, sampler in zip(missing, samplers, strict=True)}}
+        return
+    yield known
+    if len(missing) == 1:
+        for candidate in _held(thing, 0, set()):
+            yield {**known, missing[0]: candidate}
+
+
+def members_of(thing: Any) -> list[Any] | None:
+    """What a container was given, where it takes any number of modules; ``None`` where it does not."""
+    kinds = [parameter.kind for parameter in inspect.signature(type(thing)).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds or not isinstance(thing, nn.Module):
+        return None
+    return list(thing._modules.values())
+
+
+def _names(cls: type) -> list[str]:
+    parameters = inspect.signature(cls).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _found(holders: list[Any], name: str) -> Any:
+    flags = getattr(holders[0], "flags", None)
+    if isinstance(flags, dict) and name in flags:
+        return flags[name]
+    for holder in holders:
+        for attribute in (name, f"_{name}"):
+            value = getattr(holder, attribute, _MISSING)
+            if value is not _MISSING and not isinstance(value, MethodType):
+                return value
+    return _MISSING
+
+
+def _held(value: Any, depth: int, seen: set[Any]) -> Iterator[Any]:
+    """Numbers, words, and short sequences and tensors of numbers anywhere in an object; each once."""
+    if isinstance(value, bool) or value is None or depth > _DEEPEST:
+        return
+    if isinstance(value, int | float | str) or (isinstance(value, Tensor) and value.numel() <= _LONGEST):
+        told = repr(value)
+        if told not in seen:
+            seen.add(told)
+            yield value
+    elif isinstance(value, list | tuple):
+        if len(value) <= _LONGEST and all(isinstance(item, int | float) for item in value):
+            yield value
+        for item in value:
+            yield from _held(item, depth + 1, seen)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _held(item, depth + 1, seen)
+    elif hasattr(value, "__dict__") and not isinstance(value, type) and not callable(getattr(value, "__code__", None)):
+        for item in vars(value).values():
+            yield from _held(item, depth + 1, seen)

@@ -1,0 +1,121 @@
+"""Objects of allowed classes, as class and arguments: ``{class: kornia.augmentation.RandomAffine, arguments: {...}}``.
+
+The arguments are read off the object (``arguments.py``), and it is made again from them: one that would not be the same is
+refused (``same.py``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+from torch import Tensor
+
+from featmix.configuration.allowed import is_enumeration, name_of, named
+from featmix.configuration.arguments import members_of, possible_arguments
+from featmix.configuration.kinds import inner, numbers
+from featmix.configuration.place import Place, shown
+from featmix.configuration.plain import Plain, as_dict, as_list, as_text
+from featmix.configuration.values import Codec, add_codec, built, check_names, faithfully, read, write
+from featmix.errors import FeatmixError
+
+_CLASS, _ARGUMENTS, _MEMBERS = "class", "arguments", "members"
+_LEFT_BY_USE = frozenset({"_params", "_transform_matrix", "_transform_matrices", "_lazy_matrix_args"})
+
+
+def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
+    name = name_of(type(thing))
+    if name is None:
+        kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
+        fix = "Let it in by featmix.configuration.allow, here and where the file is loaded."
+        raise place.refuse("an object of a class that is allowed", kind, fix)
+    refusal: FeatmixError | None = None
+    for arguments in possible_arguments(thing):
+        try:
+            return _written_as(thing, name, arguments, place)
+        except FeatmixError as error:
+            refusal = refusal or error
+    raise refusal or place.refuse("an object", shown(thing))
+
+
+def _written_as(thing: Any, name: str, arguments: dict[str, Any], place: Place) -> dict[str, Plain]:
+    members = members_of(thing)
+
+    def written(exact: bool) -> dict[str, Plain]:
+        told: dict[str, Plain] = {}
+        for argument, value in arguments.items():
+            shorter = numbers(value) if isinstance(value, Tensor) and not exact else value
+            shorter = _deep_tuple(shorter) if isinstance(value, Tensor) and not exact else shorter
+            told[argument] = write(shorter, place.key(_ARGUMENTS).key(argument), exact=exact)
+        record: dict[str, Plain] = {_CLASS: name}
+        if members is not None:
+            record[_MEMBERS] = [write(member, place.key(_MEMBERS).item(i)) for i, member in enumerate(members)]
+        return {**record, _ARGUMENTS: told} if told else record
+
+    return faithfully(thing, place, written, _read_object, ignored=_LEFT_BY_USE)
+
+
+def _read_object(value: dict[str, Plain], place: Place) -> Any:
+    check_names(value, [_CLASS, _MEMBERS, _ARGUMENTS], place, "class, members and arguments")
+    cls = named(as_text(value[_CLASS], place.key(_CLASS), "the name of a class"), place.key(_CLASS))
+    if not isinstance(cls, type) or is_enumeration(cls):
+        raise place.key(_CLASS).refuse("the name of a class", shown(value[_CLASS]), "Functions go under function:.")
+    parameters = inspect.signature(cls).parameters.values()
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    inside = place.key(_ARGUMENTS)
+    given = as_dict(value.get(_ARGUMENTS, {}), inside, f"arguments of {cls.__name__}")
+    check_names(given, known, inside, f"an argument of {cls.__name__}")
+    listed = as_list(value.get(_MEMBERS, []), place.key(_MEMBERS), "a list of members")
+    if listed and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise place.key(_MEMBERS).refuse("none", f"{len(listed)}", f"{cls.__name__} takes arguments only.")
+    members = [read(item, place.key(_MEMBERS).item(i)) for i, item in enumerate(listed)]
+
+    def make(**arguments: Any) -> Any:
+        return cls(*members, **arguments)
+
+    make.__name__ = cls.__name__
+    return built(make, {name: read(item, inside.key(name)) for name, item in given.items()}, inside if given else place)
+
+
+def _deep_tuple(value: Any) -> Any:
+    return tuple(map(_deep_tuple, value)) if isinstance(value, list) else value
+
+
+def _write_function(value: Any, place: Place) -> dict[str, Plain]:
+    name = name_of(value)
+    if name is None:
+        fix = "Let it in by featmix.configuration.allow, here and where the file is loaded."
+        raise place.refuse("a function that is allowed", f"{value.__module__}.{value.__qualname__}", fix)
+    return {"function": name}
+
+
+def _read_function(value: dict[str, Plain], place: Place) -> Any:
+    found, place = inner(value, "function", place), place.key("function")
+    function = named(as_text(found, place, "the name of a function"), place)
+    if isinstance(function, type):
+        raise place.refuse("the name of a function", shown(found), "Classes go under class:.")
+    return function
+
+
+def _write_constant(value: Enum, place: Place) -> dict[str, Plain]:
+    name = name_of(type(value))
+    if name is None:
+        raise place.refuse("a constant of a class that is allowed", shown(value))
+    return {"enum": f"{name}.{value.name}"}
+
+
+def _read_constant(value: dict[str, Plain], place: Place) -> Any:
+    found, place = inner(value, "enum", place), place.key("enum")
+    name, _, member = as_text(found, place, "the name of a constant").rpartition(".")
+    cls = named(name, place)
+    if not is_enumeration(cls):
+        raise place.refuse("a constant of an enumeration", shown(found))
+    check_names([member], cls.__members__, place, f"a constant of {cls.__name__}")
+    return cls.__members__[member]
+
+
+add_codec(Codec("enum", lambda value: isinstance(value, Enum), _write_constant, _read_constant))
+add_codec(Codec("function", lambda v: isinstance(v, FunctionType | BuiltinFunctionType), _write_function, _read_function))
+add_codec(Codec(_CLASS, lambda v: callable(v) and not isinstance(v, type), _write_object, _read_object))

@@ -1,0 +1,42 @@
+"""Pipelines: ``sample``, ``batch``, ``mix`` and ``seed``, each where there is one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featmix.configuration.place import Place
+from featmix.configuration.plain import Plain
+from featmix.configuration.trees import read_tree, write_tree
+from featmix.configuration.values import built, check_names, read, write
+from featmix.pipeline import Pipeline
+
+PARTS = ("sample", "batch", "mix", "seed")
+
+
+def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
+    """A pipeline as plain values.
+
+    Raises:
+        FeatmixError: If a part cannot be written.
+    """
+    if type(pipeline) is not Pipeline:
+        raise place.refuse("a featmix.Pipeline", type(pipeline).__qualname__)
+    return {
+        "sample": write(pipeline.sample, place.key("sample")),
+        "batch": write(pipeline.batch, place.key("batch")),
+        "mix": None if pipeline.mix is None else write_tree(pipeline.mix, place.key("mix")),
+        "seed": pipeline.seed,
+    }
+
+
+def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
+    """The pipeline that :func:`write_pipeline` wrote.
+
+    Raises:
+        FeatmixError: If a part of it is none; the error names the entry.
+    """
+    check_names(value, PARTS, place, "a part of a pipeline")
+    parts: dict[str, Any] = {name: read(value.get(name), place.key(name)) for name in ("sample", "batch")}
+    parts["mix"] = None if value.get("mix") is None else read_tree(value["mix"], place.key("mix"))
+    made: Pipeline = built(Pipeline, {**parts, "seed": value.get("seed")}, place)
+    return made
