@@ -18,11 +18,10 @@ from featmix.configuration.arguments import members_of, possible_arguments
 from featmix.configuration.kinds import inner, numbers
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list, as_text
-from featmix.configuration.values import Codec, add_codec, built, check_names, faithfully, read, write
+from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, write
 from featmix.errors import FeatmixError
 
 _CLASS, _ARGUMENTS, _MEMBERS = "class", "arguments", "members"
-_LEFT_BY_USE = frozenset({"_params", "_transform_matrix", "_transform_matrices", "_lazy_matrix_args"})
 
 
 def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
@@ -42,19 +41,25 @@ def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
 
 def _written_as(thing: Any, name: str, arguments: dict[str, Any], place: Place) -> dict[str, Plain]:
     members = members_of(thing)
+    unwritable: list[FeatmixError] = []  # left to their defaults, which may be what they are
 
     def written(exact: bool) -> dict[str, Plain]:
         told: dict[str, Plain] = {}
         for argument, value in arguments.items():
-            shorter = numbers(value) if isinstance(value, Tensor) and not exact else value
-            shorter = _deep_tuple(shorter) if isinstance(value, Tensor) and not exact else shorter
-            told[argument] = write(shorter, place.key(_ARGUMENTS).key(argument), exact=exact)
+            shorter = _deep_tuple(numbers(value)) if isinstance(value, Tensor) and not exact else value
+            try:
+                told[argument] = write(shorter, place.key(_ARGUMENTS).key(argument), exact=exact)
+            except FeatmixError as error:
+                unwritable.append(error)
         record: dict[str, Plain] = {_CLASS: name}
         if members is not None:
             record[_MEMBERS] = [write(member, place.key(_MEMBERS).item(i)) for i, member in enumerate(members)]
         return {**record, _ARGUMENTS: told} if told else record
 
-    return faithfully(thing, place, written, _read_object, ignored=_LEFT_BY_USE)
+    try:
+        return faithfully(thing, place, written, _read_object, ignored=LEFT_BY_USE)
+    except FeatmixError as error:
+        raise unwritable[0] if unwritable else error from error
 
 
 def _read_object(value: dict[str, Plain], place: Place) -> Any:

@@ -1,17 +1,24 @@
-"""Strategies: their name in the registry, and all of their settings, so that a later default changes nothing."""
+"""Strategies: their name in the registry, and all of their settings, so that a later default changes nothing.
+
+An adapted mixer of another library stands under the name of the function that adapts it: ``{name: from_kornia, mixer: ...}``.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
-from featmix.configuration.values import built, check_names, faithfully, read, write
+from featmix.configuration.values import LEFT_BY_USE, built, check_names, faithfully, read, write
 from featmix.errors import FeatmixError
-from featmix.registry import strategy_class
+from featmix.registry import available, strategy_class
 from featmix.strategy import Strategy
 
 _NAME = "name"
+_ADAPTERS = {f"from_{library}": f"featmix.interop.{library}" for library in ("kornia", "torchvision")}
 
 
 def write_strategy(strategy: Strategy, place: Place) -> Plain:
@@ -21,18 +28,15 @@ def write_strategy(strategy: Strategy, place: Place) -> Plain:
         FeatmixError: If its class is not in the registry, a setting cannot be written, or its settings do not make it again.
     """
     cls = type(strategy)
-    try:
-        registered = strategy_class(strategy.name)
-    except FeatmixError:
-        registered = None
-    if registered is not cls:
+    name = _adapter_of(cls) or strategy.name
+    if name not in _ADAPTERS and not (name in available() and strategy_class(name) is cls):
         raise place.refuse("a strategy that is in the registry", cls.__qualname__, "Decorate its class with featmix.register.")
 
     def written(exact: bool) -> dict[str, Plain]:
         settings = {name: write(value, place.key(name), exact=exact) for name, value in strategy.settings().items()}
-        return {_NAME: strategy.name, **settings}
+        return {_NAME: name, **settings}
 
-    return faithfully(strategy, place, written, read_strategy, state=_state)
+    return faithfully(strategy, place, written, read_strategy, state=_state, ignored=LEFT_BY_USE)
 
 
 def read_strategy(value: Plain, place: Place) -> Strategy:
@@ -45,14 +49,27 @@ def read_strategy(value: Plain, place: Place) -> Strategy:
     if _NAME not in given:
         raise place.refuse("the name of a strategy", shown(given), "For example {name: moex, norm: pono}.")
     name = as_text(given[_NAME], place.key(_NAME), "the name of a strategy")
+    make, known = _maker(name, place.key(_NAME))
+    settings = {key: item for key, item in given.items() if key != _NAME}
+    check_names(settings, known, place, f"a setting of {make.__name__}")
+    made: Strategy = built(make, {key: read(item, place.key(key)) for key, item in settings.items()}, place)
+    return made
+
+
+def _maker(name: str, place: Place) -> tuple[Callable[..., Strategy], list[str]]:
+    """What makes a strategy of this name, and which settings it takes."""
     try:
+        if name in _ADAPTERS:
+            adapt = getattr(importlib.import_module(_ADAPTERS[name]), name)
+            return adapt, list(inspect.signature(adapt).parameters)
         cls = strategy_class(name[:80])
     except FeatmixError as error:
-        raise place.key(_NAME).refuse(error.expected, shown(name), error.fix) from error
-    settings = {key: item for key, item in given.items() if key != _NAME}
-    check_names(settings, cls.setting_names(), place, f"a setting of {cls.__name__}")
-    made: Strategy = built(cls, {key: read(item, place.key(key)) for key, item in settings.items()}, place)
-    return made
+        raise place.refuse(error.expected, shown(name), error.fix) from error
+    return cls, cls.setting_names()
+
+
+def _adapter_of(cls: type) -> str | None:
+    return next((name for name, module in _ADAPTERS.items() if cls.__module__.startswith(module)), None)
 
 
 def _state(strategy: Strategy) -> dict[str, Any]:

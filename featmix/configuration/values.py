@@ -34,6 +34,9 @@ class Codec:
     read: Callable[[dict[str, Plain], Place], Any]
 
 
+LEFT_BY_USE = frozenset({"_params", "_transform_matrix", "_transform_matrices", "_lazy_matrix_args"})
+"""Attributes of kornia's modules that tell of the last call."""
+
 _codecs: dict[str, Codec] = {}
 
 
