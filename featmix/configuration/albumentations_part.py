@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from featmix.configuration.allowed import name_of
+from featmix.configuration.arguments import parameters_of
 from featmix.configuration.kinds import inner
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
@@ -81,7 +82,7 @@ def _checked(value: Plain, place: Place) -> dict[str, Any]:
     if cls is None or not (hasattr(cls, "set_random_seed") and _is_allowed(cls)):
         known = [known for known, other in registry.items() if _is_allowed(other)]
         raise at_name.refuse("a transform of albumentations", shown(name), nearest(name[:40], known))
-    parameters = inspect.signature(cls).parameters
+    parameters = parameters_of(cls)
     arguments = {key: item for key, item in given.items() if key != _CLASS}
     check_names(arguments, [*parameters, "strict"], place, f"an argument of {name}")
     if cls.__module__.partition(".")[0] != "featmix":
@@ -96,7 +97,7 @@ def _checked(value: Plain, place: Place) -> dict[str, Any]:
 
 def _check_reads_nothing(cls: type, arguments: dict[str, Plain], place: Place) -> None:
     """Refuse a class that is given files to read, or functions to call."""
-    for name, parameter in inspect.signature(cls).parameters.items():
+    for name, parameter in parameters_of(cls).items():
         hint = str(parameter.annotation)
         if ("Path" in hint or "Callable" in hint) and arguments.get(name, parameter.default) is not None:
             raise place.refuse("a transform that reads no files and runs no functions", cls.__name__, f"It has {name}.")
@@ -114,7 +115,8 @@ def _validates(cls: type) -> bool:
 
 def _completed(transform: Any, told: dict[str, Any]) -> dict[str, Any]:
     """With what composes leave out, and without what a class inherits and does not take."""
-    parameters = inspect.signature(type(transform)).parameters
+    kind: Any = type(transform)
+    parameters = parameters_of(kind)
     full = {name: value for name, value in told.items() if name == _CLASS or name in parameters}
     if _MEMBERS not in told:
         return full

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
@@ -50,8 +50,8 @@ def allow(thing: _T) -> _T:
         True
     """
     if isinstance(thing, ModuleType):
-        for _, held in sorted(_public(thing)):
-            if getattr(held, "__module__", None) == thing.__name__:
+        for held in _public(thing).values():
+            if held.__module__ == thing.__name__:
                 _THINGS[_full_name(held)] = held
         return thing
     if not isinstance(thing, type | FunctionType | BuiltinFunctionType):
@@ -71,7 +71,7 @@ def name_of(thing: Any) -> str | None:
         return own
     for module in _MODULES:
         name = f"{module}.{getattr(thing, '__name__', '')}"
-        if module in sys.modules and name not in _NEVER and dict(_public(sys.modules[module])).get(thing.__name__) is thing:
+        if module in sys.modules and name not in _NEVER and _library(module).get(thing.__name__) is thing:
             return name
     return None
 
@@ -92,7 +92,7 @@ def named(name: str, place: Place) -> Any:
         fix = "Other modules are let in by featmix.configuration.allow, in code. " + nearest(name[:80], known)
         raise place.refuse("the name of something that is allowed", shown(name), fix)
     try:
-        found = dict(_public(importlib.import_module(module)))
+        found = _library(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise place.refuse(f"{package} to be installed", "no such package", f"Install it: pip install {package}.") from error
@@ -101,14 +101,17 @@ def named(name: str, place: Place) -> Any:
     return found[last]
 
 
-def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
+def _public(module: ModuleType) -> dict[str, Any]:
     """Public classes, those of enumerations among them, and functions that come from the module's own package."""
     package = module.__name__.partition(".")[0]
-    for name, thing in list(vars(module).items()):
-        if name.startswith("_") or not isinstance(thing, type | FunctionType | BuiltinFunctionType):
-            continue
-        if (getattr(thing, "__module__", None) or "").partition(".")[0] == package:
-            yield name, thing
+    kinds = type | FunctionType | BuiltinFunctionType
+    named = {name: thing for name, thing in vars(module).items() if not name.startswith("_") and isinstance(thing, kinds)}
+    return {name: thing for name, thing in named.items() if str(thing.__module__).partition(".")[0] == package}
+
+
+@lru_cache(maxsize=16)
+def _library(module: str) -> dict[str, Any]:
+    return _public(importlib.import_module(module))
 
 
 def _full_name(thing: Any) -> str:

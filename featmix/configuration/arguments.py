@@ -7,7 +7,8 @@ generator that draws kornia's parameters, under another name. What is found here
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MethodType
 from typing import Any
 
@@ -30,7 +31,7 @@ def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
     samplers = getattr(generator, "samplers", ())
     # A generator with samplers holds their bounds under their names too, which are no longer what it was given.
     holders = [thing] if samplers else [thing, generator]
-    found = {name: _found(holders, name) for name in _names(type(thing))}
+    found = {name: _found(holders, name) for name in names_of(type(thing))}
     missing = [name for name, value in found.items() if value is _MISSING]
     known = {name: value for name, value in found.items() if value is not _MISSING}
     if len(samplers) == len(missing):  # kornia's PlainUniformGenerator: (range, name, centre, bounds), in order
@@ -44,15 +45,30 @@ def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
 
 def members_of(thing: Any) -> list[Any] | None:
     """What a container was given, where it takes any number of modules; ``None`` where it does not."""
-    kinds = [parameter.kind for parameter in inspect.signature(type(thing)).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL not in kinds or not isinstance(thing, nn.Module):
+    if not takes_members(type(thing)) or not isinstance(thing, nn.Module):
         return None
     return list(thing._modules.values())
 
 
-def _names(cls: type) -> list[str]:
-    parameters = inspect.signature(cls).parameters.values()
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+def takes_members(cls: type) -> bool:
+    """Whether its constructor takes any number of positional arguments."""
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters_of(cls).values())
+
+
+@lru_cache(maxsize=1024)
+def parameters_of(make: Any) -> Mapping[str, inspect.Parameter]:
+    """What a constructor or function takes, by name."""
+    return inspect.signature(make).parameters
+
+
+def names_of(make: Any) -> list[str]:
+    """What can be given to it by name.
+
+    Example:
+        >>> names_of(nn.Dropout)
+        ['p', 'inplace']
+    """
+    return [p.name for p in parameters_of(make).values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 def _found(holders: list[Any], name: str) -> Any:

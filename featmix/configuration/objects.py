@@ -6,7 +6,6 @@ refused (``same.py``).
 
 from __future__ import annotations
 
-import inspect
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from featmix.configuration.allowed import is_enumeration, name_of, named
-from featmix.configuration.arguments import members_of, possible_arguments
+from featmix.configuration.arguments import members_of, names_of, possible_arguments, takes_members
 from featmix.configuration.kinds import inner, numbers
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list, as_text
@@ -67,13 +66,11 @@ def _read_object(value: dict[str, Plain], place: Place) -> Any:
     cls = named(as_text(value[_CLASS], place.key(_CLASS), "the name of a class"), place.key(_CLASS))
     if not isinstance(cls, type) or is_enumeration(cls):
         raise place.key(_CLASS).refuse("the name of a class", shown(value[_CLASS]), "Functions go under function:.")
-    parameters = inspect.signature(cls).parameters.values()
-    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     inside = place.key(_ARGUMENTS)
     given = as_dict(value.get(_ARGUMENTS, {}), inside, f"arguments of {cls.__name__}")
-    check_names(given, known, inside, f"an argument of {cls.__name__}")
+    check_names(given, names_of(cls), inside, f"an argument of {cls.__name__}")
     listed = as_list(value.get(_MEMBERS, []), place.key(_MEMBERS), "a list of members")
-    if listed and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+    if listed and not takes_members(cls):
         raise place.key(_MEMBERS).refuse("none", f"{len(listed)}", f"{cls.__name__} takes arguments only.")
     members = [read(item, place.key(_MEMBERS).item(i)) for i, item in enumerate(listed)]
 

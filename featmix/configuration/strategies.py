@@ -6,10 +6,11 @@ An adapted mixer of another library stands under the name of the function that a
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+from featmix.configuration.arguments import names_of
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
 from featmix.configuration.values import LEFT_BY_USE, built, check_names, faithfully, read, write
@@ -61,11 +62,16 @@ def _maker(name: str, place: Place) -> tuple[Callable[..., Strategy], list[str]]
     try:
         if name in _ADAPTERS:
             adapt = getattr(importlib.import_module(_ADAPTERS[name]), name)
-            return adapt, list(inspect.signature(adapt).parameters)
-        cls = strategy_class(name[:80])
+            return adapt, names_of(adapt)
+        cls: Any = strategy_class(name[:80])
     except FeatmixError as error:
         raise place.refuse(error.expected, shown(name), error.fix) from error
-    return cls, cls.setting_names()
+    return cls, _setting_names(cls)
+
+
+@lru_cache(maxsize=256)
+def _setting_names(cls: Any) -> list[str]:
+    return list(cls.setting_names())
 
 
 def _adapter_of(cls: type) -> str | None:
