@@ -66,9 +66,9 @@ def allow(thing: _T) -> _T:
 
 def name_of(thing: Any) -> str | None:
     """The name under which a class or function is allowed; ``None`` where it is not."""
-    own = _full_name(thing)
-    if _THINGS.get(own) is thing:
-        return own
+    for name, held in _THINGS.items():
+        if held is thing:
+            return name
     for module in _MODULES:
         name = f"{module}.{getattr(thing, '__name__', '')}"
         if module in sys.modules and name not in _NEVER and _library(module).get(thing.__name__) is thing:

@@ -38,6 +38,9 @@ def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
         yield {**known, **{name: sampler[0] for name, sampler in zip(missing, samplers, strict=True)}}
         return
     yield known
+    bounds = known.get("random_apply")
+    if isinstance(bounds, tuple):  # kornia's containers keep the upper bound plus one
+        yield {**known, "random_apply": (bounds[0], bounds[1] - 1)}
     if len(missing) == 1:
         for candidate in _held(thing, 0, set()):
             yield {**known, missing[0]: candidate}

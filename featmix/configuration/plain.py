@@ -62,7 +62,7 @@ class _Copy:
 def checked_number(value: float, place: Place) -> float:
     """A number of bearable size; whole numbers stay whole."""
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
-        raise place.refuse("a whole number of at most 64 bits", shown(value))
+        raise place.refuse("a whole number of at most 64 bits", f"one of {value.bit_length()}")
     if isinstance(value, float) and not math.isfinite(value):
         raise place.refuse("a finite number", repr(value))
     return value

@@ -80,8 +80,9 @@ class _Comparison:
             return self.first([("", (a.func, a.args, a.keywords), (b.func, b.args, b.keywords))])
         if isinstance(a, BuiltinFunctionType) or not hasattr(a, "__dict__"):
             return ""
-        mine, yours = ({k: v for k, v in vars(x).items() if k not in self.ignored} for x in (a, b))
-        return self.differs(mine, yours)
+        mine, yours = ({k: v for k, v in sorted(vars(x).items()) if k not in self.ignored} for x in (a, b))
+        only_one = sorted(mine.keys() ^ yours.keys())
+        return f".{only_one[0]}" if only_one else self.differs(mine, yours)
 
     def first(self, parts: Iterable[tuple[str, Any, Any]]) -> str | None:
         for name, x, y in parts:

@@ -34,7 +34,10 @@ class Codec:
     read: Callable[[dict[str, Plain], Place], Any]
 
 
-LEFT_BY_USE = frozenset({"_params", "_transform_matrix", "_transform_matrices", "_lazy_matrix_args"})
+LEFT_BY_USE = frozenset(
+    {"_params", "_output_image", "_lazy_matrix_args", "input_dtype", "mask_dtype"}
+    | {f"_transform_{name}" for name in ("matrix", "matrices", "matrix_params", "matrix_params_snapshot")}
+)
 """Attributes of kornia's modules that tell of the last call."""
 
 _codecs: dict[str, Codec] = {}
