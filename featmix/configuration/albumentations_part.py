@@ -19,13 +19,15 @@ from featmix.configuration.arguments import parameters_of
 from featmix.configuration.kinds import inner
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
-from featmix.configuration.values import Codec, add_codec, check_names, faithfully, write
+from featmix.configuration.same import difference
+from featmix.configuration.values import Codec, add_codec, check_names, write
 from featmix.errors import nearest
 from featmix.pipeline.origin import library_of
 
 _TAG, _CLASS, _MEMBERS = "albumentations", "__class_fullname__", "transforms"
 _QUIET = "NO_ALBUMENTATIONS_UPDATE"
 _OURS = "featmix.interop.albumentations"
+_HANDED_ON = ("additional_targets", "bbox_params", "keypoint_params")
 _LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list"})
 
 
@@ -35,12 +37,19 @@ def _write(transform: Any, place: Place) -> dict[str, Plain]:
         told = library.to_dict(transform)["transform"]
     except Exception as error:  # its own: NotImplementedError and others
         raise place.refuse("a transform that albumentations can write", f"{type(error).__name__}: {error}") from error
-    full = plain(_plainly(_completed(transform, told), place), place)
+    full = as_dict(plain(_plainly(_completed(transform, told), place), place), place, "a transform")
+    while way := difference(transform, _made(full, place), _LEFT_BY_USE):
+        if not _forget(full, way.split(".")):
+            fix = "What it was made with cannot be read off it."
+            raise place.refuse(f"a {type(transform).__name__} that can be made again", f"one with another {way}", fix)
+    return {_TAG: full}
 
-    def again(value: dict[str, Plain], _: Place) -> Any:
-        return _made(value[_TAG], place)
 
-    return faithfully(transform, place, lambda _: {_TAG: full}, again, ignored=_LEFT_BY_USE, numbers_alike=True)
+def _forget(value: dict[str, Any], way: list[str]) -> bool:
+    """Leave an argument that does not come back as it was to its default: a default of None may stand for more than is told."""
+    if len(way) > 2 and way[0] == _MEMBERS and way[1].isdigit():
+        return _forget(value[_MEMBERS][int(way[1])], way[2:])
+    return value.pop(way[0], None) is not None
 
 
 def _read(value: dict[str, Plain], place: Place) -> Any:
@@ -113,14 +122,16 @@ def _validates(cls: type) -> bool:
     return "InitSchema" in vars(owner)
 
 
-def _completed(transform: Any, told: dict[str, Any]) -> dict[str, Any]:
-    """With what composes leave out, and without what a class inherits and does not take."""
+def _completed(transform: Any, told: dict[str, Any], outer: dict[str, Any] | None = None) -> dict[str, Any]:
+    """With what composes leave out, and without what a class does not take or has from the compose around it."""
     kind: Any = type(transform)
     parameters = parameters_of(kind)
+    handed_on = {name: value for name, value in (outer or {}).items() if name in _HANDED_ON}
     full = {name: value for name, value in told.items() if name == _CLASS or name in parameters}
+    full = {name: value for name, value in full.items() if name not in handed_on or value != handed_on[name]}
     if _MEMBERS not in told:
         return full
-    full[_MEMBERS] = [_completed(held, one) for held, one in zip(transform.transforms, told[_MEMBERS], strict=True)]
+    full[_MEMBERS] = [_completed(held, one, told) for held, one in zip(transform.transforms, told[_MEMBERS], strict=True)]
     for name, parameter in parameters.items():
         if name not in full and getattr(transform, name, parameter.default) != parameter.default:
             full[name] = getattr(transform, name)

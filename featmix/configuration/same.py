@@ -20,7 +20,7 @@ from torch import Tensor
 _BY_VALUE = (str, bytes, int, complex, Enum, torch.dtype, torch.device, torch.Size, type, set, frozenset, range, np.generic)
 
 
-def difference(first: Any, second: Any, ignored: frozenset[str] = frozenset(), *, numbers_alike: bool = False) -> str:
+def difference(first: Any, second: Any, ignored: frozenset[str] = frozenset()) -> str:
     """The first thing in which two objects differ, by the way to it; empty where there is none.
 
     Random streams count as equal wherever they stand: what they give next is no property of a recipe.
@@ -29,7 +29,6 @@ def difference(first: Any, second: Any, ignored: frozenset[str] = frozenset(), *
         first: Anything.
         second: What ought to be the same.
         ignored: Attributes that are left behind by use and say nothing about what will be done.
-        numbers_alike: Whether 1 and 1.0 are the same.
 
     Example:
         >>> difference({"size": (4, 4), "p": 0.5}, {"size": [4, 4], "p": 0.5})
@@ -37,21 +36,19 @@ def difference(first: Any, second: Any, ignored: frozenset[str] = frozenset(), *
         >>> difference(torch.nn.Conv2d(1, 1, 1, bias=False).eval(), torch.nn.Conv2d(1, 1, 1, bias=False)) != ""
         True
     """
-    way = _Comparison(ignored, numbers_alike).differs(first, second)
+    way = _Comparison(ignored).differs(first, second)
     return "" if way is None else way.lstrip(".") or "kind"
 
 
 class _Comparison:
-    def __init__(self, ignored: frozenset[str], numbers_alike: bool) -> None:
-        self.ignored, self.numbers_alike = ignored, numbers_alike
+    def __init__(self, ignored: frozenset[str]) -> None:
+        self.ignored = ignored
         self.met: dict[tuple[int, int], tuple[Any, Any]] = {}  # holds what it names, so that an id stays that object's
 
     def differs(self, a: Any, b: Any) -> str | None:
         """The way to the first difference, as a suffix; ``None`` where there is none."""
         if a is b:
             return None
-        if self.numbers_alike and {type(a), type(b)} == {int, float}:
-            return None if a == b else ""
         if type(a) is not type(b):
             return ""
         if _is_stream(a) or (id(a), id(b)) in self.met:

@@ -131,7 +131,6 @@ def faithfully(
     *,
     state: Callable[[Any], Any] = lambda value: value,
     ignored: frozenset[str] = frozenset(),
-    numbers_alike: bool = False,
 ) -> dict[str, Plain]:
     """What was written of an object, once it has been made again from that and found to be the same.
 
@@ -143,7 +142,6 @@ def faithfully(
         again: The object again.
         state: What is compared.
         ignored: Attributes that are not.
-        numbers_alike: Whether 1 and 1.0 are the same.
 
     Raises:
         FeatmixError: If the object that was made again differs; the message names the first attribute that does.
@@ -152,7 +150,7 @@ def faithfully(
     for exact in (False, True):
         tried = written(exact)
         try:
-            way = difference(state(value), state(again(tried, place)), ignored, numbers_alike=numbers_alike)
+            way = difference(state(value), state(again(tried, place)), ignored)
         except FeatmixError as error:
             refusal = error
             continue

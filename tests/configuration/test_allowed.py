@@ -86,7 +86,9 @@ def test_public_classes_of_a_module_come_from_its_own_package():
 
 def test_a_class_is_let_in_by_code_and_written_by_its_arguments():
     pipeline = fm.Pipeline(batch=Brighter(0.5, clip=False))
-    with pytest.raises(fm.FeatmixError, match=r"to_dict: batch: .*test_allowed\.Brighter\. Let it in by featmix\.configuration\.allow"):
+    with pytest.raises(
+        fm.FeatmixError, match=r"to_dict: batch: .*test_allowed\.Brighter\. Let it in by featmix\.configuration\.allow"
+    ):
         fm.to_dict(pipeline)
     assert allow(Brighter) is Brighter
     written = fm.to_dict(pipeline)
@@ -106,7 +108,10 @@ def test_a_function_is_let_in_by_code_and_written_by_name():
 
 def test_a_module_lets_in_what_it_defines_and_nothing_that_it_imports():
     module = types.ModuleType("my_transforms")
-    exec("import os\nfrom os import system\ndef mine(x):\n    return x\ndef _hidden(x):\n    return x\nclass Mine: pass", vars(module))
+    exec(
+        "import os\nfrom os import system\ndef mine(x):\n    return x\ndef _hidden(x):\n    return x\nclass Mine: pass",
+        vars(module),
+    )
     allow(module)
     assert named("my_transforms.mine", HERE) is module.mine
     assert named("my_transforms.Mine", HERE) is module.Mine
@@ -118,7 +123,9 @@ def test_a_module_lets_in_what_it_defines_and_nothing_that_it_imports():
     assert os.system not in allowed._THINGS.values()
 
 
-@pytest.mark.parametrize("thing", [lambda x: x, type("Local", (), {"__qualname__": "f.<locals>.Local"}), Brighter(1), "os.system", 3])
+@pytest.mark.parametrize(
+    "thing", [lambda x: x, type("Local", (), {"__qualname__": "f.<locals>.Local"}), Brighter(1), "os.system", 3]
+)
 def test_what_has_no_name_is_not_let_in(thing):
     with pytest.raises(fm.FeatmixError, match="allow: thing: expected"):
         allow(thing)

@@ -117,7 +117,9 @@ def test_what_is_within_is_refused_by_its_path():
 
 
 def test_what_cannot_be_read_off_is_refused():
-    with pytest.raises(fm.FeatmixError, match="a RandomPlanckianJitter that can be made again from its arguments, got one with another"):
+    with pytest.raises(
+        fm.FeatmixError, match="a RandomPlanckianJitter that can be made again from its arguments, got one with another"
+    ):
         fm.to_dict(K.RandomPlanckianJitter(mode="CIED"))
     changed = K.RandomAffine(10.0)
     changed._param_generator.degree_sampler = K.RandomAffine(20.0)._param_generator.degree_sampler

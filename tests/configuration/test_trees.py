@@ -116,7 +116,11 @@ MOEX = {"name": "moex"}
         ({"sites": {"": MOEX}}, "tree.sites", "each with a name"),
         ({"sites": {"a": {"compose": []}}}, "tree.sites.a", "the name of a strategy"),
         ({"sites": {"layer1.0": MOEX | {"norm": "x"}}}, "tree.sites['layer1.0'].norm", "a normalizer"),
-        ({"compose": [{"one_of": [{"at": "a", "strategy": MOEX | {"norm": "x"}}]}]}, "tree.compose[0].one_of[0].strategy.norm", ""),
+        (
+            {"compose": [{"one_of": [{"at": "a", "strategy": MOEX | {"norm": "x"}}]}]},
+            "tree.compose[0].one_of[0].strategy.norm",
+            "",
+        ),
     ],
 )
 def test_refusals(value, path, message):

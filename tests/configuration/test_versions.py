@@ -9,7 +9,10 @@ HERE = Place("f")
 
 
 def test_versions_of_what_is_used_are_recorded():
-    used = {"batch": {"class": "kornia.augmentation.RandomAffine"}, "sample": [{"albumentations": {}}, {"function": "no_such.f"}]}
+    used = {
+        "batch": {"class": "kornia.augmentation.RandomAffine"},
+        "sample": [{"albumentations": {}}, {"function": "no_such.f"}],
+    }
     found = current_versions(used)
     assert list(found) == ["featmix", "torch", "albumentations", "kornia"]
     assert found["kornia"] == "0.9.0"
@@ -21,7 +24,11 @@ def test_a_mismatch_is_told_and_builds_do_not_matter(monkeypatch):
     monkeypatch.setattr(versions, "_installed", {"featmix": "1.0", "torch": "2.13.0", "kornia": None}.get)
     assert mismatches({"featmix": "1.0", "torch": "2.13.0"}, {}, HERE) == []
     differing = mismatches({"featmix": "0.9", "torch": "2.6.0", "kornia": "0.8"}, {"class": "kornia.x.Y"}, HERE)
-    assert differing == ["featmix 0.9 there and 1.0 here", "torch 2.6.0 there and 2.13.0 here", "kornia 0.8 there and none here"]
+    assert differing == [
+        "featmix 0.9 there and 1.0 here",
+        "torch 2.6.0 there and 2.13.0 here",
+        "kornia 0.8 there and none here",
+    ]
 
 
 @pytest.mark.parametrize(
