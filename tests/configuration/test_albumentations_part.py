@@ -60,7 +60,7 @@ def outcome(transform, **data):
     for _ in range(3):
         try:
             results.append(transform(image=image.copy(), **data)["image"])
-        except Exception as error:  # noqa: BLE001 - what it cannot do, it cannot do twice
+        except Exception as error:  # what it cannot do, it cannot do twice
             results.append(str(error))
     return results
 

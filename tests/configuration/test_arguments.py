@@ -1,4 +1,3 @@
-import torch
 from kornia import augmentation as K
 from torch import nn
 

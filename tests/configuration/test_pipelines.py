@@ -95,21 +95,28 @@ def test_what_a_person_writes(tmp_path):
     assert pipeline.mix["layer1"].settings() == fm.MoEx("in", eps=1e-6).settings()
 
 
+MOEX = {"at": "a", "strategy": {"name": "moex"}}
+MIXUP = {"class": "kornia.augmentation.RandomMixUpV2"}
+
+
 @pytest.mark.parametrize(
     ("value", "path", "message"),
     [
         ({"mix": 3}, "mix", "a tree"),
-        ({"mix": {"compose": [{"at": "a", "strategy": {"name": "moex"}}, {"at": "b", "strategy": {"name": "moex", "norm": "x"}}]}},
-         "mix.compose[1].strategy.norm", "a normalizer"),
+        (
+            {"mix": {"compose": [MOEX, {**MOEX, "strategy": {"name": "moex", "norm": "x"}}]}},
+            "mix.compose[1].strategy.norm",
+            "x",
+        ),
         ({"mix": None, "seed": "x"}, "seed", "a whole number"),
         ({"mix": None, "seed": -1}, "seed", "a whole number"),
         ({"mix": None, "seed": True}, "seed", "a whole number"),
         ({"sample": {"name": "moex"}}, "sample", "a transform"),
         ({"sample": "os.system"}, "sample", "a transform"),
-        ({"batch": {"class": "kornia.augmentation.RandomMixUpV2"}}, "batch", "leave each sample its own label"),
-        ({"batch": {"class": "torch.nn.Sequential", "members": [{"class": "kornia.augmentation.RandomCutMixV2"}]}}, "batch", "fm.interop"),
+        ({"batch": MIXUP}, "batch", "leave each sample its own label"),
+        ({"batch": {"class": "torch.nn.Sequential", "members": [MIXUP]}}, "batch", "fm.interop.kornia.from_kornia"),
     ],
-)  # fmt: skip
+)
 def test_refusals(value, path, message):
     with pytest.raises(fm.FeatmixError) as caught:
         fm.from_dict(value)

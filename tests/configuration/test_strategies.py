@@ -55,7 +55,7 @@ def test_what_its_settings_do_not_make_again_is_refused():
     class Mine(type(fm.normalizer("in"))):
         pass
 
-    with pytest.raises(fm.FeatmixError, match="a MoEx that can be made again .* got one with another normalizer"):
+    with pytest.raises(fm.FeatmixError, match=r"a MoEx that can be made again .* got one with another normalizer"):
         fm.to_dict(fm.MoEx(Mine()))
 
 

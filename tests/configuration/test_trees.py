@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import featmix as fm
-from featmix.configuration.yaml_text import emit, parse
 from featmix.configuration.place import Place
+from featmix.configuration.yaml_text import emit, parse
 from featmix.testing.inputs import strategies
 from featmix.tree import Request, as_tree
 

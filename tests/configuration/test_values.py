@@ -120,5 +120,5 @@ def test_only_what_can_be_made_again_is_written():
         return Rounded(given["value"])
 
     assert faithfully(Rounded(3), HERE, write_it, read_it) == {"value": 2.6}
-    with pytest.raises(fm.FeatmixError, match="a Rounded that can be made again .* got one with another value"):
+    with pytest.raises(fm.FeatmixError, match=r"a Rounded that can be made again .* got one with another value"):
         faithfully(Rounded(4), HERE, write_it, read_it)
