@@ -30,7 +30,7 @@ def apply_to_batch(
         FeatmixError: If what comes back is no batch of as many rows: its labels would be others'.
     """
     library = library_of(transform)
-    if library == "kornia":
+    if library == "kornia" or (type(transform) is nn.Sequential and all(library_of(held) == "kornia" for held in transform)):
         done = _kornia(transform, images, masks)
     elif library == "torchvision.transforms.v2":
         done = _torchvision(transform, images, masks)
@@ -56,7 +56,8 @@ def _kornia(transform: nn.Module, images: Tensor, masks: Sequence[Tensor]) -> li
         sequential = derives_from(transform, _SEQUENTIAL)
         return [transform(images, data_keys=["input"]) if sequential else transform(images)]
     if not derives_from(transform, _SEQUENTIAL):
-        transform = importlib.import_module("kornia.augmentation").AugmentationSequential(transform)
+        held = transform if type(transform) is nn.Sequential else [transform]
+        transform = importlib.import_module("kornia.augmentation").AugmentationSequential(*held)
     maps = [mask.unsqueeze(1) if mask.ndim == images.ndim - 1 else mask for mask in masks]
     floats = [mask.to(images.dtype) if mask.dtype == torch.bool else mask for mask in maps]
     moved, *rest = transform(images, *floats, data_keys=["input", *["mask"] * len(masks)])

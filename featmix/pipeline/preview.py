@@ -84,7 +84,7 @@ def _show(axis: Any, image: Tensor, title: str) -> None:
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 1:  # normalized, or exchanged out of the range: stretched to what can be seen
         x = (x - low) / max(high - low, 1e-12)
-    axis.imshow(x[0] if x.shape[0] in (1, 2) else x[:3].movedim(0, -1), cmap="gray", vmin=0, vmax=1)
+    axis.imshow((x[0] if x.shape[0] in (1, 2) else x[:3].movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
     axis.set_title(title, fontsize=8)
     axis.set_xticks([])
     axis.set_yticks([])

@@ -1,0 +1,108 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from kornia import augmentation as K
+from torch import nn
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
+
+import featmix as fm
+
+
+def everything():
+    return fm.Pipeline(
+        sample=A.Compose([A.RandomCrop(6, 6), A.HorizontalFlip()]),
+        batch=K.AugmentationSequential(K.RandomAffine(15.0), K.ColorJiggle(0.1, 0.1)),
+        mix=fm.Compose(
+            [
+                fm.At("input", fm.CutMix(p=0.5)),
+                fm.OneOf([fm.At("0", fm.MoEx("in", lam=0.8)), fm.At("2", fm.MixStyle())], weights=[3, 1]),
+            ]
+        ),
+        seed=7,
+    )
+
+
+def test_a_summary_says_what_is_done_where_and_what_labels_become():
+    lines = everything().summary().splitlines()
+    assert [line.split()[0] for line in lines] == ["part", "sample", "batch", "mix", "mix", "mix", "seed"]
+    assert "loader's workers" in lines[1]
+    assert "albumentations Compose: RandomCrop, HorizontalFlip" in lines[1]
+    assert "kornia AugmentationSequential: RandomAffine, ColorJiggle" in lines[2]
+    assert [line.split()[-1] for line in lines[1:6]] == ["stay", "stay", "mixed", "mixed", "stay"]
+    assert "CutMix(p=0.5)" in lines[3]
+    assert "MoEx(norm='in', lam=0.8), in 75% of steps" in lines[4]
+    assert lines[6].split() == ["seed", "7"]
+
+
+def test_summaries_of_little():
+    assert fm.Pipeline().summary().split() == ["part", "where", "what", "labels", "seed", "torch's"]
+    shared = fm.Compose([fm.At("input", fm.CutMix()), fm.At("a", fm.MoEx(), call=1)], share_partner=True)
+    text = fm.Pipeline(batch=torch.relu, mix=shared).summary()
+    assert "MoEx(), one partner for all" in text
+    assert "a (call 1)" in text
+    assert "relu" in text
+
+
+def test_a_repr_reads_like_what_makes_it():
+    assert repr(fm.Pipeline()) == "Pipeline()"
+    text = repr(everything())
+    assert text.startswith("Pipeline(\n    sample=Compose([")
+    assert "At('input', CutMix(p=0.5))" in text
+    assert "weights=[3, 1]" in text
+    assert text.endswith("    seed=7,\n)")
+    simple = fm.Pipeline(mix={"input": fm.CutMix(p=0.5), "layer1": fm.MoEx()})
+    assert repr(simple) == "Pipeline(\n    mix=Compose([At('input', CutMix(p=0.5)), At('layer1', MoEx())]),\n)"
+
+
+def test_what_was_given_is_kept():
+    mix = {"input": fm.CutMix()}
+    pipeline = fm.Pipeline(mix=mix)
+    mix["layer1"] = fm.MoEx()
+    assert list(pipeline.mix) == ["input"]
+    tree = fm.At("input", fm.CutMix())
+    assert fm.Pipeline(mix=tree).mix is tree
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample": 3}, "Pipeline: sample: expected a transform, got 3"),
+        ({"sample": [A.NoOp()]}, "Pipeline: sample: expected a transform"),
+        ({"batch": K.RandomAffine}, "Pipeline: batch: expected a transform"),
+        ({"mix": 3}, "expected At, Compose, OneOf"),
+        ({"mix": {}}, "Compose: members: expected at least one"),
+        ({"mix": fm.CutMix()}, "expected At, Compose, OneOf"),
+        ({"seed": -1}, "Pipeline: seed"),
+        ({"seed": True}, "Pipeline: seed"),
+        ({"seed": 0.5}, "Pipeline: seed"),
+        ({"seed": 2**63}, "Pipeline: seed"),
+    ],
+)
+def test_refusals(settings, message):
+    with pytest.raises(fm.FeatmixError, match=message):
+        fm.Pipeline(**settings)
+
+
+def test_the_fifteen_lines():
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
+    train = list(zip(images, np.arange(32) % 4, strict=True))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(32, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    pipeline = everything()
+    mixer = pipeline.attach(model)
+    losses = []
+    for images, labels in pipeline.loader(train, batch_size=8, shuffle=True):
+        images = mixer.prepare(images)
+        mix = mixer.draw(images, target=labels)
+        loss = mix.loss(nn.functional.cross_entropy, model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    mixer.remove()
+    assert len(losses) == 4
+    assert all(np.isfinite(losses))
