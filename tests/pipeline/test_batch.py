@@ -43,8 +43,8 @@ def test_labels_of_a_map_are_not_blended(transform):
 
 def test_without_masks():
     flip = K.RandomHorizontalFlip(p=1.0)
-    for flip in (flip, K.AugmentationSequential(flip, data_keys=["input", "mask"])):
-        images, masks = apply_to_batch(flip, IMAGES, [])
+    for transform in (flip, K.AugmentationSequential(flip, data_keys=["input", "mask"])):
+        images, masks = apply_to_batch(transform, IMAGES, [])
         assert torch.equal(images, IMAGES.flip(-1))
         assert masks == ()
 
