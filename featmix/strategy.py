@@ -92,6 +92,11 @@ class Strategy(Settings, Shapes, nn.Module):
         """Whether a row that is its own partner comes out as it went in, within rounding."""
         return True
 
+    @property
+    def exact_gradient(self) -> bool:
+        """Whether backward differentiates the function that it is, constants aside that :class:`MomentStrategy` names."""
+        return not self.tags.stops_gradient
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False

@@ -48,8 +48,8 @@ def every_strategy() -> Iterator[Strategy]:
         for setting, values in choices(defaults).items():
             for value in values:
                 if setting in defaults and value != defaults[setting]:
-                    made = create(name, p=1.0, **{setting: value})
-                    if setting != "layout" or has_use_for(made):
+                    made = _made(name, setting, value)
+                    if made is not None:
                         yield made
 
 
@@ -62,6 +62,17 @@ def choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
         "lam_per": ["batch", "sample"],
         **{switch: [not value] for switch, value in defaults.items() if isinstance(value, bool)},
     }
+
+
+def _made(name: str, setting: str, value: Any) -> Strategy | None:
+    """The strategy with this setting; ``None`` where it has no use for a normalizer or a layout."""
+    try:
+        made = create(name, p=1.0, **{setting: value})
+    except FeatmixError:
+        if setting not in ("norm", "layout"):
+            raise
+        return None
+    return made if setting != "layout" or has_use_for(made) else None
 
 
 def has_use_for(strategy: Strategy) -> bool:
