@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TypedDict, Unpack
 
+import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
@@ -37,7 +38,8 @@ class MomentStrategy(Strategy):
     """Replace each sample's moments ``(mean, std)`` by new ones: ``y = x * new_std / std + (new_mean - mean * new_std / std)``.
 
     A subclass says with :meth:`new_moments` what the new ones are. Where one mean is taken over a single element (1x1 maps
-    under ``in``, one channel under ``pono``) there is no style apart from the content, and the row passes through.
+    under ``in``, one channel under ``pono``) there is no style apart from the content, and the row passes through. Parts of
+    maps are restyled where :meth:`content` says which, and lend other moments than their own where :meth:`lent_moments` does.
 
     Args:
         norm: Name of an intra-instance normalizer, or a :class:`Normalizer`, which then brings its own ``layout``, ``eps``,
@@ -52,6 +54,9 @@ class MomentStrategy(Strategy):
 
     Raises:
         FeatmixError: If the normalizer is unknown, has no moments of single samples (``bn``), or a setting is out of range.
+
+    Attributes:
+        detach_partner: Whether what a partner lends is a constant in backward; ``detach`` unless a subclass sets it.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class MomentStrategy(Strategy):
                 type(self).__name__, "layout", expected=f"the layout of its normalizer, {made.layout!r}", got=repr(layout)
             )
         super().__init__(p=p, layout=made.layout, **common)
-        self.detach = self._flag("detach", detach)
+        self.detach = self.detach_partner = self._flag("detach", detach)
         self.normalizer = made
         if not made.exchangeable:
             raise FeatmixError(
@@ -131,7 +136,7 @@ class MomentStrategy(Strategy):
             return super().gated(x, params)
         shape = x.shape  # the task outlives this call, and must not keep x alive
         task = Exchange(
-            new_moments=lambda own: self.new_moments(own, own.take(params.partner), params),
+            new_moments=lambda own: self._new_moments(own, own, params),
             active=params.active,
             dims=self.normalizer.reduced(x.shape),
             eps=self.eps,
@@ -141,15 +146,33 @@ class MomentStrategy(Strategy):
         )
         return exchange(self.normalizer.view(x), task).reshape(x.shape)
 
+    def content(self, params: Params) -> Tensor | None:
+        """The positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
+        return params.mask
+
     def moments_of(self, x: Tensor, params: Params) -> Moments:
-        """The moments of all rows, of real positions where there is a mask."""
-        return self.normalizer.moments(x) if params.mask is None else self.normalizer.moments(x, params.mask)
+        """What each row has instead of the new moments: the moments of its content."""
+        return self._moments(x, self.content(params))
+
+    def lent_moments(self, x: Tensor, params: Params, own: Moments) -> Moments:
+        """What each row lends to those whose partner it is: its own, unless a subclass says otherwise."""
+        return own
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Restore with the new moments."""
         if self.passes_through(x.shape):
             return x
-        own = self.moments_of(x.detach() if self.detach else x, params)
-        new = self.new_moments(own, own.take(params.partner), params)
+        features = x.detach() if self.detach else x
+        own = self.moments_of(features, params)
+        new = self._new_moments(own, self.lent_moments(features, params, own), params)
         scale = new.std / own.std
-        return (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)
+        y = (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)
+        content = self.content(params)
+        return y if content is params.mask or content is None else torch.where(self.layout_of(x.shape).spread(content), y, x)
+
+    def _moments(self, x: Tensor, positions: Tensor | None) -> Moments:
+        return self.normalizer.moments(x) if positions is None else self.normalizer.moments(x, positions)
+
+    def _new_moments(self, own: Moments, lent: Moments, params: Params) -> Moments:
+        partner = lent.take(params.partner)
+        return self.new_moments(own, partner.detach() if self.detach_partner else partner, params)

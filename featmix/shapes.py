@@ -25,6 +25,16 @@ class Shapes(Checks):
     layout: str | None
     prefix: int
 
+    @property
+    def needs_grid(self) -> bool:
+        """Whether positions have to form a grid."""
+        return self.tags.spatial
+
+    @property
+    def needs_shape(self) -> bool:
+        """Whether it decides for one shape, which has to be known by then."""
+        return self.needs_grid
+
     def layout_of(self, shape: Sequence[int]) -> Layout:
         """The layout of a tensor of this shape."""
         return resolve_layout(self.layout, shape, self._who)
@@ -53,7 +63,7 @@ class Shapes(Checks):
         shape = tuple(int(n) for n in shape)
         if not shape:
             raise FeatmixError(self._who, "shape", expected="a batch axis at least", got="an empty shape")
-        if len(shape) > 1 or self.tags.spatial:
+        if len(shape) > 1 or self.needs_shape:
             self._check_grid(shape)
         return shape
 
@@ -81,7 +91,7 @@ class Shapes(Checks):
         if self.prefix and shape[lay.positions[0]] <= self.prefix:
             got = f"{shape[lay.positions[0]]} positions"
             raise FeatmixError(self._who, "x", expected=f"more positions than the prefix of {self.prefix}", got=got)
-        if self.tags.spatial and not lay.grid:
+        if self.needs_grid and not lay.grid:
             raise FeatmixError(
                 self._who,
                 "layout",

@@ -87,6 +87,11 @@ class Strategy(Settings, Shapes, nn.Module):
         """The same in plain NumPy, one sample after the other: what tests compare :meth:`transform` with."""
         raise NotImplementedError(f"{type(self).__name__} has no oracle")
 
+    @property
+    def self_is_identity(self) -> bool:
+        """Whether a row that is its own partner comes out as it went in, within rounding."""
+        return True
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False
@@ -133,7 +138,8 @@ class Strategy(Settings, Shapes, nn.Module):
         """Make every random decision of one step.
 
         Args:
-            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which spatial strategies refuse.
+            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies with
+                :attr:`needs_shape` refuse.
             generator: Source of randomness; ``None`` is torch's default one.
             target: Labels ``(B, ...)``, for strategies that choose partners by label or remember labels.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.

@@ -92,11 +92,11 @@ class At:
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf."""
         sample = request.shapes.get(self.place)
-        if sample is None and self.strategy.tags.spatial:
+        if sample is None and self.strategy.needs_shape:
             raise FeatmixError(
                 type(self.strategy).__name__,
                 self.site,
-                expected="the shape of the features there, to draw a box for it",
+                expected="the shape of the features there, to decide for it",
                 got="none",
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )

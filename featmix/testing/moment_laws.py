@@ -23,10 +23,15 @@ class _Measured:
         self.norm: Normalizer = strategy.normalizer
         x, y = case.x.double(), case.transform().double()
         self.view, self.result = self.norm.view(x), self.norm.view(y)
-        self.support = self.view > 0 if strategy.positive_only else torch.ones_like(self.view, dtype=torch.bool)
-        self.own = self.norm.moments(x)
+        content = strategy.content(params)
+        self.content = torch.ones_like(x, dtype=torch.bool)
+        if content is not None:
+            self.content &= strategy.layout_of(x.shape).spread(content)
+        self.content = self.norm.view(self.content)
+        self.support = self.content & (self.view > 0) if strategy.positive_only else self.content
+        self.own = strategy.moments_of(x, params)
         rows = torch.arange(len(x))
-        partner = self.own.take(torch.where(params.active, params.partner, rows))
+        partner = strategy.lent_moments(x, params, self.own).take(torch.where(params.active, params.partner, rows))
         new = strategy.new_moments(self.own, partner, params)
         self.active = params.active.view(-1, *[1] * (self.view.ndim - 1))
         self.new = Moments(torch.where(self.active, new.mean, self.own.mean), torch.where(self.active, new.std, self.own.std))
@@ -61,7 +66,7 @@ class _Measured:
         return tuple(k for k, (a, b) in enumerate(zip(self.view.shape, self.own.mean.shape, strict=True)) if a != b)
 
     def _largest(self, values: Tensor) -> Tensor:
-        return values.amax(self._dims(), keepdim=True)
+        return torch.where(self.content, values, 0).amax(self._dims(), keepdim=True)
 
 
 def _has_groups(case: Case) -> bool:
@@ -76,7 +81,7 @@ def _has_groups(case: Case) -> bool:
     applies=moves_moments,
 )
 def moments(case: Case) -> None:
-    """The mean becomes the new mean, and the standard deviation sigma * new_std / std.
+    """The mean of what is restyled becomes the new mean, and its standard deviation sigma * new_std / std.
 
     Measured in float64. Tolerance: eight roundings of the output and of the float32 arithmetic that leads to it,
     ``8 [u (|m'| + zmax g) + u32 (g (|m| + max|x|) + |m| + |m_p| + s_p)]``. ``std(y) = new_std`` would be false: eps stands
@@ -98,7 +103,7 @@ def moments(case: Case) -> None:
     applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only,
 )
 def z_bound(case: Case) -> None:
-    """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
+    """No restyled value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
 
     The tolerance of ``moments``: the bound is reached by a spike, so that rounding alone can pass it.
     """
@@ -106,7 +111,7 @@ def z_bound(case: Case) -> None:
         return
     seen = _Measured(case)
     bound = seen.new.std * (seen.group_size() - 1).clamp(min=0).double().sqrt()
-    excess = (seen.result - seen.new.mean).abs() - bound
+    excess = torch.where(seen.support, (seen.result - seen.new.mean).abs() - bound, -float("inf"))
     demand(excess <= seen.tolerance, f"a value lies {excess.max().item():.3g} past the bound")
 
 

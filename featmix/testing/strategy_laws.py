@@ -36,14 +36,14 @@ def identity(case: Case) -> None:
     """Rows that are not active come out bit for bit; a row that is its own partner comes out within rounding.
 
     Idle rows are selected, so nothing is rounded. A row with itself goes through the arithmetic: eight roundings of its scale,
-    and of float32 times the steepest gain in the batch.
+    and of float32 times the steepest gain in the batch. Strategies that do something to a row by itself say so.
     """
     params = case.params
     y = case.transform()
     idle = ~params.active
     demand(same_bits(y[idle], case.x[idle]), "a row that was not active changed")
     demand(same_bits(case.transform(params=all_idle(params)), case.x), "rows changed although none was active")
-    if row_by_row(case.strategy):  # elsewhere the partner is not all that a row takes from
+    if row_by_row(case.strategy) and case.strategy.self_is_identity:  # elsewhere the partner is not all that matters
         own = case.transform(params=with_partner(params, torch.arange(len(case.x))))
         demand_close(own, case.x, _slack(case), "a row that is its own partner")
 
@@ -221,7 +221,7 @@ def layout(case: Case) -> None:
     applies=lambda s: isinstance(s, MomentStrategy) or not s.tags.stops_gradient,
 )
 def gradcheck(strategy: Strategy) -> None:
-    """Gradients in float64 are right: of all of it, or, with moments that are constants, of what remains.
+    """Gradients in float64 are right: of all of it, or, with moments or a partner's that are constants, of what remains.
 
     torch's own tolerances for finite differences in float64; against frozen moments 1e-10, for both sides are analytic.
     """
@@ -229,7 +229,7 @@ def gradcheck(strategy: Strategy) -> None:
     if isinstance(strategy, MomentStrategy) and strategy.positive_only:
         x = x + 0.1 * x.sign()  # no element crosses zero under the finite difference
     params = Case(strategy, x, 5).params
-    if not (isinstance(strategy, MomentStrategy) and strategy.detach):
+    if not (isinstance(strategy, MomentStrategy) and (strategy.detach or strategy.detach_partner)):
         leaf = x.clone().requires_grad_()
         demand(
             torch.autograd.gradcheck(lambda z: strategy.transform(z, params), (leaf,), raise_exception=False),
@@ -237,10 +237,14 @@ def gradcheck(strategy: Strategy) -> None:
         )
         return
     norm, leaf, frozen = strategy.normalizer, x.clone().requires_grad_(), x.clone().requires_grad_()
-    own = norm.moments(x)
-    new = strategy.new_moments(own, own.take(params.partner), params)
+    own = strategy.moments_of(x if strategy.detach else frozen, params)
+    lent = strategy.lent_moments(x, params, strategy.moments_of(x, params))
+    new = strategy.new_moments(own, lent.take(params.partner), params)
     affine = (norm.view(frozen) - own.mean) / own.std * new.std + new.mean
-    expected = torch.where(params.active.view(-1, *[1] * (x.ndim - 1)), affine.reshape(x.shape), frozen)
+    content, restyled = strategy.content(params), params.active.view(-1, *[1] * (x.ndim - 1))
+    if content is not None:
+        restyled = restyled & strategy.layout_of(x.shape).spread(content)
+    expected = torch.where(restyled, affine.reshape(x.shape), frozen)
     weight = torch.randn(x.shape, dtype=torch.float64, generator=Generator().manual_seed(6))
     torch.autograd.backward((strategy.transform(leaf, params) * weight).sum())
     torch.autograd.backward((expected * weight).sum())
@@ -314,8 +318,9 @@ def arithmetic(case: Case) -> Tensor:
     gain = torch.ones(())
     strategy = case.strategy
     if isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape):
-        own = strategy.normalizer.moments(case.x.double())
-        gain = (own.std.amax() / own.std.flatten(1).amin(1)).clamp(min=1)
+        own = strategy.moments_of(case.x.double(), case.params)
+        lent = strategy.lent_moments(case.x.double(), case.params, own)
+        gain = (lent.std.amax() / own.std.flatten(1).amin(1)).clamp(min=1)
     inside = min(rounding(case.x.dtype), rounding(torch.float32))
     return (8 * inside * gain * _reach(case.x)).amax()
 
