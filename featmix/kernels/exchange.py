@@ -101,7 +101,11 @@ class _Exchange(torch.autograd.Function):
         total, against = blocks.sums(g, x, own.mean, task.dims)
         gate = task.active.view(-1, *[1] * (x.ndim - 1))
         total, against = torch.where(gate, total, 0), torch.where(gate, against, 0)
-        to_mean, to_std = torch.autograd.grad([scale, new_mean], [own.mean, own.std], [against, total], retain_graph=True)
+        sides = [(t, slope) for t, slope in ((scale, against), (new_mean, total)) if t.requires_grad]  # some may be constants
+        ends, slopes = zip(*sides, strict=True)
+        to_mean, to_std = torch.autograd.grad(
+            ends, [own.mean, own.std], slopes, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
         scale = torch.where(gate, scale.detach(), 1)
         n = prod(x.shape[d] for d in task.dims)
         mean, std = own.mean.detach(), own.std.detach()
