@@ -1,4 +1,4 @@
-"""Padding: which positions of a batch are real."""
+"""Masks: which positions of a batch are real, and which lie in a box."""
 
 from __future__ import annotations
 
@@ -51,3 +51,22 @@ def checked_mask(mask: Tensor, lay: Layout, shape: Sequence[int], subject: str) 
             fix="A mask speaks of the positions of the tensor that is mixed.",
         )
     return mask.bool()
+
+
+def inside(box: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The positions in a box, ``(B, *sizes)`` bool.
+
+    Args:
+        box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.
+        sizes: The sizes of these axes.
+
+    Example:
+        >>> inside(torch.tensor([[[1, 3]]]), [4])
+        tensor([[False,  True,  True, False]])
+    """
+    within = torch.ones((len(box), *[1] * len(sizes)), dtype=torch.bool, device=box.device)
+    for k, size in enumerate(sizes):
+        place = torch.arange(size, device=box.device)
+        along = (place >= box[:, k, :1]) & (place < box[:, k, 1:])
+        within = within & along.view(len(box), *(size if axis == k else 1 for axis in range(len(sizes))))
+    return within
