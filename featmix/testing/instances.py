@@ -11,6 +11,7 @@ from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer, normalizers
 from featmix.registry import available, create, strategy_class
 from featmix.sampling import PARTNERS
+from featmix.sampling_crops import CROPS
 from featmix.strategy import Strategy
 
 
@@ -60,6 +61,8 @@ def choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
         "layout": list(layouts()),
         "norm": [name for name in example_normalizers() if normalizer(name).exchangeable],
         "lam_per": ["batch", "sample"],
+        "box_per": ["batch", "sample"],
+        "crop": list(CROPS),
         **{switch: [not value] for switch, value in defaults.items() if isinstance(value, bool)},
     }
 

@@ -105,7 +105,7 @@ def moments(case: Case) -> None:
     applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only,
 )
 def z_bound(case: Case) -> None:
-    """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
+    """No restyled value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
 
     The tolerance of ``moments``: the bound is reached by a spike, so that rounding alone can pass it.
     """
@@ -113,7 +113,7 @@ def z_bound(case: Case) -> None:
         return
     seen = _Measured(case)
     bound = seen.new.std.abs() * (seen.group_size() - 1).clamp(min=0).double().sqrt()
-    excess = (seen.result - seen.new.mean).abs() - bound
+    excess = torch.where(seen.support, (seen.result - seen.new.mean).abs() - bound, -float("inf"))
     demand(excess <= seen.tolerance, f"a value lies {excess.max().item():.3g} past the bound")
 
 
