@@ -15,10 +15,11 @@ from featmix.moments import Moments
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer, normalizers
 from featmix.params import Params
+from featmix.presets import preset, presets
 from featmix.registry import available, create, register, strategy_class
 from featmix.strategy import Strategy
 from featmix.tags import Tags
-from featmix.tree import At, Compose, OneOf
+from featmix.tree import At, Compose, OneOf, SomeOf
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ __all__ = [
     "Normalizer",
     "OneOf",
     "Params",
+    "SomeOf",
     "Strategy",
     "Tags",
     "attach",
@@ -40,6 +42,8 @@ __all__ = [
     "create",
     "normalizer",
     "normalizers",
+    "preset",
+    "presets",
     "register",
     "schedule",
     "strategy_class",
