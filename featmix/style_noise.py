@@ -34,10 +34,6 @@ class StyleNoise(MomentStrategy):
         alone = shape[0] < 2 or self.passes_through(shape)
         return torch.arange(shape[0], device=active.device), torch.zeros_like(active) if alone else active
 
-    def moment_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of the moments of features of this shape, in the normalizer's view."""
-        return tuple(self.normalizer.moments(torch.empty(tuple(shape), device="meta")).mean.shape)
-
     def counted(self, own: Moments, params: Params) -> Tensor:
         """Rows whose moments are moments of something, bool, ``(B, 1, ...)``."""
         rows = (len(own.mean), *[1] * (own.mean.ndim - 1))

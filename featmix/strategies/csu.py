@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Unpack
 
 import numpy as np
@@ -128,7 +129,7 @@ class CorrelatedStyleUncertainty(StyleNoise):
         """Draw the strength and the noise before it is correlated."""
         rows, active = self.own_rows(shape, active)
         drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
-        flat = torch.Size(self.moment_shape(shape))[1:].numel()
+        flat = prod(self.normalizer.moment_shape(shape)[1:])
         mean_noise, std_noise = (sampling.normal((shape[0], flat), generator).float() for _ in range(2))
         lam = torch.where(active, drawn, 1.0)
         return CSUParams(rows, active, lam, Mixture.identity(shape[0], rows.device), mean_noise, std_noise)

@@ -105,7 +105,7 @@ class DSU(StyleNoise):
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> DSUParams:
         """Draw the noise."""
         rows, active = self.own_rows(shape, active)
-        moments = self.moment_shape(shape)
+        moments = self.normalizer.moment_shape(shape)
         mean_noise, std_noise = (self.strength * sampling.normal(moments, generator) for _ in range(2))
         return DSUParams(rows, active, None, Mixture.identity(shape[0], rows.device), mean_noise.float(), std_noise.float())
 
