@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from featmix.moment_strategy import MomentStrategy
+from featmix.params import Params
 from featmix.strategy import Strategy
 from featmix.testing.law import Case, demand, demand_close, law, layout_name, mixes_content, sample_shape
 
@@ -45,15 +46,15 @@ def labels(case: Case) -> None:
     applies=mixes_content,
 )
 def labels_measure_content(strategy: Strategy) -> None:
-    """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5.
+    """Label shares are the shares of each sample that are found in the result, over all channels and positions, within 1e-5.
 
-    The content is a mean over some dozens of positions of a float32 result: 1e-5 is far above its rounding and far below
+    The content is a mean over some hundreds of elements of a float32 result: 1e-5 is far above its rounding and far below
     the share of a single position.
     """
     for seed in range(30):
-        x = identities(strategy, 4 + seed % 3)
-        case = Case(strategy, x, seed)
-        demand_close(content(strategy, case.transform()), case.params.mixture.matrix(), 1e-5, "label share against content")
+        batch = 4 + seed % 3
+        params = Case(strategy, torch.zeros(batch, *uneven_shape(strategy)), seed).params
+        demand_close(content(strategy, params), params.mixture.matrix(), 1e-5, "label share against content")
 
 
 @law(
@@ -142,18 +143,21 @@ def mass_near_half(alpha: float, cells: int = 4000) -> float:
     return min(float(density.mean() * 2 * edge), 1.0)
 
 
-def identities(strategy: Strategy, batch: int) -> Tensor:
-    """A batch whose row ``i`` is 1 in channel ``i`` and 0 elsewhere, in the strategy's layout; no two position axes alike."""
-    name = layout_name(strategy)
-    channel = name.index("c")
-    shape = [8 - axis for axis in range(1, len(name))]
-    shape[channel - 1] = batch
-    x = torch.zeros(batch, *shape)
-    for i in range(batch):
-        x[i].select(channel - 1, i).fill_(1)
-    return x
+def uneven_shape(strategy: Strategy) -> tuple[int, ...]:
+    """The shape of a sample in the strategy's layout, no two axes of positions alike."""
+    name, ordinary = layout_name(strategy), sample_shape(strategy)
+    return tuple(n if name[axis] == "c" else 8 - axis for axis, n in enumerate(ordinary, start=1))
 
 
-def content(strategy: Strategy, y: Tensor) -> Tensor:
-    """How much of each sample is in each row: the mean of each channel, ``(B, B)``."""
-    return y.double().movedim(layout_name(strategy).index("c"), 1).reshape(len(y), len(y), -1).mean(2)
+def content(strategy: Strategy, params: Params) -> Tensor:
+    """How much of each sample a decision puts into each row, ``(B, B)``: the row's mean where that sample alone is 1.
+
+    One batch for each sample, so that nothing is asked of the channels: blocks may lie elsewhere in each of them.
+    """
+    batch = len(params.partner)
+    shares = []
+    for source in range(batch):
+        x = torch.zeros(batch, *uneven_shape(strategy))
+        x[source] = 1
+        shares.append(strategy.transform(x, params).double().flatten(1).mean(1))
+    return torch.stack(shares, dim=1)
