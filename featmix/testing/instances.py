@@ -11,6 +11,8 @@ from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer, normalizers
 from featmix.registry import available, create, strategy_class
 from featmix.sampling import PARTNERS
+from featmix.sampling_masks import SPECTRA
+from featmix.strategies.patchup import MODES
 from featmix.strategy import Strategy
 
 
@@ -60,6 +62,8 @@ def choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
         "layout": list(layouts()),
         "norm": [name for name in example_normalizers() if normalizer(name).exchangeable],
         "lam_per": ["batch", "sample"],
+        "mode": list(MODES),
+        "spectrum": list(SPECTRA),
         **{switch: [not value] for switch, value in defaults.items() if isinstance(value, bool)},
     }
 
