@@ -101,6 +101,10 @@ class Strategy(Settings, Shapes, nn.Module):
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False
 
+    def for_site(self, site: str) -> Strategy:
+        """What stands for this strategy at a site of :meth:`featmix.OneOf.over`: itself, unless it was published otherwise."""
+        return self
+
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor | None:
         """How much of the result is the partner's, at each position, where the strategy mixes what is there.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
@@ -207,6 +207,29 @@ class OneOf(_Branch):
             raise FeatmixError(
                 "OneOf", "weights", expected=f"{len(self.members)} numbers from 0 up, not all 0", got=repr(weights)
             )
+
+    @classmethod
+    def over(cls, strategy: Strategy, sites: Sequence[str], *, weights: Sequence[float] | None = None) -> Self:
+        """A strategy at one of several sites, another one each step.
+
+        Args:
+            strategy: What happens there; some have another one stand for them at the input (PatchUp has a CutMix).
+            sites: Names of modules, or ``input``.
+            weights: How often each is chosen, in any scale; equal where not given.
+
+        Raises:
+            FeatmixError: If there is no site, or the weights do not fit.
+
+        Example:
+            >>> import featmix as fm
+            >>> [(leaf.site, leaf.strategy.name) for leaf in OneOf.over(fm.PatchUp(), ["input", "layer1"]).leaves()]
+            [('input', 'cutmix'), ('layer1', 'patchup')]
+        """
+        if not isinstance(strategy, Strategy):
+            raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy))
+        if isinstance(sites, str) or not isinstance(sites, Sequence):
+            raise FeatmixError("OneOf.over", "sites", expected="names of sites, in a list", got=repr(sites))
+        return cls([At(site, strategy.for_site(site)) for site in sites], weights=weights)
 
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf, all but the chosen member's idle."""

@@ -113,11 +113,7 @@ def test_permuting_rows_and_decision_together(name):
     strategy, x = made(name), draw(5, 8, 4, 4)
     params, order = decision(strategy, x), torch.tensor([3, 0, 4, 1, 2])
     place = order.argsort()  # where each old row went
-    moved = {
-        f.name: getattr(params, f.name)[order]
-        for f in dataclasses.fields(params)
-        if isinstance(getattr(params, f.name), torch.Tensor) and f.name != "partner"
-    }
+    moved = {name: value[order] for name, value in params.per_row().items() if name != "partner"}
     permuted = dataclasses.replace(params, partner=place[params.partner[order]], **moved)
     expected = strategy.transform(x, params)[order]
     torch.testing.assert_close(strategy.transform(x[order], permuted), expected, rtol=0, atol=1e-12)
