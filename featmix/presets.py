@@ -1,7 +1,7 @@
 """Published settings by name: trees of strategies at the sites, and with the numbers, of a paper or its code.
 
-A preset is a function in :mod:`featmix.recipes` that builds a tree; :func:`recipe` gives it its name and says where its
-figures come from. It is called anew for each :func:`preset`, so that no two trees share a strategy.
+A preset is a function in ``featmix.recipes`` that builds a tree; :func:`recipe` gives it its name and says where its
+figures come from. It is called anew for each :func:`featmix.preset`, so that no two trees share a strategy.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def recipe(name: str, *, source: str) -> Callable[[_F], _F]:
     """Decorator that makes a function a preset; its docstring is the description. One function may be several presets.
 
     Args:
-        name: What :func:`preset` takes: ``method/data-network``, in lower case.
+        name: What :func:`featmix.preset` takes: ``method/data-network``, in lower case.
         source: Where the figures come from.
 
     Raises:
@@ -70,7 +70,7 @@ def recipe(name: str, *, source: str) -> Callable[[_F], _F]:
 
 
 def presets() -> dict[str, Preset]:
-    """All presets by name, sorted: what :func:`preset` makes, with a description and the source of the figures.
+    """All presets by name, sorted: what :func:`featmix.preset` makes, with a description and the source of the figures.
 
     Example:
         >>> presets()["cutmix/cifar"].source
@@ -89,7 +89,7 @@ def preset(name: str, *, sites: Mapping[str, str] | None = None) -> Tree:
     """A fresh tree with a paper's settings at a paper's sites, ready for ``attach``.
 
     Args:
-        name: One of :func:`presets`, in any case.
+        name: One of :func:`featmix.presets`, in any case.
         sites: What a site is called in your model, by its name here. A name stands for what lies below it too:
             ``{"layer1": "encoder.stage1"}`` makes ``encoder.stage1.0.conv2`` of ``layer1.0.conv2``.
 
@@ -123,7 +123,7 @@ def outline(tree: Tree) -> str:
 
     Example:
         >>> outline(preset("manifold-mixup/cifar"))
-        'one of: Mixup(alpha=2.0, p=1.0) at input, layer1, layer2'
+        'one of: ManifoldMixup(alpha=2.0, p=1.0) at input, layer1, layer2'
     """
     if isinstance(tree, OneOf):
         return f"one of: {_members(tree)}"

@@ -1,6 +1,6 @@
 """Randomness of places: low-frequency masks, blocks, and boxes that stay inside the map.
 
-As in :mod:`featmix.sampling`: a ``torch.Generator`` or ``None``, draws in float64 on the generator's device.
+As in ``featmix.sampling``: a ``torch.Generator`` or ``None``, draws in float64 on the generator's device.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ class Strategy(Settings, Shapes, nn.Module):
 
     @property
     def exact_gradient(self) -> bool:
-        """Whether backward differentiates the function that it is, constants aside that :class:`MomentStrategy` names."""
+        """Whether backward differentiates the function that it is, but for moments that are detached."""
         return not self.tags.stops_gradient
 
     def passes_through(self, shape: Sequence[int]) -> bool:
@@ -157,8 +157,8 @@ class Strategy(Settings, Shapes, nn.Module):
         """Make every random decision of one step.
 
         Args:
-            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies with
-                :attr:`needs_shape` refuse.
+            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies that
+                need the shape refuse.
             generator: Source of randomness; ``None`` is torch's default one.
             target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from featmix.presets import recipe
 from featmix.registry import create
 from featmix.tree import At, OneOf, Tree
@@ -30,13 +33,13 @@ def _mixup_imagenet() -> Tree:
 @recipe("manifold-mixup/svhn", source=f"{MANIFOLD}, supervised")
 def _manifold_mixup() -> Tree:
     """At the input, after stage 1 or after stage 2, all equally often."""
-    return OneOf([At(site, create("mixup", alpha=2.0)) for site in ("input", "layer1", "layer2")])
+    return OneOf([At(site, create("manifold-mixup", alpha=2.0)) for site in ("input", "layer1", "layer2")])
 
 
 @recipe("manifold-mixup/tiny-imagenet", source=f"{MANIFOLD}, supervised")
 def _manifold_mixup_tiny() -> Tree:
     """At the input, after stage 1 or after stage 2, all equally often."""
-    return OneOf([At(site, create("mixup", alpha=0.2)) for site in ("input", "layer1", "layer2")])
+    return OneOf([At(site, create("manifold-mixup", alpha=0.2)) for site in ("input", "layer1", "layer2")])
 
 
 @recipe("cutmix/cifar", source=f"{CUTMIX}, README.md")
@@ -63,3 +66,20 @@ def _fmix() -> Tree:
 def _resizemix() -> Tree:
     """The partner shrunk to 0.1 to 0.8 of its sides, in every step."""
     return At("input", create("resizemix"))
+
+
+@recipe("patchup-soft/cifar", source=f"{PATCHUP}, README.md")
+def _patchup_soft() -> Tree:
+    """Of the images (by CutMix, as published), after the first convolution or after stage 1, all equally often."""
+    return _patchup(mode="soft", gamma=0.75, p=1.0)
+
+
+@recipe("patchup-hard/cifar", source=f"{PATCHUP}, README.md")
+def _patchup_hard() -> Tree:
+    """Of the images (by CutMix, as published), after the first convolution or after stage 1, in 70 % of the steps."""
+    return _patchup(mode="hard", gamma=0.5, p=0.7)
+
+
+def _patchup(**settings: Any) -> Tree:
+    patchup = partial(create, "patchup", block_size=7, alpha=2.0, **settings)
+    return OneOf([At(site, patchup().for_site(site)) for site in ("input", "conv1", "layer1")])
