@@ -1,7 +1,7 @@
 """Published settings by name: trees of strategies at the sites, and with the numbers, of a paper or its code.
 
-A preset is a function in :mod:`featmix.recipes` that builds a tree; :func:`recipe` gives it its name and says where its
-figures come from. It is called anew for each :func:`preset`, so that no two trees share a strategy.
+A preset is a function in ``featmix.recipes`` that builds a tree; :func:`recipe` gives it its name and says where its
+figures come from. It is called anew for each :func:`featmix.preset`, so that no two trees share a strategy.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def recipe(name: str, *, source: str) -> Callable[[_F], _F]:
     """Decorator that makes a function a preset; its docstring is the description. One function may be several presets.
 
     Args:
-        name: What :func:`preset` takes: ``method/data-network``, in lower case.
+        name: What :func:`featmix.preset` takes: ``method/data-network``, in lower case.
         source: Where the figures come from.
 
     Raises:
@@ -151,7 +151,8 @@ def _listed(places: list[str]) -> str:
 def _made_by(strategy: Strategy) -> str:
     """With the settings that matter: its own that come first or are numbers, and all that are not as usual."""
     cls = type(strategy)
-    own, usual = inspect.signature(cls.__init__).parameters, cls().settings()
+    inits = [inspect.signature(vars(c)["__init__"]).parameters for c in cls.__mro__ if "__init__" in vars(c)]
+    own, usual = inits[0], {name: p.default for parameters in reversed(inits) for name, p in parameters.items()}
 
     def matters(name: str, value: object) -> bool:
         number = isinstance(value, int | float | Schedule) and not isinstance(value, bool) and name != "eps"

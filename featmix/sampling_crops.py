@@ -1,6 +1,6 @@
 """Randomness of crops: boxes that are large enough to have moments of their own, and orders of channels.
 
-As in :mod:`featmix.sampling`, every function takes a ``torch.Generator``, and draws on its device.
+As in ``featmix.sampling``, every function takes a ``torch.Generator``, and draws on its device.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ class Strategy(Settings, Shapes, nn.Module):
         """Make every random decision of one step.
 
         Args:
-            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies with
-                :attr:`needs_shape` refuse.
+            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies that
+                need the shape refuse.
             generator: Source of randomness; ``None`` is torch's default one.
             target: Labels ``(B, ...)``, for strategies that choose partners by label or remember labels.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.

@@ -57,6 +57,11 @@ FIGURES = {  # name: sites, strategy, settings
     "resizemix/cifar": (["input"], "resizemix", {"p": 1.0}),
     "resizemix/imagenet": (["input"], "resizemix", {"p": 1.0}),
 }
+BLOCKS = {"block_size": 7, "alpha": 2.0}
+PATCHUP = {
+    "patchup-soft/cifar": {"mode": "soft", "gamma": 0.75, "p": 1.0, **BLOCKS},
+    "patchup-hard/cifar": {"mode": "hard", "gamma": 0.5, "p": 0.7, **BLOCKS},
+}
 
 
 def here(names):
@@ -83,10 +88,21 @@ def test_figures(name):
         assert leaf.strategy.settings().items() >= settings.items()
 
 
+@pytest.mark.parametrize("name", here(PATCHUP))
+def test_figures_of_patchup(name):
+    tree = fm.preset(name)
+    (cutmix, *patchups), settings = tree.leaves(), PATCHUP[name]
+    assert isinstance(tree, fm.OneOf)
+    assert tree.weights == [1.0] * 3
+    assert [leaf.site for leaf in tree.leaves()] == ["input", "conv1", "layer1"]
+    assert isinstance(cutmix.strategy, fm.CutMix)
+    assert (cutmix.strategy.alpha, cutmix.strategy.p) == (1.0, settings["p"])
+    for leaf in patchups:
+        assert leaf.strategy.settings().items() >= settings.items()
+
+
 def test_no_figure_is_left_out():
-    composed = {"cutmix+moex/imagenet", "patchup-soft/cifar", "patchup-hard/cifar"}
-    assert set(fm.presets()) <= set(FIGURES) | composed
-    assert set(FIGURES) <= set(fm.presets())
+    assert set(fm.presets()) == {*FIGURES, *PATCHUP, "cutmix+moex/imagenet"}
 
 
 @pytest.mark.parametrize("name", EVERY)

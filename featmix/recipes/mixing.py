@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from featmix.presets import recipe
 from featmix.registry import create
 from featmix.tree import At, OneOf, Tree
@@ -63,3 +65,23 @@ def _fmix() -> Tree:
 def _resizemix() -> Tree:
     """The partner shrunk to 0.1 to 0.8 of its sides, in every step."""
     return At("input", create("resizemix"))
+
+
+@recipe("patchup-soft/cifar", source=f"{PATCHUP}, README.md")
+def _patchup_soft() -> Tree:
+    """Of the images (by CutMix, as published), after the first convolution or after stage 1, all equally often."""
+    return _patchup(mode="soft", gamma=0.75, p=1.0)
+
+
+@recipe("patchup-hard/cifar", source=f"{PATCHUP}, README.md")
+def _patchup_hard() -> Tree:
+    """Of the images (by CutMix, as published), after the first convolution or after stage 1, in 70 % of the steps."""
+    return _patchup(mode="hard", gamma=0.5, p=0.7)
+
+
+def _patchup(**settings: Any) -> Tree:
+    def at(site: str) -> At:
+        patchup: Any = create("patchup", block_size=7, alpha=2.0, **settings)
+        return At(site, patchup.for_site(site))
+
+    return OneOf([at(site) for site in ("input", "conv1", "layer1")])
