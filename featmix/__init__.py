@@ -17,6 +17,7 @@ from featmix.normalizers import normalizer, normalizers
 from featmix.params import Params
 from featmix.presets import preset, presets
 from featmix.registry import available, create, register, strategy_class
+from featmix.strategies.manifold_mixup import manifold_mixup
 from featmix.strategy import Strategy
 from featmix.tags import Tags
 from featmix.tree import At, Compose, OneOf, SomeOf
@@ -40,6 +41,7 @@ __all__ = [
     "attach",
     "available",
     "create",
+    "manifold_mixup",
     "normalizer",
     "normalizers",
     "preset",

@@ -196,11 +196,12 @@ class Mixer:
         self._order.sort(key=lambda key: met[key][0] if key in met else -1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to continue exactly: plain numbers and one tensor."""
+        """What a resumed run needs to continue exactly: plain numbers and tensors."""
         return {
             "seed": self._seed,
             "rank": _rank(),
             "progress": self._progress,
+            "history": {key: leaf.strategy.history() for key, leaf in self._leaves.items()},
             "generator": self._seeded().get_state(),
         }
 
@@ -210,11 +211,15 @@ class Mixer:
         Raises:
             FeatmixError: If it is no such state.
         """
-        known = isinstance(state, Mapping) and set(state) == {"seed", "rank", "progress", "generator"}
-        if not known or not isinstance(state["generator"], Tensor):
+        known = isinstance(state, Mapping) and set(state) == set(self.state_dict())
+        if not known or not isinstance(state["generator"], Tensor) or set(state["history"]) != set(self._leaves):
             got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise FeatmixError("Mixer.load_state_dict", "state", expected="seed, rank, progress and generator", got=got)
+            raise FeatmixError(
+                "Mixer.load_state_dict", "state", expected="seed, rank, progress, history and generator", got=got
+            )
         self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
+        for key, leaf in self._leaves.items():
+            leaf.strategy.load_history(state["history"][key])
         bits = state["generator"].cpu()
         try:
             self._seeded().set_state(bits)
@@ -276,8 +281,16 @@ class Mixer:
                         got=repr(site),
                         fix=nearest(str(site), sites),
                     )
-        shapes = {**self.shapes, INPUT: tuple(x.shape[1:])}
-        return Request(len(x), shapes, generator, target, domain, mask=mask, progress=self._progress)
+        return Request(
+            len(x),
+            {**self.shapes, INPUT: tuple(x.shape[1:])},
+            generator,
+            target,
+            domain,
+            mask=mask,
+            progress=self._progress,
+            training=self._root.training,
+        )
 
     def _seeded(self) -> Generator:
         """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""

@@ -173,17 +173,19 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
     for key, leaf in leaves.items():
         if leaf.call not in (None, call):
             continue
-        if torch.compiler.is_compiling():
+        compiling, params = torch.compiler.is_compiling(), decision.params[key]
+        if params.partner.device != x.device:
+            params = params.to(x.device)
+        if compiling:
             _note_traced(number, key)
-        else:
-            if not _in_backward():
-                decision.fired.append(key)
+        elif not _in_backward():
+            decision.fired.append(key)
+        if compiling or not _in_backward():
+            leaf.strategy.remember(x, params)
+        if not compiling:
             if key in decision.idle:
                 continue
             _check_has_effect(leaf, x)
-        params = decision.params[key]
-        if params.partner.device != x.device:
-            params = params.to(x.device)
         x = leaf.strategy.transform(x, params)
     return x
 

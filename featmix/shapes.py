@@ -26,6 +26,11 @@ class Shapes(Checks):
     prefix: int
 
     @property
+    def takes_masks(self) -> bool:
+        """Whether it can be told of padding."""
+        return self.tags.masks
+
+    @property
     def needs_grid(self) -> bool:
         """Whether positions have to form a grid."""
         return self.tags.spatial
@@ -45,6 +50,20 @@ class Shapes(Checks):
             return tuple(shape)
         axis = self.layout_of(shape).positions[0]
         return (*shape[:axis], shape[axis] - self.prefix, *shape[axis + 1 :])
+
+    def body_of(self, x: Tensor) -> Tensor:
+        """Features without prefix tokens: a view."""
+        if not self.prefix:
+            return x
+        axis = self.layout_of(x.shape).positions[0]
+        return x.narrow(axis, self.prefix, x.shape[axis] - self.prefix)
+
+    def with_prefix_of(self, x: Tensor, body: Tensor) -> Tensor:
+        """A body behind the prefix tokens of ``x``."""
+        if not self.prefix:
+            return body
+        axis = self.layout_of(x.shape).positions[0]
+        return torch.cat([x.narrow(axis, 0, self.prefix), body], dim=axis)
 
     def _set_layout(self, name: str | None, prefix: int) -> None:
         self.layout = None if name is None else layout(name).name
@@ -78,6 +97,8 @@ class Shapes(Checks):
 
     def _body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:
         """A mask without the prefix, checked against features of this shape as far as it is known."""
+        if not self.takes_masks:
+            raise FeatmixError(self._who, "mask", expected="None", got="a mask", fix="It cannot tell padding from content.")
         if len(shape) > 1:
             mask = checked_mask(mask, self.layout_of(shape), shape, self._who)
         elif not isinstance(mask, Tensor) or mask.ndim < 2 or len(mask) != shape[0]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import ClassVar, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -92,9 +92,18 @@ class Strategy(Settings, Shapes, nn.Module):
         """Whether a row that is its own partner comes out as it went in, within rounding."""
         return True
 
+    @property
+    def exact_gradient(self) -> bool:
+        """Whether backward differentiates the function that it is, constants aside that :class:`MomentStrategy` names."""
+        return not self.tags.stops_gradient
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False
+
+    def for_site(self, site: str) -> Strategy:
+        """What stands for this strategy at a site of :meth:`featmix.OneOf.over`: itself, unless it was published otherwise."""
+        return self
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor | None:
         """How much of the result is the partner's, at each position, where the strategy mixes what is there.
@@ -109,6 +118,12 @@ class Strategy(Settings, Shapes, nn.Module):
         """
         return None
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether it can be told of padding: label shares of real content need :meth:`partner_share`."""
+        shares_content = self.tags.mixes_labels and not self.tags.moments
+        return self.tags.masks and not (shares_content and type(self).partner_share is Strategy.partner_share)
+
     def partner_map(self, maps: Tensor, params: Params) -> Tensor:
         """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
         return maps.index_select(0, params.partner)
@@ -120,6 +135,10 @@ class Strategy(Settings, Shapes, nn.Module):
     def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
         """Which rows can be mixed at all under a padding mask, ``(B,)`` bool; the others keep features and label."""
         return (mask & mask.index_select(0, partner)).flatten(1).any(1)
+
+    def real_part(self, body: Tensor, mask: Tensor) -> Tensor:
+        """Features with zeros in their padding, so that what lies there reaches neither results nor gradients."""
+        return torch.where(self.layout_of(body.shape).spread(mask), body, 0)
 
     # -- what everybody calls --------------------------------------------------------------------------------------
 
@@ -141,7 +160,7 @@ class Strategy(Settings, Shapes, nn.Module):
             shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies that
                 need the shape refuse.
             generator: Source of randomness; ``None`` is torch's default one.
-            target: Labels ``(B, ...)``, for strategies that choose partners by label or remember labels.
+            target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.
             partner: ``(B,)`` partners already drawn elsewhere (see ``share_partner``).
             mask: ``(B, *positions)`` bool, False where there is padding, prefix tokens included. Padding comes back as it is,
@@ -175,12 +194,28 @@ class Strategy(Settings, Shapes, nn.Module):
         params = now.decide(body, partner, active, generator)
         if mask is not None:
             params = self._with_mask(params, mask)
-        params = now.with_target(params, body, target, generator)
         return params if device is None else params.to(device)
 
-    def with_target(self, params: Params, shape: Sequence[int], target: Tensor | None, generator: Generator | None) -> Params:
-        """A decision once more in view of the labels, for strategies that look at them."""
+    def recall(self, params: Params, shape: Sequence[int], target: Tensor | None, generator: Generator | None) -> Params:
+        """A decision for training once more, in view of batches seen before; for strategies that remember any.
+
+        Args:
+            params: From :meth:`make_params`, which knows of no other batch.
+            shape: Of the features, or ``(B,)``.
+            target: Their labels.
+            generator: Source of randomness.
+        """
         return params
+
+    def remember(self, x: Tensor, params: Params) -> None:
+        """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
+
+    def history(self) -> dict[str, Any]:
+        """What later decisions depend on besides randomness, for checkpoints."""
+        return {}
+
+    def load_history(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`history` was taken."""
 
     def dense_targets(self, target_map: Tensor, params: Params) -> Tensor:
         """Label maps for the mixed batch: what a position of the features was taken from, its label is taken from too.
@@ -237,15 +272,14 @@ class Strategy(Settings, Shapes, nn.Module):
             )
         if mask is not None:
             params = dataclasses.replace(params, mask=self._body_mask(mask, x.shape).to(x.device))
-        axis = self.layout_of(x.shape).positions[0] if self.prefix else 0
-        body = x.narrow(axis, self.prefix, x.shape[axis] - self.prefix) if self.prefix else x
+        body = self.body_of(x)
         if params.mask is not None and mask is None:
             checked_mask(params.mask, self.layout_of(body.shape), body.shape, self._who)
         params = params.tied()
-        y = self.gated(body, params)
+        y = self.gated(body if params.mask is None else self.real_part(body, params.mask), params)
         if params.mask is not None:
             y = torch.where(self.layout_of(body.shape).spread(self.reach(params, params.mask)), y, body)
-        return _in_format_of(x, torch.cat([x.narrow(axis, 0, self.prefix), y], dim=axis) if self.prefix else y)
+        return _in_format_of(x, self.with_prefix_of(x, y))
 
     def forward(
         self,
@@ -273,6 +307,8 @@ class Strategy(Settings, Shapes, nn.Module):
         self._check_input(x)
         if self.training:
             params = self.make_params(x.shape, generator=generator, target=target, domain=domain, mask=mask, device=x.device)
+            params = self.recall(params, x.shape, target, generator).to(x.device)
+            self.remember(x, params)
             y, mixture = self.transform(x, params), params.mixture
         else:
             y, mixture = x, Mixture.identity(len(x), x.device)

@@ -18,6 +18,7 @@ class Tags:
         needs_float: Computes with values, so that integers are refused.
         stops_gradient: Its published form treats the statistics as constants.
         batch_coupled: A row depends on more of the batch than its partner.
+        masks: Knows what to do about padding.
         partnered: Rows take from a partner; without, each is its own, and there is no choice of partners to make.
         paper: Citation.
         url: Where to read it.
@@ -32,6 +33,7 @@ class Tags:
     needs_float: bool = True
     stops_gradient: bool = False
     batch_coupled: bool = False
+    masks: bool = True
     partnered: bool = True
 
     @property

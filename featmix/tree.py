@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
@@ -34,6 +34,7 @@ class Request:
         partner: ``(B,)`` partners for all, or ``None``.
         mask: Padding at all places, or of each site by name.
         progress: How far training is, in [0, 1].
+        training: Whether a training forward follows; otherwise the decision is for looking at, and nothing is remembered.
     """
 
     batch: int
@@ -44,6 +45,7 @@ class Request:
     partner: Tensor | None = None
     mask: Tensor | Mapping[str, Tensor] | None = None
     progress: float = 0.0
+    training: bool = True
 
     def mask_at(self, site: str) -> Tensor | None:
         """The padding at a site."""
@@ -102,18 +104,18 @@ class At:
                 got="none",
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )
+        shape = (request.batch, *(sample or ()))
         shared: dict[str, Any] = {} if request.partner is None else {"partner": request.partner}
-        return [
-            self.strategy.make_params(
-                (request.batch, *(sample or ())),
-                generator=request.generator,
-                target=request.target,
-                domain=request.domain,
-                mask=request.mask_at(self.site),
-                progress=request.progress,
-                **shared,
-            )
-        ]
+        params = self.strategy.make_params(
+            shape,
+            generator=request.generator,
+            target=request.target,
+            domain=request.domain,
+            mask=request.mask_at(self.site),
+            progress=request.progress,
+            **shared,
+        )
+        return [self.strategy.recall(params, shape, request.target, request.generator) if request.training else params]
 
 
 class _Branch:
@@ -205,6 +207,29 @@ class OneOf(_Branch):
             raise FeatmixError(
                 "OneOf", "weights", expected=f"{len(self.members)} numbers from 0 up, not all 0", got=repr(weights)
             )
+
+    @classmethod
+    def over(cls, strategy: Strategy, sites: Sequence[str], *, weights: Sequence[float] | None = None) -> Self:
+        """A strategy at one of several sites, another one each step.
+
+        Args:
+            strategy: What happens there; some have another one stand for them at the input (PatchUp has a CutMix).
+            sites: Names of modules, or ``input``.
+            weights: How often each is chosen, in any scale; equal where not given.
+
+        Raises:
+            FeatmixError: If there is no site, or the weights do not fit.
+
+        Example:
+            >>> import featmix as fm
+            >>> [(leaf.site, leaf.strategy.name) for leaf in OneOf.over(fm.PatchUp(), ["input", "layer1"]).leaves()]
+            [('input', 'cutmix'), ('layer1', 'patchup')]
+        """
+        if not isinstance(strategy, Strategy):
+            raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy))
+        if isinstance(sites, str) or not isinstance(sites, Sequence):
+            raise FeatmixError("OneOf.over", "sites", expected="names of sites, in a list", got=repr(sites))
+        return cls([At(site, strategy.for_site(site)) for site in sites], weights=weights)
 
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf, all but the chosen member's idle."""

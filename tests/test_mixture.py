@@ -241,3 +241,50 @@ def test_refusals(attempt, message):
 def test_loss_of_an_empty_batch_is_refused():
     with pytest.raises(FeatmixError, match="an empty batch"):
         Mixture.identity(0).loss(F.cross_entropy, torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
+
+
+def two_beyond():
+    """Rows 0 and 1 of the batch, and two labels that are not in it."""
+    index = torch.tensor([[0, 2], [1, 3]])
+    return Mixture(index, torch.tensor([[0.75, 0.25], [0.5, 0.5]]), beyond=torch.tensor([2, 0]))
+
+
+def test_labels_from_beyond_the_batch():
+    mx, target = two_beyond(), torch.tensor([0, 1])
+    expected = torch.tensor([[0.75, 0.0, 0.25], [0.5, 0.5, 0.0]])
+    torch.testing.assert_close(mx.dense(target, 3), expected)
+    output = torch.randn(2, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mx.loss(F.cross_entropy, output, target), F.cross_entropy(output, expected))
+    torch.testing.assert_close(mx.accuracy(output, target), expected.gather(1, output.argmax(1, keepdim=True)).mean())
+    assert mx.matrix().tolist() == [[0.75, 0.0, 0.25, 0.0], [0.0, 0.5, 0.0, 0.5]]
+    with pytest.raises(FeatmixError, match="targets like those beyond the batch"):
+        mx.dense(torch.tensor([0.0, 1.0]))
+
+
+def test_mixtures_with_labels_from_beyond_compose():
+    target = torch.tensor([0, 1])
+    first, second = (
+        two_beyond(),
+        Mixture(torch.tensor([[1, 2], [0, 2]]), torch.tensor([[0.5, 0.5], [0.25, 0.75]]), beyond=torch.tensor([2])),
+    )
+    composed = first.then(second).dense(target, 3)
+    after_first, eye = first.dense(target, 3), torch.eye(3)
+    expected = torch.stack([0.5 * after_first[1] + 0.5 * eye[2], 0.25 * after_first[0] + 0.75 * eye[2]])
+    torch.testing.assert_close(composed, expected)
+    swap = Mixture.pair(torch.tensor([1, 0]), torch.zeros(2))
+    torch.testing.assert_close(first.then(swap).dense(target, 3), after_first[[1, 0]])
+    torch.testing.assert_close(swap.then(first).dense(target, 3), torch.tensor([[0.0, 0.75, 0.25], [1.0, 0.0, 0.0]]))
+
+
+def test_scale_multiplies_the_loss_and_nothing_else():
+    plain = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.5, 0.25]))
+    scaled = Mixture(plain.index, plain.weight, scale=torch.tensor([2.0, 1.0]))
+    output, target = torch.tensor([[1.0, 0.0], [0.5, 2.0]]), torch.tensor([0, 1])
+    rows = F.cross_entropy(output, plain.dense(target, 2), reduction="none")
+    torch.testing.assert_close(scaled.loss(F.cross_entropy, output, target), (2 * rows[0] + rows[1]) / 2)
+    assert torch.equal(scaled.dense(target, 2), plain.dense(target, 2))
+    assert scaled.then(scaled).scale.tolist() == [4.0, 1.0]
+    assert plain.then(scaled).scale is scaled.scale
+    assert scaled.to("cpu").scale.tolist() == [2.0, 1.0]
+    with pytest.raises(FeatmixError, match="scale: expected float32"):
+        Mixture(plain.index, plain.weight, scale=torch.ones(3))

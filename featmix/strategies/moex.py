@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from featmix.errors import FeatmixError
+from featmix.memory import Memory, MemoryParams
 from featmix.mixture import Mixture
 from featmix.moment_strategy import MomentSettings, MomentStrategy
 from featmix.moments import Moments
@@ -36,11 +38,16 @@ class MoEx(MomentStrategy):
     *When it hurts.* A flat receiver (standard deviation near zero) is amplified by up to ``std_j / sqrt(eps)``; raise
     ``eps`` where that happens.
 
+    *Small batches.* With ``memory=N`` partners are drawn from the last N samples that went through this site, whichever
+    batch they were in, with the labels they had; the very first batch exchanges within itself. What is remembered carries no
+    gradient. Decisions then need ``target=``, and an attached mixer needs ``example=``; a published setting is not known.
+
     Args:
         norm: Any intra-instance normalizer: ``pono``, ``in``, ``ln``, ``gn<G>``, ``gpono<G>`` and their ``-d<D>`` forms.
         lam: The label's own share, in [0, 1].
         eps: Added to the variance, inside the root.
         detach: Treat the moments as constants in backward; off as published.
+        memory: Samples to remember; ``None`` for none, as published.
         p: Probability that a batch (or a row) is mixed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
             ``partner``, ``num_classes``: see :class:`~featmix.Strategy`.
@@ -74,11 +81,14 @@ class MoEx(MomentStrategy):
         lam: float | Schedule = 0.9,
         eps: float = 1e-5,
         detach: bool = False,
+        memory: int | None = None,
         p: float | Schedule = 1.0,
         **common: Unpack[MomentSettings],
     ) -> None:
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
         self.lam = self._scheduled("lam", lam, 0, 1)
+        self.memory = None if memory is None else self._whole("memory", memory, least=1)
+        self._memory = None if self.memory is None else Memory(self.memory)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
         """Nothing of its own to draw; the label's share is a constant."""
@@ -87,9 +97,65 @@ class MoEx(MomentStrategy):
         lam = torch.where(active, self.lam, 1.0).float()
         return Params(partner, active, lam, Mixture.pair(partner, lam))
 
+    def recall(self, params: Params, shape: Sequence[int], target: Tensor | None, generator: Generator | None) -> Params:
+        """With a memory: draw from it, and mix in the labels remembered with the moments."""
+        shape = self.body_shape(shape)
+        if self._memory is None or not shape[0] or self.passes_through(shape):
+            return params
+        if target is None or len(shape) == 1:
+            raise FeatmixError(
+                self._who,
+                "memory",
+                expected="the labels and the shape of the features, which are remembered",
+                got="no target" if target is None else "the batch size alone",
+                fix="Pass target= when drawing." if target is None else "Pass attach(..., example=images).",
+            )
+        if params.mask is not None and not self.normalizer.over_positions:
+            raise FeatmixError(
+                self._who, "memory", expected="no mask", got="one", fix="What is remembered of a position may be padding."
+            )
+        sample = self.normalizer.moment_shape(shape)[1:]
+        recalled = self._memory.recall(shape[0], generator)
+        slots = self._memory.claim(sample, torch.float32, target)
+        if recalled is None:
+            nothing = torch.zeros(shape[0], *sample, device=target.device)
+            recalled = torch.zeros_like(params.active), Moments(nothing, nothing + 1), target.clone()
+        found, moments, labels = recalled
+        found = found & params.active
+        rows = torch.arange(shape[0])
+        index = torch.stack([rows, torch.where(found, shape[0] + rows, params.partner)], dim=1)
+        mixture = Mixture(index, params.mixture.weight, beyond=labels.cpu())
+        return MemoryParams(
+            params.partner,
+            params.active,
+            params.lam,
+            mixture,
+            remembered=found,
+            mean=moments.mean,
+            std=moments.std,
+            slots=slots,
+            label=target,
+            mask=params.mask,
+        )
+
+    def remember(self, x: Tensor, params: Params) -> None:
+        """With a memory: keep the moments of this batch, as they were before the exchange."""
+        if self._memory is not None and isinstance(params, MemoryParams):
+            with torch.no_grad():
+                self._memory.keep(self.moments_of(self.body_of(x), params), params)
+
+    def history(self) -> dict[str, Any]:
+        """What is remembered."""
+        return {} if self._memory is None else self._memory.state_dict()
+
+    def load_history(self, state: Mapping[str, Any]) -> None:
+        """Remember it again."""
+        if self._memory is not None:
+            self._memory.load_state_dict(state)
+
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
-        """The partner's."""
-        return partner
+        """The partner's, or those remembered."""
+        return params.moments_instead_of(partner) if isinstance(params, MemoryParams) else partner
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """One sample after the other."""
@@ -97,5 +163,8 @@ class MoEx(MomentStrategy):
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i] and not self.passes_through(x.shape):
                 (mean, std), (partner_mean, partner_std) = self.normalizer.oracle(x[i]), self.normalizer.oracle(x[j])
+                if isinstance(params, MemoryParams) and params.remembered[i]:
+                    kept = (np.broadcast_to(m[i].double().numpy(), x[i].shape) for m in (params.mean, params.std))
+                    partner_mean, partner_std = kept
                 y[i] = (x[i] - mean) / std * partner_std + partner_mean
         return y

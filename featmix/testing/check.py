@@ -13,7 +13,7 @@ from featmix.errors import FeatmixError, nearest
 from featmix.normalizer import Normalizer
 from featmix.strategy import Strategy
 from featmix.testing.adapters import adapt
-from featmix.testing.law import Kind, LawError, laws
+from featmix.testing.law import Kind, Law, LawError, laws
 from featmix.testing.records import Record
 from featmix.testing.runner import DTYPES, Task, run_law, tasks
 
@@ -108,6 +108,7 @@ def parametrize_with_checks(
     examples: int = 200,
     dtypes: Iterable[torch.dtype] = DTYPES,
     kinds: tuple[Kind, ...] = _OF_STRATEGIES,
+    where: Callable[[Any, Law], bool] = lambda subject, law: True,
     expected_failed_checks: Callable[[Any], Mapping[str, str]] | Mapping[str, str] | None = None,
     xfail_strict: bool = True,
 ) -> Any:
@@ -118,6 +119,7 @@ def parametrize_with_checks(
         examples: Inputs to draw for each law and dtype.
         dtypes: Of the drawn features.
         kinds: Laws over strategies themselves, or attached to a model, or both.
+        where: Which law is to be tried on which subject; all that apply where not given.
         expected_failed_checks: Laws that are known not to hold, with the reason, by name or by ``name-dtype``, or a function
             that gives them for a subject as it was passed in.
         xfail_strict: Whether one of those that holds after all is a failure. Each dtype is a test of its own here.
@@ -139,6 +141,8 @@ def parametrize_with_checks(
         _check_names(expected, ("normalizer", "strategy", "attached"))
         subject = adapt(given)
         for task in tasks(subject, _kinds_for(subject, kinds), chosen):
+            if not where(subject, task.law):
+                continue
             reason = _reason(task, expected)
             marks = [] if reason is None else [pytest.mark.xfail(reason=reason, raises=LawError, strict=xfail_strict)]
             name = f"{subject.name or type(subject).__name__}-{task.law.name}-{task.dtype_name}"

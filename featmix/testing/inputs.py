@@ -6,6 +6,7 @@ For tests of one's own: :func:`features`, :func:`features_for`, :func:`targets`,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,8 +115,11 @@ def features(
     lay = layout_named(layout)
     shape = [draw(st.integers(1, 9)) for _ in range(lay.ndim - 1)]
     shape[lay.channel - 1] = channel_multiple * draw(st.integers(1, 4))
-    modes = draw(st.lists(st.sampled_from(list(ROW_MODES)), min_size=min_batch, max_size=6))
-    magnitude = draw(st.sampled_from([1.0, -1.0])) * 10 ** draw(st.floats(0, 3.5))
+    batch = draw(st.integers(min_batch, 6))
+    code = draw(st.integers(0, len(ROW_MODES) ** batch - 1))  # one draw for all rows: each costs more than the law it is for
+    modes = [list(ROW_MODES)[code // len(ROW_MODES) ** row % len(ROW_MODES)] for row in range(batch)]
+    power = draw(st.floats(-3.5, 3.5))
+    magnitude = math.copysign(10 ** abs(power), power)
     seed, whole = draw(st.integers(0, 2**32 - 1)), not draw(st.booleans())  # hypothesis shrinks towards False
     return rows(modes, shape, seed=seed, magnitude=magnitude, dtype=dtype, whole=whole)
 
@@ -233,7 +237,7 @@ def strategies(draw: st.DrawFn, /, *, layout: str | None = None, **tags: Any) ->
     name = draw(st.sampled_from(fitting))
     defaults = strategy_class(name)().settings()
     chosen: dict[str, Any] = {"p": draw(st.sampled_from([1.0, 0.5])), "layout": layout}
-    for setting, values in choices(defaults).items():
+    for setting, values in choices(strategy_class(name)()).items():
         if setting in defaults and setting != "layout":
             chosen[setting] = draw(st.sampled_from(list(dict.fromkeys([defaults[setting], *values]))))
     try:

@@ -6,9 +6,17 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from featmix.moment_strategy import MomentStrategy
 from featmix.strategy import Strategy
-from featmix.testing.law import Case, demand, demand_close, law, layout_name, mixes_content, sample_shape
+from featmix.testing.law import (
+    Case,
+    channel_multiple,
+    demand,
+    demand_close,
+    law,
+    layout_name,
+    mixes_content,
+    sample_shape,
+)
 
 
 @law(
@@ -45,21 +53,23 @@ def labels(case: Case) -> None:
     applies=mixes_content,
 )
 def labels_measure_content(strategy: Strategy) -> None:
-    """Write each sample's identity into its features: the label shares are the shares found in the result, within 1e-5.
+    """Mark one sample after the other in its features: the label shares are the shares found in the result, within 1e-5.
 
     The content is a mean over some dozens of positions of a float32 result: 1e-5 is far above its rounding and far below
     the share of a single position.
     """
     for seed in range(30):
-        x = identities(strategy, 4 + seed % 3)
-        case = Case(strategy, x, seed)
-        demand_close(content(strategy, case.transform()), case.params.mixture.matrix(), 1e-5, "label share against content")
+        marked = sources(strategy, 4 + seed % 3)
+        case = Case(strategy, marked[0], seed)
+        found = torch.stack([content(strategy, case.transform(each)) for each in marked], dim=1)
+        demand_close(found, case.params.mixture.matrix(), 1e-5, "label share against content")
 
 
 @law(
     "strategy",
     cause="p is applied twice, compared with <= (so that 0 fires), or drawn once for a batch where rows are meant.",
     drawn=False,
+    of_draws=True,
 )
 def probability(strategy: Strategy) -> None:
     """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws.
@@ -67,7 +77,7 @@ def probability(strategy: Strategy) -> None:
     Five sigmas: a false alarm in about two million tries, and the draws are seeded.
     """
     shape = (2, *sample_shape(strategy))
-    if isinstance(strategy, MomentStrategy) and strategy.passes_through(shape):
+    if strategy.passes_through(shape):
         return
     kept = strategy.p
     generator = Generator().manual_seed(0)
@@ -89,6 +99,7 @@ def probability(strategy: Strategy) -> None:
     "strategy",
     cause="Beta through gamma variates that underflow, a strength outside its range, or partners from a plain permutation.",
     drawn=False,
+    of_draws=True,
 )
 def sampler(strategy: Strategy) -> None:
     """Strengths are finite, in [0, 1] and as often near one half as Beta(alpha, alpha) is; derangements have no fixed point.
@@ -102,7 +113,7 @@ def sampler(strategy: Strategy) -> None:
     for _ in range(300):
         params = strategy.make_params(shape, generator=generator)
         demand((params.partner >= 0) & (params.partner < 6), "a partner outside the batch")
-        if strategy.partner == "derangement":
+        if strategy.partner == "derangement" and strategy.tags.partnered:
             demand(params.partner != torch.arange(6), "a derangement with a fixed point")
         if params.lam is not None:
             demand((params.lam >= 0) & (params.lam <= 1), "a strength outside [0, 1]")
@@ -142,18 +153,20 @@ def mass_near_half(alpha: float, cells: int = 4000) -> float:
     return min(float(density.mean() * 2 * edge), 1.0)
 
 
-def identities(strategy: Strategy, batch: int) -> Tensor:
-    """A batch whose row ``i`` is 1 in channel ``i`` and 0 elsewhere, in the strategy's layout; no two position axes alike."""
+def sources(strategy: Strategy, batch: int) -> Tensor:
+    """``(B, B, ...)``: entry ``k`` is a batch whose row ``k`` is 1 and whose other rows are 0; no two position axes alike.
+
+    What mixes content is linear in the features once it is decided, so that the same decision on each of them tells how much of
+    row ``k`` is in each row of the result, in every channel.
+    """
     name = layout_name(strategy)
-    channel = name.index("c")
-    shape = [8 - axis for axis in range(1, len(name))]
-    shape[channel - 1] = batch
-    x = torch.zeros(batch, *shape)
-    for i in range(batch):
-        x[i].select(channel - 1, i).fill_(1)
-    return x
+    channels = 3 * channel_multiple(strategy)
+    shape = [channels if letter == "c" else 8 - axis for axis, letter in enumerate(name) if axis]
+    return torch.eye(batch).view(batch, batch, *[1] * len(shape)).expand(batch, batch, *shape).clone()
 
 
-def content(strategy: Strategy, y: Tensor) -> Tensor:
-    """How much of each sample is in each row: the mean of each channel, ``(B, B)``."""
-    return y.double().movedim(layout_name(strategy).index("c"), 1).reshape(len(y), len(y), -1).mean(2)
+def content(strategy: Strategy, y: Tensor, real: Tensor | None = None) -> Tensor:
+    """The mean of each row ``(B,)`` over all channels and positions, or over real positions ``(B, *positions)``."""
+    values = y.double().mean(layout_name(strategy).index("c")).reshape(len(y), -1)
+    weight = torch.ones_like(values) if real is None else real.flatten(1).double()
+    return (values * weight).sum(1) / weight.sum(1)

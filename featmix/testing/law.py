@@ -7,6 +7,7 @@ import pickle
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -38,9 +39,13 @@ class Case:
     x: Tensor
     seed: int
 
-    @property
+    @cached_property
     def params(self) -> Params:
-        """The decision that the seed gives, the same at every call."""
+        """The decision that the seed gives."""
+        return self.draw()
+
+    def draw(self) -> Params:
+        """The same decision, drawn anew."""
         return self.strategy.make_params(self.x.shape, generator=Generator().manual_seed(self.seed))
 
     def transform(self, x: Tensor | None = None, params: Params | None = None) -> Tensor:
@@ -61,6 +66,7 @@ class Law:
         drawn: Whether it is tried on many drawn inputs, or once.
         every_dtype: Whether it says something else for another dtype.
         applies: Which strategies or normalizers it is for.
+        of_draws: Whether it is about what is drawn alone, so that layouts, normalizers and switches make no difference to it.
     """
 
     name: str
@@ -70,6 +76,7 @@ class Law:
     drawn: bool
     every_dtype: bool
     applies: Callable[[Any], bool]
+    of_draws: bool = False
 
     @property
     def statement(self) -> str:
@@ -92,11 +99,12 @@ def law(
     drawn: bool = True,
     every_dtype: bool = True,
     applies: Callable[[Any], bool] = lambda _: True,
+    of_draws: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator that makes a function a law under its own name."""
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
-        _laws.append(Law(check.__name__, check, kind, cause, drawn, every_dtype, applies))
+        _laws.append(Law(check.__name__, check, kind, cause, drawn, every_dtype, applies, of_draws))
         return check
 
     return decorate

@@ -15,7 +15,9 @@ EPS = 1e-5
 
 
 class Exchange(MoEx):
-    """MoEx under instance norm, in pieces that can be wrong one at a time."""
+    """MoEx under instance norm, in pieces that can be wrong one at a time; it knows of no padding."""
+
+    tags = dataclasses.replace(MoEx.tags, masks=False)
 
     def act(self, x, params):
         if self.passes_through(x.shape):
