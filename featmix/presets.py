@@ -123,7 +123,7 @@ def outline(tree: Tree) -> str:
 
     Example:
         >>> outline(preset("manifold-mixup/cifar"))
-        'one of: Mixup(alpha=2.0, p=1.0) at input, layer1, layer2'
+        'one of: ManifoldMixup(alpha=2.0, p=1.0) at input, layer1, layer2'
     """
     if isinstance(tree, OneOf):
         return f"one of: {_members(tree)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from featmix.presets import recipe
@@ -32,13 +33,13 @@ def _mixup_imagenet() -> Tree:
 @recipe("manifold-mixup/svhn", source=f"{MANIFOLD}, supervised")
 def _manifold_mixup() -> Tree:
     """At the input, after stage 1 or after stage 2, all equally often."""
-    return OneOf([At(site, create("mixup", alpha=2.0)) for site in ("input", "layer1", "layer2")])
+    return OneOf([At(site, create("manifold-mixup", alpha=2.0)) for site in ("input", "layer1", "layer2")])
 
 
 @recipe("manifold-mixup/tiny-imagenet", source=f"{MANIFOLD}, supervised")
 def _manifold_mixup_tiny() -> Tree:
     """At the input, after stage 1 or after stage 2, all equally often."""
-    return OneOf([At(site, create("mixup", alpha=0.2)) for site in ("input", "layer1", "layer2")])
+    return OneOf([At(site, create("manifold-mixup", alpha=0.2)) for site in ("input", "layer1", "layer2")])
 
 
 @recipe("cutmix/cifar", source=f"{CUTMIX}, README.md")
@@ -80,8 +81,5 @@ def _patchup_hard() -> Tree:
 
 
 def _patchup(**settings: Any) -> Tree:
-    def at(site: str) -> At:
-        patchup: Any = create("patchup", block_size=7, alpha=2.0, **settings)
-        return At(site, patchup.for_site(site))
-
-    return OneOf([at(site) for site in ("input", "conv1", "layer1")])
+    patchup = partial(create, "patchup", block_size=7, alpha=2.0, **settings)
+    return OneOf([At(site, patchup().for_site(site)) for site in ("input", "conv1", "layer1")])
