@@ -151,7 +151,8 @@ def _listed(places: list[str]) -> str:
 def _made_by(strategy: Strategy) -> str:
     """With the settings that matter: its own that come first or are numbers, and all that are not as usual."""
     cls = type(strategy)
-    own, usual = inspect.signature(cls.__init__).parameters, cls().settings()
+    inits = [inspect.signature(vars(c)["__init__"]).parameters for c in cls.__mro__ if "__init__" in vars(c)]
+    own, usual = inits[0], {name: p.default for parameters in reversed(inits) for name, p in parameters.items()}
 
     def matters(name: str, value: object) -> bool:
         number = isinstance(value, int | float | Schedule) and not isinstance(value, bool) and name != "eps"

@@ -19,8 +19,8 @@ def pages() -> dict[str, str]:
 
 
 def _linked(source: str) -> str:
-    """A source that begins with an address, as a link of its last two parts."""
+    """A source that begins with an address, as a link."""
     address, comma, rest = source.partition(", ")
     if not address.startswith("https://"):
         return source
-    return f"[{'/'.join(address.split('/')[-2:])}]({address}){comma}{rest}"
+    return f"[{address.removeprefix('https://').removeprefix('github.com/')}]({address}){comma}{rest}"
