@@ -17,10 +17,12 @@ from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer, normalizers
 from featmix.params import Params
 from featmix.pipeline import Pipeline
+from featmix.presets import preset, presets
 from featmix.registry import available, create, register, strategy_class
+from featmix.strategies.manifold_mixup import manifold_mixup
 from featmix.strategy import Strategy
 from featmix.tags import Tags
-from featmix.tree import At, Compose, OneOf
+from featmix.tree import At, Compose, OneOf, SomeOf
 
 __version__ = "0.1.0"
 
@@ -36,6 +38,7 @@ __all__ = [
     "OneOf",
     "Params",
     "Pipeline",
+    "SomeOf",
     "Strategy",
     "Tags",
     "attach",
@@ -44,8 +47,11 @@ __all__ = [
     "create",
     "from_dict",
     "load",
+    "manifold_mixup",
     "normalizer",
     "normalizers",
+    "preset",
+    "presets",
     "register",
     "save",
     "schedule",

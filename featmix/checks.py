@@ -36,6 +36,8 @@ class Checks:
         return int(value)
 
     def _one_of(self, argument: str, value: str, choices: Sequence[str]) -> str:
+        """One of these words; what there was to choose from is kept, so that tests can try all of it."""
+        vars(self).setdefault("_choices", {})[argument] = tuple(choices)
         if not isinstance(value, str) or value not in choices:
             raise FeatmixError(self._who, argument, expected=f"one of {', '.join(choices)}", got=repr(value))
         return value

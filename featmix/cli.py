@@ -67,6 +67,36 @@ def list_strategies(
         console.print(table)
 
 
+@app.command("presets")
+def list_presets(
+    name: Annotated[str | None, typer.Argument(help="One of them, to see what it does where.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List the presets: published settings at published places, and where they come from."""
+    with _refusals_explained():
+        from featmix.presets import outline, preset, presets
+
+        cards = {
+            one.name: {"name": one.name, "description": one.description, "source": one.source} for one in presets().values()
+        }
+        if name is not None:
+            does = outline(preset(name))
+            cards = {name: {**cards[name.lower()], "does": does}}
+        console = Console()
+        if as_json:
+            console.print_json(json.dumps(list(cards.values())))
+        elif name is not None:
+            for field, text in cards[name].items():
+                console.print(f"{field:<12} {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            table = Table(box=SIMPLE_HEAD, pad_edge=False)
+            for column in ("name", "description", "source"):
+                table.add_column(column, no_wrap=column == "name", overflow="fold")
+            for card in cards.values():
+                table.add_row(card["name"], card["description"], card["source"].removeprefix("https://github.com/"))
+            console.print(table)
+
+
 @app.command()
 def compare(
     strategies: Annotated[

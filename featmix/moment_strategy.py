@@ -112,6 +112,11 @@ class MomentStrategy(Strategy):
         """What the moments become. ``own`` and ``partner`` are broadcastable to the normalizer's view, float32 or float64."""
         raise NotImplementedError(f"{type(self).__name__} does not say which moments it gives")
 
+    @property
+    def exact_gradient(self) -> bool:
+        """That of the function of the features and of those moments that are not detached."""
+        return True
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1

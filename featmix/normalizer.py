@@ -134,6 +134,20 @@ class Normalizer:
         groups = self._group_count(x.shape[axis])
         return x.view(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
 
+    def moment_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of the moments of an ``x`` of this shape, without computing any.
+
+        Example:
+            >>> from featmix.normalizers import normalizer
+            >>> normalizer("gn2").moment_shape((3, 8, 5, 5))
+            (3, 2, 1, 1, 1)
+        """
+        axis = resolve_layout(self.layout, shape, self.name).channel
+        groups = self._group_count(shape[axis])
+        split = (groups, shape[axis] // groups) if self.grouped else (shape[axis],)
+        whole, reduced = (*shape[:axis], *split, *shape[axis + 1 :]), self.reduced(shape)
+        return tuple(1 if d in reduced else n for d, n in enumerate(whole))
+
     def group_size(self, shape: Sequence[int]) -> int:
         """How many elements one mean is taken over, for an ``x`` of this shape."""
         lay = resolve_layout(self.layout, shape, self.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -79,3 +79,30 @@ class Params:
         if self.lam is None:
             raise FeatmixError("Params", "lam", expected="a strength", got="None", fix="This strategy draws none.")
         return self.lam
+
+
+_P = TypeVar("_P", bound=Params)
+
+
+def decided_for(subject: str, params: Params, kind: type[_P], sizes: tuple[int, ...], what: str) -> _P:
+    """A decision that has places, if it is one of this kind for positions of these sizes.
+
+    Args:
+        subject: Who acts by it, for messages.
+        params: The decision; what has places has ``sizes``.
+        kind: The class that it has to be of.
+        sizes: The sizes of the position axes of what is mixed.
+        what: What was drawn, for messages: ``a box``.
+
+    Raises:
+        FeatmixError: If it is of another strategy, or for another resolution.
+    """
+    if not isinstance(params, kind) or vars(params)["sizes"] != sizes:
+        raise FeatmixError(
+            subject,
+            "params",
+            expected=f"{what} drawn for positions {sizes}",
+            got=str(getattr(params, "sizes", type(params).__name__)),
+            fix="Draw with the shape of the tensor that is mixed, so that the label weight is the share replaced.",
+        )
+    return params

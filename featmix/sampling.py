@@ -21,6 +21,11 @@ def uniform(n: int, generator: Generator | None = None) -> Tensor:
     return torch.rand(n, dtype=torch.float64, generator=generator, device=_device(generator))
 
 
+def normal(shape: Sequence[int], generator: Generator | None = None) -> Tensor:
+    """Standard normal noise of this shape, float64."""
+    return torch.randn(tuple(shape), dtype=torch.float64, generator=generator, device=_device(generator))
+
+
 def gate(n: int, p: float, *, per: str, generator: Generator | None = None) -> Tensor:
     """Which of ``n`` rows are mixed: ``(n,)`` bool, all alike with ``per="batch"``. ``r < p``: 0 never, 1 always."""
     draws = uniform(n if per == "sample" else 1, generator)

@@ -31,6 +31,10 @@ class Settings(Checks):
         """The constructor's arguments as they stand: ``create(name, **settings)`` makes the same strategy again."""
         return {name: getattr(self, name) for name in self.setting_names()}
 
+    def setting_choices(self) -> dict[str, tuple[str, ...]]:
+        """The words that each setting takes which takes one of several: ``{"per": ("batch", "sample"), ...}``."""
+        return {name: words for name, words in vars(self)["_choices"].items() if name in self.setting_names()}
+
     def extra_repr(self) -> str:
         """The settings, as ``nn.Module`` shows them."""
         return ", ".join(f"{k}={v!r}" for k, v in self.settings().items())

@@ -92,9 +92,18 @@ class Strategy(Settings, Shapes, nn.Module):
         """Whether a row that is its own partner comes out as it went in, within rounding."""
         return True
 
+    @property
+    def exact_gradient(self) -> bool:
+        """Whether backward differentiates the function that it is, but for moments that are detached."""
+        return not self.tags.stops_gradient
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
         return False
+
+    def for_site(self, site: str) -> Strategy:
+        """What stands for this strategy at a site of :meth:`featmix.OneOf.over`: itself, unless it was published otherwise."""
+        return self
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor | None:
         """How much of the result is the partner's, at each position, where the strategy mixes what is there.
@@ -148,8 +157,8 @@ class Strategy(Settings, Shapes, nn.Module):
         """Make every random decision of one step.
 
         Args:
-            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies with
-                :attr:`needs_shape` refuse.
+            shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies that
+                need the shape refuse.
             generator: Source of randomness; ``None`` is torch's default one.
             target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.

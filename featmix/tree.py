@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
 
 from featmix import sampling
+from featmix.checks import Checks
 from featmix.errors import FeatmixError
 from featmix.params import Params
+from featmix.schedule import Schedule
 from featmix.strategy import Strategy
 
 INPUT = "input"
@@ -117,7 +119,7 @@ class At:
 
 
 class _Branch:
-    """What Compose and OneOf share: members."""
+    """What Compose, OneOf and SomeOf share: members."""
 
     def __init__(self, members: Sequence[Tree]) -> None:
         who = type(self).__name__
@@ -125,9 +127,13 @@ class _Branch:
             raise FeatmixError(who, "members", expected="at least one, in a list", got=repr(members))
         self.members = tuple(members)
         for member in self.members:
-            if not isinstance(member, At | Compose | OneOf):
+            if not isinstance(member, At | Compose | OneOf | SomeOf):
                 raise FeatmixError(
-                    who, "members", expected="At, Compose or OneOf", got=repr(member), fix="Say where: At('layer1', strategy)."
+                    who,
+                    "members",
+                    expected="At, Compose, OneOf or SomeOf",
+                    got=repr(member),
+                    fix="Say where: At('layer1', strategy).",
                 )
 
     def leaves(self) -> tuple[At, ...]:
@@ -142,7 +148,7 @@ class Compose(_Branch):
     box takes more or less of the first than its share, so that two spatial strategies in one tree agree on average only.
 
     Args:
-        members: ``At``, ``Compose`` or ``OneOf``.
+        members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
         share_partner: Draw one permutation for all members, as CutMix+MoEx of the MoEx paper does.
 
     Raises:
@@ -180,7 +186,7 @@ class OneOf(_Branch):
     The others are drawn too and left idle, so that a compiled model stays one graph whichever is chosen.
 
     Args:
-        members: ``At``, ``Compose`` or ``OneOf``.
+        members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
         weights: How often each is chosen, in any scale; equal where not given.
 
     Raises:
@@ -202,6 +208,29 @@ class OneOf(_Branch):
                 "OneOf", "weights", expected=f"{len(self.members)} numbers from 0 up, not all 0", got=repr(weights)
             )
 
+    @classmethod
+    def over(cls, strategy: Strategy, sites: Sequence[str], *, weights: Sequence[float] | None = None) -> Self:
+        """A strategy at one of several sites, another one each step.
+
+        Args:
+            strategy: What happens there; some have another one stand for them at the input (PatchUp has a CutMix).
+            sites: Names of modules, or ``input``.
+            weights: How often each is chosen, in any scale; equal where not given.
+
+        Raises:
+            FeatmixError: If there is no site, or the weights do not fit.
+
+        Example:
+            >>> import featmix as fm
+            >>> [(leaf.site, leaf.strategy.name) for leaf in OneOf.over(fm.PatchUp(), ["input", "layer1"]).leaves()]
+            [('input', 'cutmix'), ('layer1', 'patchup')]
+        """
+        if not isinstance(strategy, Strategy):
+            raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy))
+        if isinstance(sites, str) or not isinstance(sites, Sequence):
+            raise FeatmixError("OneOf.over", "sites", expected="names of sites, in a list", got=repr(sites))
+        return cls([At(site, strategy.for_site(site)) for site in sites], weights=weights)
+
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf, all but the chosen member's idle."""
         share = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
@@ -211,7 +240,42 @@ class OneOf(_Branch):
         return [p if k == chosen else p.idle() for k, member in enumerate(drawn) for p in member]
 
 
-Tree = At | Compose | OneOf
+class SomeOf(Checks, _Branch):
+    """So many of the members each step, drawn without replacement; CrossNorm has two of its places active at a time.
+
+    The others are drawn too and left idle, as in :class:`OneOf`.
+
+    Args:
+        members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
+        count: How many are active.
+        p: Probability that any are, or a schedule of it.
+
+    Raises:
+        FeatmixError: If there is no member, or fewer than ``count``, or ``p`` is no probability.
+
+    Example:
+        >>> import featmix as fm
+        >>> two = SomeOf([At(site, fm.CrossNorm(p=1.0)) for site in ("layer1", "layer2", "layer3")], count=2, p=0.5)
+    """
+
+    def __init__(self, members: Sequence[Tree], *, count: int, p: float | Schedule = 1.0) -> None:
+        super().__init__(members)
+        self.count = self._whole("count", count, least=1)
+        if count > len(self.members):
+            raise FeatmixError("SomeOf", "count", expected=f"at most the number of members, {len(self.members)}", got=count)
+        self.p = self._scheduled("p", p, 0, 1)
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf, those of members that were not drawn idle."""
+        often = self.p(request.progress) if isinstance(self.p, Schedule) else self.p
+        fires = bool(sampling.gate(1, often, per="batch", generator=request.generator))
+        order = sampling.partners(len(self.members), "permutation", generator=request.generator)
+        chosen = set(order[: self.count].tolist()) if fires else set()
+        drawn = [member.draw(request) for member in self.members]
+        return [p if k in chosen else p.idle() for k, member in enumerate(drawn) for p in member]
+
+
+Tree = At | Compose | OneOf | SomeOf
 
 
 def as_tree(spec: Tree | Mapping[str, Strategy]) -> Tree:
@@ -220,14 +284,14 @@ def as_tree(spec: Tree | Mapping[str, Strategy]) -> Tree:
     Raises:
         FeatmixError: If it is neither.
     """
-    if isinstance(spec, At | Compose | OneOf):
+    if isinstance(spec, At | Compose | OneOf | SomeOf):
         return spec
     if isinstance(spec, Mapping):
         return Compose([At(site, strategy) for site, strategy in spec.items()])
     raise FeatmixError(
         "attach",
         "tree",
-        expected="At, Compose, OneOf or {site: strategy}",
+        expected="At, Compose, OneOf, SomeOf or {site: strategy}",
         got=repr(spec),
         fix="For example {'layer1': strategy}.",
     )

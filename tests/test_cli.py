@@ -45,6 +45,34 @@ def test_list_as_json():
     assert cards[0]["mixes_labels"] is fm.strategy_class(cards[0]["name"]).tags.mixes_labels
 
 
+def test_presets_shows_names_and_sources():
+    result = runner.invoke(app, ["presets"], env={"COLUMNS": "250"})
+    assert result.exit_code == 0
+    for name, one in fm.presets().items():
+        assert name in result.output
+        assert one.source.partition(", ")[0].removeprefix("https://github.com/") in result.output
+
+
+def test_presets_as_json():
+    cards = json.loads(runner.invoke(app, ["presets", "--json"]).output)
+    assert [card["name"] for card in cards] == list(fm.presets())
+    assert cards[0]["description"] == fm.presets()[cards[0]["name"]].description
+
+
+def test_one_preset_says_what_it_does_where():
+    result = runner.invoke(app, ["presets", "MoEx/ImageNet-ResNet50"])
+    assert result.exit_code == 0
+    assert "MoEx(norm='pono', lam=0.9, p=1.0) at maxpool" in result.output
+    (card,) = json.loads(runner.invoke(app, ["presets", "moex/imagenet-resnet50", "--json"]).output)
+    assert card["does"] == "MoEx(norm='pono', lam=0.9, p=1.0) at maxpool"
+
+
+def test_a_misspelt_preset_is_refused():
+    result = runner.invoke(app, ["presets", "moex/imagenet-resnet51"])
+    assert result.exit_code == 2
+    assert "Did you mean 'moex/imagenet-resnet50'" in result.output
+
+
 def test_arguments_reach_compare(answer):
     calls = answer()
     result = runner.invoke(app, ["compare", "moex:norm=in", "mixup", "--epochs", "2", "--site", "layer1", "--quick"])

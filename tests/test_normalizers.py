@@ -206,3 +206,12 @@ def test_wrong_layouts_are_refused():
         normalizer("pono", layout="bcwh")
     with pytest.raises(FeatmixError, match="expected 3 axes as in layout 'bnc'"):
         normalizer("pono", layout="bnc").moments(draw(2, 8, 3, 4))
+
+
+@pytest.mark.parametrize("name", ["pono", "in", "ln", "gn2", "gn-d2", "gpono2", "bn"])
+@pytest.mark.parametrize(
+    ("axes", "shape"), [("bchw", (3, 8, 5, 6)), ("bhwc", (3, 5, 6, 8)), ("bnc", (3, 7, 8)), ("bc", (3, 8)), ("bct", (0, 8, 4))]
+)
+def test_moment_shape_is_that_of_the_moments(name, axes, shape):
+    norm = normalizer(name, layout=axes)
+    assert norm.moment_shape(shape) == tuple(norm.moments(torch.zeros(shape)).mean.shape)

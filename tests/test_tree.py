@@ -106,6 +106,31 @@ def test_members_not_chosen_are_idle_and_keep_their_shapes():
     assert torch.equal(fm.CutMix().transform(x, idle), x)
 
 
+@pytest.mark.parametrize(("count", "p"), [(1, 1.0), (2, 0.5), (3, 0.25), (2, 0.0)])
+def test_some_of_draws_so_many_without_replacement(count, p):
+    members = [fm.At(site, fm.Mixup()) for site in "abc"]
+    tree, g, trials = fm.SomeOf(members, count=count, p=p), torch.Generator().manual_seed(0), 600
+    seen = [[bool(params.active.any()) for params in tree.draw(Request(2, generator=g))] for _ in range(trials)]
+    assert {sum(active) for active in seen} == {0, count} - ({0} if p == 1 else {count} if p == 0 else set())
+    share = p * count / 3
+    for times in (sum(active) for active in zip(*seen, strict=True)):
+        assert abs(times - trials * share) <= 5 * sqrt(trials * share * (1 - share))
+
+
+def test_some_of_follows_a_schedule():
+    tree = fm.SomeOf([fm.At(site, fm.Mixup()) for site in "ab"], count=1, p=fm.schedule.linear(0, 1))
+    for progress, active in ((0.0, 0), (1.0, 1)):
+        drawn = tree.draw(Request(2, generator=torch.Generator().manual_seed(0), progress=progress))
+        assert sum(bool(params.active.any()) for params in drawn) == active
+
+
+def test_some_of_draws_the_same_numbers_whether_it_fires_or_not():
+    """So that what stands after it in a tree does not depend on the gate."""
+    members = [fm.At(site, fm.Mixup()) for site in "ab"]
+    after = [fm.Compose([fm.SomeOf(members, count=1, p=p), fm.At("z", fm.Mixup())]).draw(request())[-1].lam for p in (0.0, 1.0)]
+    assert torch.equal(*after)
+
+
 def test_one_of_branches_switches_them_as_a_whole():
     both = fm.Compose([fm.At("a", fm.MoEx()), fm.At("b", fm.Mixup())])
     tree = fm.OneOf([both, fm.At("c", fm.MixStyle(p=1))])
@@ -130,10 +155,17 @@ def test_draws_come_from_the_generator_alone():
         (lambda: fm.At("layer1", fm.MoEx), "At: strategy: expected a strategy"),
         (lambda: fm.At("layer1", fm.MoEx(), call=-1), "At: call: expected an index from 0, got -1"),
         (lambda: fm.At("layer1", fm.MoEx(), call="first"), "At: call: expected an index from 0"),
+        (lambda: fm.SomeOf([], count=1), "SomeOf: members: expected at least one"),
+        (
+            lambda: fm.SomeOf([fm.At("a", fm.MoEx())], count=2),
+            "SomeOf: count: expected at most the number of members, 1, got 2",
+        ),
+        (lambda: fm.SomeOf([fm.At("a", fm.MoEx())], count=0), "SomeOf: count: expected a whole number from 1 up, got 0"),
+        (lambda: fm.SomeOf([fm.At("a", fm.MoEx())], count=1, p=1.5), r"SomeOf: p: expected a number in \[0, 1\]"),
         (lambda: fm.Compose([]), "Compose: members: expected at least one"),
         (lambda: fm.OneOf(()), "OneOf: members: expected at least one"),
         (lambda: fm.Compose([fm.MoEx()]), r"Compose: members: .*Say where: At\('layer1', strategy\)"),
-        (lambda: fm.OneOf([{"input": fm.MoEx()}]), "OneOf: members: expected At, Compose or OneOf"),
+        (lambda: fm.OneOf([{"input": fm.MoEx()}]), "OneOf: members: expected At, Compose, OneOf or SomeOf"),
         (lambda: manifold(weights=[1, 2]), r"OneOf: weights: expected 3 numbers from 0 up, not all 0, got \[1, 2\]"),
         (lambda: manifold(weights=[0, 0, 0]), "OneOf: weights"),
         (lambda: manifold(weights=[1, -1, 1]), "OneOf: weights"),

@@ -9,8 +9,9 @@ import featmix as fm
 
 
 def pages() -> dict[str, str]:
-    made = {"parts/api.md": "\n".join(_entry("featmix", name, getattr(fm, name)) for name in fm.__all__)}
-    elsewhere = [getattr(fm, name) for name in fm.__all__] + [fm.strategy_class(name) for name in fm.available()]
+    public = {name: getattr(fm, name) for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))}
+    made = {"parts/api.md": "\n".join(_entry("featmix", name, obj) for name, obj in public.items())}
+    elsewhere = list(public.values()) + [fm.strategy_class(name) for name in fm.available()]
     for found in pkgutil.walk_packages(fm.__path__, "featmix."):
         if any(part.startswith("_") for part in found.name.split(".")):
             continue

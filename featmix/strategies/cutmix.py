@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from featmix import sampling
-from featmix.errors import FeatmixError
 from featmix.masks import inside
 from featmix.mixture import Mixture
-from featmix.params import Params
+from featmix.params import Params, decided_for
 from featmix.registry import register
 from featmix.schedule import Schedule
 from featmix.strategy import CommonSettings, Strategy
@@ -104,15 +103,8 @@ class CutMix(Strategy):
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Paste."""
         lay = self.layout_of(x.shape)
-        if not isinstance(params, CutMixParams) or params.sizes != lay.spatial_shape(x.shape):
-            raise FeatmixError(
-                self._who,
-                "params",
-                expected=f"a box drawn for positions {lay.spatial_shape(x.shape)}",
-                got=str(getattr(params, "sizes", type(params).__name__)),
-                fix="Draw with the shape of the tensor that is mixed, so that the label weight is the area replaced.",
-            )
-        pasted = self.partner_share(params, lay.spatial_shape(x.shape))
+        sizes = lay.spatial_shape(x.shape)
+        pasted = self.partner_share(decided_for(self._who, params, CutMixParams, sizes, "a box"), sizes)
         return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:

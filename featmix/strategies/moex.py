@@ -114,7 +114,7 @@ class MoEx(MomentStrategy):
             raise FeatmixError(
                 self._who, "memory", expected="no mask", got="one", fix="What is remembered of a position may be padding."
             )
-        sample = self.normalizer.moments(torch.empty(1, *shape[1:], device="meta")).mean.shape[1:]
+        sample = self.normalizer.moment_shape(shape)[1:]
         recalled = self._memory.recall(shape[0], generator)
         slots = self._memory.claim(sample, torch.float32, target)
         if recalled is None:

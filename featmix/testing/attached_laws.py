@@ -158,10 +158,10 @@ def ddp(strategy: Strategy) -> None:
 
     Tried on what can be pickled: a lambda, or a function inside another one, cannot be sent to a second process.
     """
-    together, alone, partners = gradients_on_two_ranks(strategy)
+    together, alone, drawn = gradients_on_two_ranks(strategy)
     demand_close(together[0], together[1], 1e-7, "gradients of the two ranks")
     demand_close(together[0], (alone[0] + alone[1]) / 2, 1e-6, "gradient against the mean of the references")
-    demand(not torch.equal(partners[0], partners[1]), "both ranks drew the same partners")
+    demand(not torch.equal(drawn[0], drawn[1]), "both ranks drew the same")
 
 
 def _anatomy(model: Host) -> dict[str, object]:

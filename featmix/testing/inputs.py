@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from hypothesis import reject
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
@@ -236,7 +237,10 @@ def strategies(draw: st.DrawFn, /, *, layout: str | None = None, **tags: Any) ->
     name = draw(st.sampled_from(fitting))
     defaults = strategy_class(name)().settings()
     chosen: dict[str, Any] = {"p": draw(st.sampled_from([1.0, 0.5])), "layout": layout}
-    for setting, values in choices(defaults).items():
+    for setting, values in choices(strategy_class(name)()).items():
         if setting in defaults and setting != "layout":
             chosen[setting] = draw(st.sampled_from(list(dict.fromkeys([defaults[setting], *values]))))
-    return create(name, **chosen)
+    try:
+        return create(name, **chosen)
+    except FeatmixError:  # settings that do not go together
+        reject()

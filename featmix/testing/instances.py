@@ -10,7 +10,6 @@ from featmix.layouts import layouts
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer, normalizers
 from featmix.registry import available, create, strategy_class
-from featmix.sampling import PARTNERS
 from featmix.strategy import Strategy
 
 
@@ -44,24 +43,35 @@ def every_strategy() -> Iterator[Strategy]:
     """Each strategy in each setting that it has: gates, partners, layouts, normalizers, strengths a row."""
     for name in available():
         yield create(name, p=0.5, per="sample")
-        defaults = strategy_class(name)().settings()
-        for setting, values in choices(defaults).items():
+        default = strategy_class(name)()
+        for setting, values in choices(default).items():
             for value in values:
-                if setting in defaults and value != defaults[setting]:
-                    made = create(name, p=1.0, **{setting: value})
-                    if setting != "layout" or has_use_for(made):
+                if value != default.settings()[setting]:
+                    made = _made(name, setting, value)
+                    if made is not None:
                         yield made
 
 
-def choices(defaults: dict[str, Any]) -> dict[str, list[Any]]:
-    """Values to try for each setting that changes what a strategy does, given its settings as they are by default."""
-    return {
-        "partner": list(PARTNERS),
-        "layout": list(layouts()),
-        "norm": [name for name in example_normalizers() if normalizer(name).exchangeable],
-        "lam_per": ["batch", "sample"],
-        **{switch: [not value] for switch, value in defaults.items() if isinstance(value, bool)},
-    }
+def choices(default: Strategy) -> dict[str, list[Any]]:
+    """Values to try for each setting that changes what a strategy does: words, switches, layouts and normalizers."""
+    settings = default.settings()
+    found: dict[str, list[Any]] = {name: list(words) for name, words in default.setting_choices().items() if name != "per"}
+    found.update({name: [not value] for name, value in settings.items() if isinstance(value, bool)})
+    found["layout"] = list(layouts())
+    if "norm" in settings:
+        found["norm"] = [name for name in example_normalizers() if normalizer(name).exchangeable]
+    return found
+
+
+def _made(name: str, setting: str, value: Any) -> Strategy | None:
+    """The strategy with this setting; ``None`` where it has no use for a normalizer or a layout."""
+    try:
+        made = create(name, p=1.0, **{setting: value})
+    except FeatmixError:
+        if setting not in ("norm", "layout"):
+            raise
+        return None
+    return made if setting != "layout" or has_use_for(made) else None
 
 
 def has_use_for(strategy: Strategy) -> bool:

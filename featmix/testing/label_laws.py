@@ -6,7 +6,6 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from featmix.moment_strategy import MomentStrategy
 from featmix.strategy import Strategy
 from featmix.testing.law import (
     Case,
@@ -78,7 +77,7 @@ def probability(strategy: Strategy) -> None:
     Five sigmas: a false alarm in about two million tries, and the draws are seeded.
     """
     shape = (2, *sample_shape(strategy))
-    if isinstance(strategy, MomentStrategy) and strategy.passes_through(shape):
+    if strategy.passes_through(shape):
         return
     kept = strategy.p
     generator = Generator().manual_seed(0)
@@ -114,7 +113,7 @@ def sampler(strategy: Strategy) -> None:
     for _ in range(300):
         params = strategy.make_params(shape, generator=generator)
         demand((params.partner >= 0) & (params.partner < 6), "a partner outside the batch")
-        if strategy.partner == "derangement":
+        if strategy.partner == "derangement" and strategy.tags.partnered:
             demand(params.partner != torch.arange(6), "a derangement with a fixed point")
         if params.lam is not None:
             demand((params.lam >= 0) & (params.lam <= 1), "a strength outside [0, 1]")

@@ -35,11 +35,13 @@ class _Measured:
         new = strategy.new_moments(self.own, partner, params)
         self.active = params.active.view(-1, *[1] * (self.view.ndim - 1))
         self.new = Moments(torch.where(self.active, new.mean, self.own.mean), torch.where(self.active, new.std, self.own.std))
-        self.gain = self.new.std / self.own.std
+        self.gain = self.new.std.abs() / self.own.std  # noise may turn a standard deviation negative: the map is mirrored
         u = rounding(case.x.dtype)
         u32 = min(u, rounding(torch.float32))  # of the arithmetic inside
         spread = self._largest((self.view - self.own.mean).abs())
         sources = self.own.mean.abs() + partner.mean.abs() + partner.std
+        if strategy.tags.batch_coupled:  # then they are all the batch's moments, in every channel
+            sources = sources.amax()
         self.tolerance = (
             8
             * (
@@ -84,8 +86,8 @@ def moments(case: Case) -> None:
     """The mean of what is restyled becomes the new mean, and its standard deviation sigma * new_std / std.
 
     Measured in float64. Tolerance: eight roundings of the output and of the float32 arithmetic that leads to it,
-    ``8 [u (|m'| + zmax g) + u32 (g (|m| + max|x|) + |m| + |m_p| + s_p)]``. ``std(y) = new_std`` would be false: eps stands
-    inside the root, and a constant channel stays constant.
+    ``8 [u (|m'| + zmax g) + u32 (g (|m| + max|x|) + |m| + |m_p| + s_p)]``, the last three the largest of the batch where rows
+    depend on all of it. ``std(y) = new_std`` would be false: eps stands inside the root, and a constant channel stays constant.
     """
     if not _has_groups(case):
         return
@@ -103,15 +105,15 @@ def moments(case: Case) -> None:
     applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only,
 )
 def z_bound(case: Case) -> None:
-    """No value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
+    """No restyled value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
 
     The tolerance of ``moments``: the bound is reached by a spike, so that rounding alone can pass it.
     """
     if not _has_groups(case):
         return
     seen = _Measured(case)
-    bound = seen.new.std * (seen.group_size() - 1).clamp(min=0).double().sqrt()
-    excess = (seen.result - seen.new.mean).abs() - bound
+    bound = seen.new.std.abs() * (seen.group_size() - 1).clamp(min=0).double().sqrt()
+    excess = torch.where(seen.support, (seen.result - seen.new.mean).abs() - bound, -float("inf"))
     demand(excess <= seen.tolerance, f"a value lies {excess.max().item():.3g} past the bound")
 
 

@@ -161,7 +161,9 @@ def prefix(strategy: Strategy) -> None:
 
 def _by_position(strategy: Strategy) -> bool:
     """Whether a position takes from the same position of the partner."""
-    return mixes_content(strategy) or (isinstance(strategy, MomentStrategy) and not strategy.normalizer.over_positions)
+    if isinstance(strategy, MomentStrategy):
+        return not strategy.normalizer.over_positions
+    return mixes_content(strategy) and type(strategy).partner_map is Strategy.partner_map
 
 
 def _masked(case: Case) -> tuple[Tensor, Params]:

@@ -218,7 +218,7 @@ def layout(case: Case) -> None:
     "strategy",
     cause="A detach() too many or too few, or a hand-written backward that forgets the moments' own gradient.",
     drawn=False,
-    applies=lambda s: isinstance(s, MomentStrategy) or not s.tags.stops_gradient,
+    applies=lambda s: s.exact_gradient,
 )
 def gradcheck(strategy: Strategy) -> None:
     """Gradients in float64 are right: of all of it, or, with moments or a partner's that are constants, of what remains.
@@ -282,7 +282,7 @@ def does_something(strategy: Strategy) -> None:
         case = Case(strategy, x, seed)
         if bool(case.params.active.any()):
             changed.append(not torch.equal(case.transform(), x))
-    can = not (isinstance(strategy, MomentStrategy) and strategy.passes_through(x.shape))
+    can = not strategy.passes_through(x.shape)
     demand(any(changed) or not can, "nothing changed in 20 decisions")
 
 
@@ -320,7 +320,9 @@ def arithmetic(case: Case) -> Tensor:
     if isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape):
         own = strategy.moments_of(case.x.double(), case.params)
         lent = strategy.lent_moments(case.x.double(), case.params, own)
-        gain = (lent.std.amax() / own.std.flatten(1).amin(1)).clamp(min=1)
+        new = strategy.new_moments(own, lent.take(case.params.tied().partner), case.params)
+        largest = torch.maximum(lent.std.amax(), new.std.abs().amax())
+        gain = (largest / own.std.flatten(1).amin(1)).clamp(min=1)
     inside = min(rounding(case.x.dtype), rounding(torch.float32))
     return (8 * inside * gain * _reach(case.x)).amax()
 

@@ -113,11 +113,7 @@ def test_permuting_rows_and_decision_together(name):
     strategy, x = made(name), draw(5, 8, 4, 4)
     params, order = decision(strategy, x), torch.tensor([3, 0, 4, 1, 2])
     place = order.argsort()  # where each old row went
-    moved = {
-        f.name: getattr(params, f.name)[order]
-        for f in dataclasses.fields(params)
-        if isinstance(getattr(params, f.name), torch.Tensor) and f.name != "partner"
-    }
+    moved = {name: value[order] for name, value in params.per_row().items() if name != "partner"}
     permuted = dataclasses.replace(params, partner=place[params.partner[order]], **moved)
     expected = strategy.transform(x, params)[order]
     torch.testing.assert_close(strategy.transform(x[order], permuted), expected, rtol=0, atol=1e-12)
@@ -145,7 +141,8 @@ def double_by_default():
 @pytest.mark.parametrize("name", EVERY)
 def test_decisions_are_float32_whatever_torch_makes_by_default(name):
     params = decision(made(name), draw(4, 8, 4, 4))
-    assert params.lam.dtype == params.mixture.weight.dtype == torch.float32
+    floats = [t for t in (*params.per_row().values(), params.mixture.weight) if t.is_floating_point()]
+    assert {t.dtype for t in floats} == {torch.float32}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -253,8 +250,8 @@ def test_gate_per_sample_marks_the_labels_of_the_same_rows(name):
     strategy, x = made(name, per="sample", p=0.3), draw(200, 2, 16, 16)
     params = decision(strategy, x)
     assert 30 <= int(params.active.sum()) <= 90
-    assert params.lam is not None
-    assert bool((params.lam[~params.active] == 1).all())
+    if params.lam is not None:
+        assert bool((params.lam[~params.active] == 1).all())
     if strategy.tags.mixes_labels:
         torch.testing.assert_close(params.mixture.matrix().diagonal(), params.lam)
     else:

@@ -23,6 +23,14 @@ def draws_otherwise(strategy, law):
     return not law.of_draws or bool({"p", "per", "partner", "lam_per"} & set(changed))
 
 
+def published_otherwise(strategy):
+    """FMix's published labels are the share that was drawn, not the one that the mask has."""
+    if getattr(strategy, "labels", "") != "sampled":
+        return {}
+    reason = "label shares as drawn, by option: they differ from the content by less than a position"
+    return dict.fromkeys(("labels_measure_content", "full_mask", "dense_targets"), reason)
+
+
 @parametrize_with_checks(every_default(), examples=EXAMPLES, dtypes=(torch.float32,))
 def test_defaults(check):
     check()
@@ -36,7 +44,12 @@ def test_defaults_in_other_dtypes(check):
 
 
 @parametrize_with_checks(
-    every_strategy(), examples=-(-EXAMPLES // 20), dtypes=(torch.float32,), kinds=("strategy",), where=draws_otherwise
+    every_strategy(),
+    examples=-(-EXAMPLES // 20),
+    dtypes=(torch.float32,),
+    kinds=("strategy",),
+    where=draws_otherwise,
+    expected_failed_checks=published_otherwise,
 )
 def test_every_setting(check):
     check()

@@ -1,0 +1,1 @@
+"""Presets: functions that build trees with published settings. Every file here is found by walking."""

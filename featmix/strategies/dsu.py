@@ -1,0 +1,142 @@
+"""DSU: moments become uncertain, as uncertain as they are across the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from featmix import sampling
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+from featmix.moment_strategy import MomentSettings
+from featmix.moments import Moments
+from featmix.normalizer import Normalizer
+from featmix.params import Params
+from featmix.registry import register
+from featmix.schedule import Schedule
+from featmix.style_noise import StyleNoise, centred
+from featmix.tags import Tags
+
+
+@dataclass(frozen=True, eq=False)
+class DSUParams(Params):
+    """The decision of DSU.
+
+    Args:
+        partner: Each row itself.
+        active: See :class:`~featmix.params.Params`.
+        lam: ``None``.
+        mixture: The identity.
+        mean_noise: ``(B, ...)`` float32, standard normal times the strength, one for each mean.
+        std_noise: ``(B, ...)`` float32, the same for each standard deviation.
+    """
+
+    mean_noise: Tensor
+    std_noise: Tensor
+
+
+@register("dsu")
+class DSU(StyleNoise):
+    """Domain shifts with uncertainty: ``y = (x - mean) / std * (std + e2 * S_std) + mean + e1 * S_mean``; the label stays.
+
+    ``S_mean`` and ``S_std`` are the standard deviations of the moments over the batch (eq. 4-5 of the paper), ``e1`` and
+    ``e2`` are standard normal for each sample and channel (eq. 6-7). Gradients flow through everything. The new standard
+    deviation may be negative, as in the published code: the normalized map is then mirrored.
+
+    *Where to put it.* At six sites at once: after the first convolution, after the pooling behind it, and after each of the
+    four stages.
+
+    *Suggested settings.* ``p=0.5`` in classification, re-identification and segmentation alike.
+
+    *When it hurts.* In small batches the spread is a poor estimate; a batch of one has none and passes through, where the
+    published code gives NaN.
+
+    Args:
+        norm: Any intra-instance normalizer; ``in`` as published.
+        strength: What the noise is multiplied with, at least 0; 1 as published.
+        eps: Added to both variances, inside their roots.
+        detach: Treat the moments as constants in backward; off as published.
+        p: Probability that a batch (or a row) is changed.
+        common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
+            ``prefix``, ``num_classes``: see :class:`~featmix.Strategy`.
+
+    Raises:
+        FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.
+
+    Example:
+        >>> x = torch.randn(4, 8, 6, 6)
+        >>> dsu = DSU(p=1.0)
+        >>> params = dsu.make_params(x.shape)
+        >>> params.mean_noise.shape
+        torch.Size([4, 8, 1, 1])
+        >>> dsu.transform(x, params).shape
+        torch.Size([4, 8, 6, 6])
+    """
+
+    tags = Tags(
+        mixes_labels=False,
+        moments="instance norm (or any intra-instance)",
+        default_site="hidden",
+        batch_coupled=True,
+        partnered=False,
+        paper="Li et al., Uncertainty Modeling for Out-of-Distribution Generalization, ICLR 2022",
+        url="https://arxiv.org/abs/2202.03958",
+    )
+
+    def __init__(
+        self,
+        norm: str | Normalizer = "in",
+        *,
+        strength: float | Schedule = 1.0,
+        eps: float = 1e-6,
+        detach: bool = False,
+        p: float | Schedule = 0.5,
+        **common: Unpack[MomentSettings],
+    ) -> None:
+        super().__init__(norm, eps=eps, detach=detach, p=p, **common)
+        self.strength = self._scheduled("strength", strength, 0, 1e6)
+
+    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> DSUParams:
+        """Draw the noise."""
+        rows, active = self.own_rows(shape, active)
+        moments = self.normalizer.moment_shape(shape)
+        mean_noise, std_noise = (self.strength * sampling.normal(moments, generator) for _ in range(2))
+        return DSUParams(rows, active, None, Mixture.identity(shape[0], rows.device), mean_noise.float(), std_noise.float())
+
+    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+        """Its own, and noise in units of the batch's spread."""
+        if not isinstance(params, DSUParams):
+            raise FeatmixError(self._who, "params", expected="a decision of this strategy", got=type(params).__name__)
+        counted = self.counted(own, params)
+
+        def moved(values: Tensor, noise: Tensor) -> Tensor:
+            apart, n = centred(values, counted)
+            spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
+            return values + noise.to(values.dtype) * spread
+
+        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
+
+    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+        """One sample after the other, once their moments are known."""
+        y = x.copy()
+        if not isinstance(params, DSUParams) or len(x) < 2 or self.passes_through(x.shape):
+            return y
+        means, stds = (np.stack(m) for m in zip(*(self.normalizer.oracle(sample) for sample in x), strict=True))
+        spread_of_means, spread_of_stds = (np.sqrt(m.var(axis=0, ddof=1) + self.eps) for m in (means, stds))
+        for i in range(len(x)):
+            if params.active[i]:
+                noise = (self._spread_out(e, x.shape)[i] for e in (params.mean_noise, params.std_noise))
+                mean_noise, std_noise = noise
+                beta, gamma = means[i] + mean_noise * spread_of_means, stds[i] + std_noise * spread_of_stds
+                y[i] = (x[i] - means[i]) / stds[i] * gamma + beta
+        return y
+
+    def _spread_out(self, noise: Tensor, shape: Sequence[int]) -> NDArray[np.float64]:
+        whole = self.normalizer.view(torch.empty(tuple(shape))).shape
+        return noise.double().expand(whole).reshape(tuple(shape)).numpy()

@@ -1,0 +1,191 @@
+"""ResizeMix: paste the whole partner, shrunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from featmix import sampling, sampling_masks
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+from featmix.params import Params, decided_for
+from featmix.registry import register
+from featmix.schedule import Schedule
+from featmix.strategy import CommonSettings, Strategy
+from featmix.tags import Tags
+
+
+@dataclass(frozen=True, eq=False)
+class ResizeMixParams(Params):
+    """The decision of ResizeMix.
+
+    Args:
+        partner: See :class:`~featmix.params.Params`.
+        active: See :class:`~featmix.params.Params`.
+        lam: ``(B,)`` the share of positions that stay.
+        mixture: See :class:`~featmix.params.Params`.
+        box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.
+        sizes: The sizes of the position axes that the box was drawn for.
+    """
+
+    box: Tensor
+    sizes: tuple[int, ...]
+
+
+@register("resizemix")
+class ResizeMix(Strategy):
+    """ResizeMix: the whole partner, shrunk to a box, is pasted; the label is shared by the area of the box.
+
+    The box has side ``floor(tau * S)``, with ``tau`` from U(0.1, 0.8), and at least one position; its centre is uniform over
+    the map, and it is moved until it lies inside, never clipped. It holds all of the partner by nearest neighbour: position
+    ``k`` of a side ``h`` is the partner's position ``floor(k * S / h)``. The label's own share is ``1 - h * w / (H * W)``.
+
+    *Where to put it.* At the input. In a hidden layer the box is drawn for that layer's own resolution.
+
+    *Suggested settings.* ``scope=(0.1, 0.8)`` (CIFAR, ImageNet), with no gate.
+
+    *When it hurts.* Where size carries the class: the pasted objects are smaller than any that the data has.
+
+    *Where it departs from published code.* That code shrinks by ``F.interpolate(scale_factor=tau)``, which steps by ``1 / tau``
+    and so leaves out an edge of the partner where ``tau * S`` is no whole number, and it fails on maps so small that a side
+    of the box is 0; here all of the partner is shrunk, to one position at least. A row that is its own partner
+    (``partner="permutation"`` has such rows) stays as it is; there it gets its own small copy.
+
+    Under a padding mask the partner is shrunk with its padding, of which nothing is pasted: inside the box positions change
+    that are real in the sample and come from real ones of the partner. Label maps of a finer resolution go in blocks, each
+    the block of the position that the features were taken from.
+
+    Args:
+        scope: Smallest and largest ``tau``, with ``0 < low <= high <= 1``.
+        lam_per: One ``tau`` for the ``batch`` (as published) or one for each ``sample``; each sample has a place of its own.
+        p: Probability that a batch (or a row) is mixed.
+        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+            :class:`~featmix.Strategy`.
+
+    Raises:
+        FeatmixError: If a setting is out of range, or the layout has no grid.
+
+    Example:
+        >>> x = torch.arange(32.0).view(2, 1, 4, 4)
+        >>> resizemix = ResizeMix(scope=(0.5, 0.5))
+        >>> params = resizemix.make_params(x.shape)
+        >>> (top, bottom), (left, right) = params.box[0].tolist()
+        >>> resizemix.transform(x, params)[0, 0, top:bottom, left:right]
+        tensor([[16., 18.],
+                [24., 26.]])
+        >>> params.mixture.weight[0]
+        tensor([0.7500, 0.2500])
+    """
+
+    tags = Tags(
+        mixes_labels=True,
+        spatial=True,
+        needs_float=False,
+        paper="Qin et al., ResizeMix: Mixing Data with Preserved Object Information and True Labels, arXiv 2020",
+        url="https://arxiv.org/abs/2012.11101",
+    )
+
+    def __init__(
+        self,
+        *,
+        scope: tuple[float, float] = (0.1, 0.8),
+        lam_per: str = "batch",
+        p: float | Schedule = 1.0,
+        **common: Unpack[CommonSettings],
+    ) -> None:
+        super().__init__(p=p, **common)
+        if not isinstance(scope, Sequence) or isinstance(scope, str) or len(scope) != 2:
+            raise FeatmixError(self._who, "scope", expected="a pair (low, high)", got=repr(scope))
+        low, high = (self._in_range("scope", bound, 0, 1) for bound in scope)
+        if not 0 < low <= high:
+            raise FeatmixError(self._who, "scope", expected="0 < low <= high <= 1", got=repr(scope))
+        self.scope = (low, high)
+        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+
+    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> ResizeMixParams:
+        """Draw how small the partner becomes, and where it goes."""
+        batch, sizes = shape[0], self.layout_of(shape).spatial_shape(shape)
+        low, high = self.scope
+        scale = low + (high - low) * sampling.uniform(batch if self.lam_per == "sample" else 1, generator)
+        box = sampling_masks.boxes_inside(batch, sizes, scale.expand(batch), generator)
+        area = (box[..., 1] - box[..., 0]).prod(1).double()
+        mixed = active & (partner != torch.arange(batch, device=partner.device))
+        lam = torch.where(mixed, 1 - area / max(prod(sizes), 1), 1.0).float()
+        return ResizeMixParams(partner, active, lam, Mixture.pair(partner, lam), box, sizes)
+
+    def act(self, x: Tensor, params: Params) -> Tensor:
+        """Shrink and paste."""
+        lay = self.layout_of(x.shape)
+        sizes = lay.spatial_shape(x.shape)
+        decided = decided_for(self._who, params, ResizeMixParams, sizes, "a box")
+        maps = x.movedim(lay.channel, 1)
+        mixed = torch.where(self.partner_share(decided, sizes), self.partner_map(maps, decided), maps)
+        return mixed.movedim(1, lay.channel)
+
+    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
+        """All of it inside the box, unless the row is its own partner."""
+        box: Tensor = vars(params)["box"]
+        inside = params.partner != torch.arange(len(box), device=box.device)
+        inside = inside.view(-1, 1, *[1] * len(sizes))
+        for k, size in enumerate(sizes):
+            place = torch.arange(size, device=box.device)
+            within = (place >= box[:, k, :1]) & (place < box[:, k, 1:])
+            inside = inside & within.view(len(box), 1, *(size if axis == k else 1 for axis in range(len(sizes))))
+        return inside
+
+    def partner_map(self, maps: Tensor, params: Params) -> Tensor:
+        """The partner shrunk to the box; outside of it, whatever."""
+        box, decided_sizes = vars(params)["box"], vars(params)["sizes"]
+        taken = maps.index_select(0, params.partner)
+        for k, size in enumerate(decided_sizes):
+            first, past = box[:, k, :1], box[:, k, 1:]
+            step = (torch.arange(size, device=box.device) - first) * size
+            source = torch.div(step, (past - first).clamp(min=1), rounding_mode="floor").clamp(0, size - 1)
+            source = _in_blocks(source, maps.shape[2 + k])
+            index = source.view(len(box), 1, *(source.shape[1] if axis == k else 1 for axis in range(len(decided_sizes))))
+            taken = taken.gather(2 + k, index.expand_as(taken))
+        return taken
+
+    def reach(self, params: Params, mask: Tensor) -> Tensor:
+        """Where the sample is real, and so is what the partner's shrunk copy has there."""
+        return mask & self.partner_map(mask.unsqueeze(1), params).squeeze(1)
+
+    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+        """One sample after the other."""
+        y = x.copy()
+        if isinstance(params, ResizeMixParams):
+            positions = self.layout_of(x.shape).positions
+            for i, j in enumerate(params.partner.tolist()):
+                if not params.active[i] or i == j:
+                    continue
+                small, box = x[j], [slice(None)] * (x.ndim - 1)
+                for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
+                    rows = [k * x.shape[axis] // (past - first) for k in range(past - first)]
+                    small = small.take(rows, axis=axis - 1)
+                    box[axis - 1] = slice(first, past)
+                y[i][tuple(box)] = small
+        return y
+
+
+def _in_blocks(source: Tensor, size: int) -> Tensor:
+    """Sources ``(B, S)`` along an axis of ``S`` positions as sources ``(B, size)`` along the same axis at another resolution.
+
+    A position belongs to the block of the coarse one that nearest neighbour gives it. It takes from the same place of the
+    block that the coarse one takes from.
+    """
+    coarse = source.shape[1]
+    if size == coarse:
+        return source
+    place = torch.arange(size, device=source.device)
+    start = -(-torch.arange(coarse + 1, device=source.device) * size // coarse)  # where each block begins
+    block = place * coarse // size
+    wanted = source[:, block]
+    last = torch.maximum(start[wanted + 1] - 1, start[wanted])
+    return torch.minimum(start[wanted] + place - start[block], last).clamp(max=size - 1)
