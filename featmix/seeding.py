@@ -125,12 +125,7 @@ def seeded(seed: int) -> Iterator[None]:
     """
     state, python = np.random.get_state(), random.getstate()
     try:
-<<<<<<< HEAD
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-=======
         with torch_seeded(seed):
->>>>>>> interop
             np.random.seed(seed & 0xFFFFFFFF)
             random.seed(seed)
             yield
@@ -139,8 +134,6 @@ def seeded(seed: int) -> Iterator[None]:
         random.setstate(python)
 
 
-<<<<<<< HEAD
-=======
 @contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
     """As :func:`seeded`, for libraries that draw from torch alone: half the time of a small draw goes into the other two."""
@@ -149,7 +142,6 @@ def torch_seeded(seed: int) -> Iterator[None]:
         yield
 
 
->>>>>>> interop
 def derived(*words: int) -> int:
     """A seed made of numbers, different for different ones."""
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1

@@ -16,7 +16,7 @@ from featmix.configuration.values import read, write
 from featmix.configuration.versions import current_versions, mismatches
 from featmix.pipeline import Pipeline
 from featmix.strategy import Strategy
-from featmix.tree import At, Compose, OneOf
+from featmix.tree import Tree
 
 FORMAT = 1
 
@@ -29,7 +29,7 @@ def write_document(thing: Any, place: Place) -> dict[str, Plain]:
     """
     if isinstance(thing, Strategy):
         body: Plain = {"strategy": write_strategy(thing, place.key("strategy"))}
-    elif isinstance(thing, At | Compose | OneOf | Mapping):
+    elif isinstance(thing, Tree | Mapping):
         body = {"tree": write_tree(thing, place.key("tree"))}
     elif isinstance(thing, Pipeline):
         body = write_pipeline(thing, place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from featmix import schedule
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
-from featmix.configuration.values import Codec, add_codec, built, check_names, read, write
+from featmix.configuration.values import Codec, add_codec, built, check_names, read, snake_case, write
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer
 from featmix.schedule import Schedule
@@ -31,7 +30,7 @@ def add_dataclass(cls: type) -> None:
         >>> read({"linear": {"start": 0, "end": 0.5}}, Place("from_dict"))
         Linear(start=0, end=0.5)
     """
-    tag = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    tag = snake_case(cls.__name__)
     names = [field.name for field in dataclasses.fields(cls) if field.init]
 
     def write_fields(value: Any, place: Place) -> dict[str, Plain]:

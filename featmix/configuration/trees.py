@@ -1,18 +1,22 @@
-"""Trees: ``{at: layer1, strategy: ...}``, ``{compose: [...]}``, ``{one_of: [...]}``, and the short ``{sites: {...}}``."""
+"""Trees: ``{at: layer1, strategy: ...}``, ``{compose: [...]}`` and the other branches, and the short ``{sites: {...}}``.
+
+A branch stands under its name in snake case, beside the other arguments of its constructor. Which branches there are is read
+off :data:`featmix.tree.Tree`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
+from featmix.configuration.arguments import names_of
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list
 from featmix.configuration.strategies import read_strategy, write_strategy
-from featmix.configuration.values import built, check_names
+from featmix.configuration.values import built, check_names, read, snake_case, write
 from featmix.errors import nearest
 from featmix.strategy import Strategy
-from featmix.tree import At, Compose, OneOf, Tree
+from featmix.tree import At, Tree
 
 
 def write_tree(tree: Tree | Mapping[str, Strategy], place: Place) -> Plain:
@@ -24,18 +28,19 @@ def write_tree(tree: Tree | Mapping[str, Strategy], place: Place) -> Plain:
     if type(tree) is At:
         written: dict[str, Plain] = {"at": tree.site, "strategy": write_strategy(tree.strategy, place.key("strategy"))}
         return written if tree.call is None else {**written, "call": tree.call}
-    if type(tree) is Compose:
-        members = _write_members(tree, place.key("compose"))
-        return {"compose": members, "share_partner": True} if tree.share_partner else {"compose": members}
-    if type(tree) is OneOf:
-        return {"one_of": _write_members(tree, place.key("one_of")), "weights": [float(w) for w in tree.weights]}
+    kind = next((kind for kind, cls in _BRANCHES.items() if type(tree) is cls), None)
+    if kind is not None:
+        branch: Any = tree
+        members = [write_tree(member, place.key(kind).item(i)) for i, member in enumerate(branch.members)]
+        options = {name: write(getattr(branch, name), place.key(name)) for name in _options_of(kind)}
+        return {kind: members, **options}
     if isinstance(tree, Mapping):
         place = place.key("sites")
         for site, strategy in tree.items():
             if not isinstance(site, str) or not isinstance(strategy, Strategy):
                 raise place.refuse("strategies by site", shown({site: strategy}))
         return {"sites": {site: write_strategy(strategy, place.key(site)) for site, strategy in tree.items()}}
-    raise place.refuse("At, Compose, OneOf or {site: strategy}", shown(tree))
+    raise place.refuse(f"{', '.join(cls.__name__ for cls in get_args(Tree))} or {{site: strategy}}", shown(tree))
 
 
 def read_tree(value: Plain, place: Place) -> Tree | dict[str, Strategy]:
@@ -49,14 +54,16 @@ def read_tree(value: Plain, place: Place) -> Tree | dict[str, Strategy]:
     if kind is None:
         fix = nearest(next(iter(given), "")[:40], _KINDS)
         raise place.refuse(f"a tree: one of {', '.join(_KINDS)}", shown(list(given)), fix)
-    options, reader = _KINDS[kind]
-    check_names(given, [kind, *options], place, f"an entry beside {kind}")
-    made: Tree | dict[str, Strategy] = reader(given, place)
-    return made
+    known = {"at": ["strategy", "call"], "sites": []}.get(kind) or (_options_of(kind) if kind in _BRANCHES else [])
+    check_names(given, [kind, *known], place, f"an entry beside {kind}")
+    if kind == "at":
+        return _read_at(given, place)
+    return _read_sites(given, place) if kind == "sites" else _read_branch(kind, given, place)
 
 
-def _write_members(tree: Compose | OneOf, place: Place) -> list[Plain]:
-    return [write_tree(member, place.item(i)) for i, member in enumerate(tree.members)]
+def _options_of(kind: str) -> list[str]:
+    """The arguments of a branch besides its members."""
+    return [name for name in names_of(_BRANCHES[kind]) if name != "members"]
 
 
 def _read_at(given: dict[str, Plain], place: Place) -> At:
@@ -68,16 +75,15 @@ def _read_at(given: dict[str, Plain], place: Place) -> At:
     return made
 
 
-def _read_branch(cls: type[Compose] | type[OneOf], kind: str, given: dict[str, Plain], place: Place) -> Compose | OneOf:
+def _read_branch(kind: str, given: dict[str, Plain], place: Place) -> Tree:
     listed = as_list(given[kind], place.key(kind), "a list of trees")
     members = [read_tree(item, place.key(kind).item(i)) for i, item in enumerate(listed)]
     for i, member in enumerate(members):
         if isinstance(member, dict):
             fix = "Write {compose: [{at: ..., strategy: ...}]} there."
-            raise place.key(kind).item(i).refuse("at, compose or one_of", "sites", fix)
-    settings: dict[str, Any] = {**given, "members": members}
-    del settings[kind]
-    made: Compose | OneOf = built(cls, settings, place, names={"members": kind})
+            raise place.key(kind).item(i).refuse("a tree of at and branches", "sites", fix)
+    options = {name: read(item, place.key(name)) for name, item in given.items() if name != kind}
+    made: Tree = built(_BRANCHES[kind], {**options, "members": members}, place, names={"members": kind})
     return made
 
 
@@ -89,9 +95,5 @@ def _read_sites(given: dict[str, Plain], place: Place) -> dict[str, Strategy]:
     return {site: read_strategy(item, place.key(site)) for site, item in sites.items()}
 
 
-_KINDS: dict[str, tuple[list[str], Callable[[dict[str, Plain], Place], Any]]] = {
-    "at": (["strategy", "call"], _read_at),
-    "compose": (["share_partner"], partial(_read_branch, Compose, "compose")),
-    "one_of": (["weights"], partial(_read_branch, OneOf, "one_of")),
-    "sites": ([], _read_sites),
-}
+_BRANCHES: dict[str, Any] = {snake_case(cls.__name__): cls for cls in get_args(Tree) if cls is not At}
+_KINDS = ["at", *_BRANCHES, "sites"]

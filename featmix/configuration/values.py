@@ -5,6 +5,7 @@ A tag stands for a kind of value that is known here, in code; a file can use tag
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -159,6 +160,16 @@ def faithfully(
         kind, fix = type(value).__name__, "What it was made with cannot be read off it."
         refusal = place.refuse(f"a {kind} that can be made again from its arguments", f"one with another {way}", fix)
     raise refusal or place.refuse("an object", shown(value))
+
+
+def snake_case(name: str) -> str:
+    """A class's name as tags have it.
+
+    Example:
+        >>> snake_case("SwitchOff")
+        'switch_off'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def check_names(given: Iterable[str], known: Iterable[str], place: Place, expected: str) -> None:

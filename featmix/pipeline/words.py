@@ -10,7 +10,7 @@ from torch import nn
 
 from featmix.pipeline.origin import library_of
 from featmix.strategy import Strategy
-from featmix.tree import INPUT, At, Compose, OneOf, Tree
+from featmix.tree import INPUT, At, OneOf, Tree
 
 
 def strategy_in_words(strategy: Strategy) -> str:
@@ -38,10 +38,16 @@ def tree_in_words(tree: Tree) -> str:
         call = "" if tree.call is None else f", call={tree.call}"
         return f"At({tree.site!r}, {strategy_in_words(tree.strategy)}{call})"
     members = ", ".join(map(tree_in_words, tree.members))
-    if isinstance(tree, Compose):
-        return f"Compose([{members}]{', share_partner=True' if tree.share_partner else ''})"
-    equal = len(set(tree.weights)) == 1
-    return f"OneOf([{members}]{'' if equal else f', weights={tree.weights}'})"
+    return f"{type(tree).__name__}([{members}]{_options_in_words(tree)})"
+
+
+def _options_in_words(branch: Any) -> str:
+    """What a branch was made with besides its members, where that is not the default."""
+    given = {name: getattr(branch, name) for name in inspect.signature(type(branch)).parameters if name != "members"}
+    if len(set(given.get("weights", ()))) == 1:
+        del given["weights"]  # equal ones are the default
+    defaults = _defaults(type(branch))
+    return "".join(f", {name}={value!r}" for name, value in given.items() if value != defaults[name])
 
 
 def summary(sample: Any, batch: Any, tree: Tree | None, seed: int | None) -> str:
@@ -67,7 +73,7 @@ def _tree_rows(tree: Tree, how: str) -> Iterator[tuple[str, str, str, str]]:
             yield from _tree_rows(member, f"{how}, in {weight / total:.0%} of steps")
         return
     for member in tree.members:
-        yield from _tree_rows(member, f"{how}, one partner for all" if tree.share_partner else how)
+        yield from _tree_rows(member, how + _options_in_words(tree))
 
 
 def _transform_lines(transform: Any) -> list[str]:

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import featmix as fm
+from featmix import schedule
 from featmix.configuration.place import Place
 from featmix.configuration.yaml_text import emit, parse
 from featmix.testing.inputs import strategies
@@ -26,7 +27,12 @@ def one_of(members, weights):
 def branches(members):
     some = st.lists(members, min_size=1, max_size=3)
     numbers = st.lists(st.floats(0, 10) | st.integers(0, 3), min_size=1, max_size=3)
-    return st.builds(composed, some, st.booleans()) | st.builds(one_of, some, numbers)
+    chances = st.floats(0, 1) | st.just(schedule.linear(0, 1))
+    return (
+        st.builds(composed, some, st.booleans())
+        | st.builds(one_of, some, numbers)
+        | st.builds(lambda held, p: fm.SomeOf(held, count=len(held), p=p), some, chances)
+    )
 
 
 trees = st.recursive(LEAVES, branches, max_leaves=6) | st.dictionaries(SITES, strategies(layout="bchw"), min_size=1, max_size=3)
@@ -88,8 +94,8 @@ MOEX = {"name": "moex"}
 @pytest.mark.parametrize(
     ("value", "path", "message"),
     [
-        ([], "tree", "a tree: one of at, compose, one_of, sites"),
-        ({}, "tree", "a tree: one of at, compose, one_of, sites"),
+        ([], "tree", "a tree: one of at, compose, one_of, some_of, sites"),
+        ({}, "tree", "a tree: one of at, compose, one_of, some_of, sites"),
         ({"compos": []}, "tree", "Did you mean 'compose'"),
         ({"compose": {}}, "tree.compose", "a list of trees"),
         ({"compose": []}, "tree.compose", "at least one"),
@@ -112,6 +118,9 @@ MOEX = {"name": "moex"}
         ({"at": "a", "strategy": MOEX, "call": -1}, "tree.call", "an index from 0"),
         ({"at": "a", "strategy": MOEX, "call": True}, "tree.call", "an index from 0"),
         ({"at": "a", "strategy": MOEX, "times": 2}, "tree.times", "an entry beside at"),
+        ({"some_of": [{"at": "a", "strategy": MOEX}], "count": 2}, "tree.count", "at most the number of members, 1"),
+        ({"some_of": [{"at": "a", "strategy": MOEX}]}, "tree", "what SomeOf can be made with"),
+        ({"some_of": [{"at": "a", "strategy": MOEX}], "count": 1, "p": {"linear": {"start": 0}}}, "tree.p.linear", "Linear"),
         ({"sites": {}}, "tree.sites", "at least one site"),
         ({"sites": {"": MOEX}}, "tree.sites", "each with a name"),
         ({"sites": {"a": {"compose": []}}}, "tree.sites.a", "the name of a strategy"),

@@ -42,9 +42,12 @@ def test_summaries_of_little():
     assert fm.Pipeline().summary().split() == ["part", "where", "what", "labels", "seed", "torch's"]
     shared = fm.Compose([fm.At("input", fm.CutMix()), fm.At("a", fm.MoEx(), call=1)], share_partner=True)
     text = fm.Pipeline(batch=torch.relu, mix=shared).summary()
-    assert "MoEx(), one partner for all" in text
+    assert "MoEx(), share_partner=True" in text
     assert "a (call 1)" in text
     assert "relu" in text
+    some = fm.SomeOf([fm.At(site, fm.Mixup()) for site in ("input", "a", "b")], count=2, p=0.5)
+    assert "Mixup(), count=2, p=0.5" in fm.Pipeline(mix=some).summary()
+    assert repr(fm.Pipeline(mix=some)).endswith("At('b', Mixup())], count=2, p=0.5),\n)")
 
 
 def test_a_repr_reads_like_what_makes_it():
