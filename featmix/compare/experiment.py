@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+import featmix as fm
 from featmix.compare.data import read
 from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
 from featmix.compare.pool import Pool
@@ -20,7 +21,7 @@ from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, positive_wh
 from featmix.compare.sources import Source
 from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
 from featmix.compare.statistics import Summary, summarize
-from featmix.compare.training import Run, attach, make_network
+from featmix.compare.training import Run, make_network, tree_of
 from featmix.errors import FeatmixError
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
@@ -144,7 +145,7 @@ def make_grid(specs: Sequence[Spec], seeds: int, source: Source) -> list[Run]:
 
 
 def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
-    """One training forward on noise, so that settings which do not fit the network are refused before the first run.
+    """A training forward on noise at each site, so that settings that do not fit the network are refused before the first run.
 
     Raises:
         FeatmixError: where the strategy refuses its site. Anything else that goes wrong is left to be reported by the runs.
@@ -158,9 +159,10 @@ def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
         strategy = spec.strategy()
         strategy.p = 1.0  # so that it acts here however seldom it is to act
         try:
-            mixer = attach(network, spec.site, strategy, images, seed=0)
-            mixer.draw(images, target=labels, domain=torch.arange(4) % len(source.domains))
-            network(images)
+            for leaf in tree_of(spec.site, strategy).leaves():
+                with fm.attach(network, leaf, example=images, seed=0) as mixer:
+                    mixer.draw(images, target=labels, domain=torch.arange(4) % len(source.domains))
+                    network(images)
         except FeatmixError:
             raise
         except Exception:

@@ -9,6 +9,7 @@ from featmix.errors import FeatmixError, nearest
 
 HIDDEN_SITES = ("stem", "layer1", "layer2", "layer3")
 SITES = ("input", *HIDDEN_SITES)
+SEPARATOR = "|"  # between sites of which each step takes one
 
 
 class ResidualBlock(nn.Module):
@@ -61,16 +62,30 @@ class SmallResNet(nn.Module):
         return logits
 
 
-def check_site(site: str) -> str:
-    """The site itself, if the network has it.
-
-    Raises:
-        FeatmixError: if not; the message names the nearest.
+def sites_of(site: str) -> list[str]:
+    """The sites that a place stands for: one, or several with bars between them, of which each step takes one.
 
     Example:
-        >>> check_site("stem")
-        'stem'
+        >>> sites_of("stem"), sites_of("input|stem")
+        (['stem'], ['input', 'stem'])
     """
-    if site not in SITES:
-        raise FeatmixError("compare", "site", expected="a site of the network", got=repr(site), fix=nearest(site, SITES))
+    return site.split(SEPARATOR)
+
+
+def check_site(site: str) -> str:
+    """The site itself, or several with bars between them, if the network has them.
+
+    Raises:
+        FeatmixError: if not, and where one is named twice; the message names the nearest.
+
+    Example:
+        >>> check_site("stem"), check_site("input|layer1")
+        ('stem', 'input|layer1')
+    """
+    parts = sites_of(site)
+    for part in parts:
+        if part not in SITES:
+            raise FeatmixError("compare", "site", expected="a site of the network", got=repr(part), fix=nearest(part, SITES))
+        if parts.count(part) > 1:
+            raise FeatmixError("compare", "site", expected="each site once", got=repr(site))
     return site

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import featmix as fm
-from featmix.compare.network import HIDDEN_SITES, check_site
+from featmix.compare.network import HIDDEN_SITES, SEPARATOR, check_site
 from featmix.errors import FeatmixError, nearest
 
 BASELINE = "none"
 DEFAULT_STRATEGIES = (BASELINE, "moex", "mixstyle", "mixup", "cutmix")
+
+_COMMA = re.compile(r",(?![^(\[]*[)\]])")  # between settings, not inside a pair: scope=(0.1,0.8)
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Spec:
     Args:
         name: The strategy's name in the registry, or ``none`` for training without augmentation.
         settings: Those that differ from the library's defaults, sorted and written as on the command line.
-        site: Where it acts; empty for ``none``.
+        site: Where it acts; several sites with bars between them take turns by chance; empty for ``none``.
     """
 
     name: str
@@ -48,7 +51,8 @@ def parse(text: str, site: str | None = None) -> Spec:
     """Read one strategy and check it by constructing it.
 
     Args:
-        text: ``name[@site][:setting=value,...]``. Values are Python literals; what is none counts as text.
+        text: ``name[@site][:setting=value,...]``, where the site may be several: ``input|layer1``, one of them each step.
+            Values are Python literals; what is none counts as text.
         site: Where strategies act that name no site; None puts each where it usually stands.
 
     Raises:
@@ -93,13 +97,14 @@ def parse_all(texts: Sequence[str], site: str | None = None) -> list[Spec]:
 
 
 def usual_site(name: str) -> str:
-    """Where a strategy stands if nobody says otherwise: the input, or the first hidden site.
+    """Where a strategy stands if nobody says otherwise: the input, the first hidden site, or one of the first three.
 
     Example:
-        >>> usual_site("mixup"), usual_site("moex")
-        ('input', 'stem')
+        >>> usual_site("mixup"), usual_site("moex"), usual_site("manifold-mixup")
+        ('input', 'stem', 'input|stem|layer1')
     """
-    return HIDDEN_SITES[0] if fm.strategy_class(name).tags.default_site == "hidden" else "input"
+    usual = {"hidden": HIDDEN_SITES[0], "one of several": SEPARATOR.join(("input", *HIDDEN_SITES[:2]))}
+    return usual.get(fm.strategy_class(name).tags.default_site, "input")
 
 
 def label_of(name: str, settings: str, site: str) -> str:
@@ -110,7 +115,7 @@ def label_of(name: str, settings: str, site: str) -> str:
 
 def _read_settings(text: str, written: str) -> tuple[tuple[str, object], ...]:
     values: dict[str, object] = {}
-    for part in filter(None, (part.strip() for part in written.split(","))):
+    for part in filter(None, (part.strip() for part in _COMMA.split(written))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or not value:
             got = f"{part!r} in {text!r}"

@@ -20,7 +20,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own usage
 from torch import Tensor, nn
 
 import featmix as fm
-from featmix.compare.network import SmallResNet
+from featmix.compare.network import SmallResNet, sites_of
 from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
@@ -105,17 +105,23 @@ def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def tree_of(site: str, strategy: fm.Strategy) -> fm.At | fm.OneOf:
+    """A strategy at its site; where that is several with bars between them, at one of them each step."""
+    sites = sites_of(site)
+    return fm.At(site, strategy) if len(sites) == 1 else fm.OneOf.over(strategy, sites)
+
+
 def attach(network: nn.Module, site: str, strategy: fm.Strategy, example: Tensor, seed: int) -> fm.Mixer:
     """Attach a strategy to the bare network, before Fabric wraps it.
 
     Args:
         network: The bare module.
-        site: Where the strategy acts.
+        site: Where the strategy acts; see :func:`tree_of`.
         strategy: What happens there.
         example: A batch of images, for strategies that need to know the shape at their site.
         seed: Of the strategy's own random decisions.
     """
-    return fm.attach(network, fm.At(site, strategy), example=example, seed=seed)
+    return fm.attach(network, tree_of(site, strategy), example=example, seed=seed)
 
 
 def to_floats(pixels: Tensor) -> Tensor:
@@ -164,6 +170,7 @@ def _fit(
             if mixer is None:
                 loss = F.cross_entropy(model(images), labels)
             else:
+                mixer.progress = (epoch * steps_per_epoch + number) / steps
                 mix = mixer.draw(images, target=labels, domain=data.domains[own])
                 loss = mix.loss(F.cross_entropy, model(images), labels)
             fabric.backward(loss)

@@ -1,7 +1,7 @@
 import pytest
 
 import featmix as fm
-from featmix.compare.network import SITES
+from featmix.compare.network import SITES, sites_of
 from featmix.compare.spec import Spec, parse, parse_all, usual_site
 from featmix.errors import FeatmixError
 
@@ -15,16 +15,25 @@ def test_settings_are_values_not_text():
 
 @pytest.mark.parametrize("name", fm.available())
 def test_every_strategy_has_a_usual_site_and_its_label_can_be_read_again(name):
-    assert usual_site(name) in SITES
-    for text in (name, f"{name}@layer2", f"{name}:p=0.25", f"{name}@layer1:p=0.25"):
+    assert set(sites_of(usual_site(name))) <= set(SITES)
+    for text in (name, f"{name}@layer2", f"{name}:p=0.25", f"{name}@layer1|layer3:p=0.25"):
         spec = parse(text)
         assert spec.label == text
         assert parse(spec.label) == spec
 
 
+def test_a_pair_is_one_setting():
+    spec = parse("resizemix:scope=(0.2, 0.5),p=0.5")
+    assert spec.values == (("p", 0.5), ("scope", (0.2, 0.5)))
+    assert spec.strategy().scope == (0.2, 0.5)
+    assert parse(spec.label) == spec
+
+
 def test_sites():
     assert parse("mixup").site == "input"
     assert parse("moex").site == "stem"
+    assert parse("manifold-mixup").site == parse("patchup").site == "input|stem|layer1"
+    assert parse("cutmix@input|layer1").site == "input|layer1"
     assert parse("mixup", site="layer1").site == "layer1"
     assert parse("mixup@layer2", site="layer1").site == "layer2"
     assert parse("none", site="layer1") == Spec("none")
@@ -42,6 +51,9 @@ def test_the_baseline_is_always_there_and_first_if_it_was_not_named():
         ("", "Known"),
         ("moex@layr1", "'layer1'"),
         ("moex@", "site"),
+        ("mixup@input|layr1", "'layer1'"),
+        ("mixup@input|input", "each site once"),
+        ("resizemix:scope=(0.5,0.2)", "low <= high"),
         ("moex:norm", "name=value"),
         ("moex:norm=", "name=value"),
         ("moex:lam=0.5,lam=0.6", "each setting once"),

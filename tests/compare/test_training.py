@@ -7,7 +7,7 @@ import featmix as fm
 from featmix.compare.digits import read_digits
 from featmix.compare.settings import Settings
 from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
-from featmix.compare.training import Run, learning_rate_factor, make_network, to_floats, train
+from featmix.compare.training import Run, attach, learning_rate_factor, make_network, to_floats, train, tree_of
 from featmix.errors import FeatmixError
 
 TINY = Settings(epochs=1, limit=60, width=4, batch_size=32)
@@ -31,7 +31,10 @@ def untimed(row):
     return dataclasses.replace(row, seconds_per_step=None)
 
 
-@pytest.mark.parametrize("text", [*DEFAULT_STRATEGIES, "cutmix@layer2", "mixstyle:partner=crossdomain,p=1.0"])
+@pytest.mark.parametrize(
+    "text",
+    [*DEFAULT_STRATEGIES, "cutmix@layer1", "manifold-mixup", "patchup", "mixstyle:partner=crossdomain,p=1.0"],
+)
 def test_the_same_seed_gives_the_same_row(digits, text):
     run = Run(parse(text), 3, "colors")
     first = train(run, TINY, digits)
@@ -51,6 +54,51 @@ def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
     assert [getattr(idle, c) for c in ("in_domain_accuracy", "held_out_accuracy")] == [
         getattr(none, c) for c in ("in_domain_accuracy", "held_out_accuracy")
     ]
+
+
+def test_several_sites_take_turns():
+    network = make_network(TINY, 10, seed=0)
+    images, labels = torch.rand(4, 3, 16, 16), torch.arange(4)
+    mixer = attach(network, "input|stem|layer1", parse("manifold-mixup").strategy(), images, seed=0)
+    chosen = set()
+    for _ in range(20):
+        mix = mixer.draw(images, target=labels)
+        active = [site for site, params in mix.params.items() if bool(params.active.any())]
+        assert len(active) == 1
+        assert torch.equal(mix.mixture.matrix(), mix.params[active[0]].mixture.matrix())
+        mix.loss(torch.nn.functional.cross_entropy, network(images), labels)  # raises where the site did not fire
+        chosen.update(active)
+    assert chosen == {"input", "stem", "layer1"}
+
+
+def test_what_stands_at_the_sites():
+    tree = tree_of("input|stem", fm.PatchUp())
+    assert [(leaf.site, type(leaf.strategy).name) for leaf in tree.leaves()] == [("input", "cutmix"), ("stem", "patchup")]
+    assert isinstance(tree_of("layer1", fm.CutMix()), fm.At)
+
+
+@pytest.fixture
+def progress_seen(monkeypatch):
+    seen = []
+    draw = fm.Mixer.draw
+
+    def noting(mixer, *arguments, **named):
+        mix = draw(mixer, *arguments, **named)
+        seen.append((mixer.progress, any(bool(params.active.any()) for params in mix.params.values())))
+        return mix
+
+    monkeypatch.setattr(fm.Mixer, "draw", noting)
+    return seen
+
+
+def test_settings_that_are_schedules_follow_training(digits, progress_seen):
+    late = fm.schedule.switch_off(0.0, at=0.5, value=1.0)
+    spec = Spec("mixup", "p=late", "input", values=(("p", late),))
+    train(Run(spec, 0, "plain"), dataclasses.replace(TINY, epochs=3), digits)
+    steps = len(progress_seen)
+    assert steps >= 6
+    assert [progress for progress, _ in progress_seen] == [step / steps for step in range(steps)]
+    assert all(mixed == (progress >= 0.5) for progress, mixed in progress_seen)
 
 
 def test_it_learns(digits):
