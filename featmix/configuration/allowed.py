@@ -19,7 +19,8 @@ from featmix.errors import FeatmixError, nearest
 
 _T = TypeVar("_T")
 
-_MODULES = ["kornia.augmentation", "kornia.constants", "torchvision.transforms.v2"]
+_OURS = ["featmix.interop.kornia_module", "featmix.interop.torchvision_transform"]
+_MODULES = ["kornia.augmentation", "kornia.constants", "torchvision.transforms.v2", *_OURS]
 _THINGS: dict[str, Any] = {f"torch.nn.{cls.__name__}": cls for cls in (nn.Sequential, nn.Identity)}
 _NEVER = {
     "kornia.augmentation.RandomDissolving": "It downloads a model when it is made.",
@@ -102,11 +103,14 @@ def named(name: str, place: Place) -> Any:
 
 
 def _public(module: ModuleType) -> dict[str, Any]:
-    """Public classes, those of enumerations among them, and functions that come from the module's own package."""
-    package = module.__name__.partition(".")[0]
+    """Public classes, those of enumerations among them, and functions that come from the module's own package.
+
+    Of modules of ours only what they define themselves.
+    """
+    home = module.__name__ if module.__name__ in _OURS else module.__name__.partition(".")[0]
     kinds = type | FunctionType | BuiltinFunctionType
     named = {name: thing for name, thing in vars(module).items() if not name.startswith("_") and isinstance(thing, kinds)}
-    return {name: thing for name, thing in named.items() if str(thing.__module__).partition(".")[0] == package}
+    return {name: thing for name, thing in named.items() if f"{thing.__module__}.".startswith(f"{home}.")}
 
 
 @lru_cache(maxsize=16)

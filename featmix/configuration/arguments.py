@@ -34,16 +34,23 @@ def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
     found = {name: _found(holders, name) for name in names_of(type(thing))}
     missing = [name for name, value in found.items() if value is _MISSING]
     known = {name: value for name, value in found.items() if value is not _MISSING}
-    if len(samplers) == len(missing):  # kornia's PlainUniformGenerator: (range, name, centre, bounds), in order
-        yield {**known, **{name: sampler[0] for name, sampler in zip(missing, samplers, strict=True)}}
-        return
-    yield known
-    bounds = known.get("random_apply")
-    if isinstance(bounds, tuple):  # kornia's containers keep the upper bound plus one
-        yield {**known, "random_apply": (bounds[0], bounds[1] - 1)}
+    if samplers and len(samplers) == len(missing):  # kornia's PlainUniformGenerator: (range, name, centre, bounds), in order
+        known |= {name: sampler[0] for name, sampler in zip(missing, samplers, strict=True)}
+        missing = []
+    yield from _read_otherwise(thing, known)
     if len(missing) == 1:
         for candidate in _held(thing, 0, set()):
-            yield {**known, missing[0]: candidate}
+            yield from _read_otherwise(thing, {**known, missing[0]: candidate})
+
+
+def _read_otherwise(thing: Any, known: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Arguments as they were found, and as they were given where kornia keeps something else under their name."""
+    yield known
+    bounds, for_all = known.get("random_apply"), getattr(thing, "p_batch", None)
+    if isinstance(bounds, tuple):  # its containers keep the upper bound plus one
+        yield {**known, "random_apply": (bounds[0], bounds[1] - 1)}
+    if "p" in known and "p_batch" not in known and for_all is not None:  # some transforms gate the batch by what they call p
+        yield {**known, "p": for_all}
 
 
 def members_of(thing: Any) -> list[Any] | None:

@@ -10,12 +10,10 @@ from featmix.configuration import albumentations_part, kinds, objects  # noqa: F
 from featmix.configuration.pipelines import PARTS, read_pipeline, write_pipeline
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, plain
-from featmix.configuration.strategies import read_strategy, write_strategy
 from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import read, write
 from featmix.configuration.versions import current_versions, mismatches
 from featmix.pipeline import Pipeline
-from featmix.strategy import Strategy
 from featmix.tree import Tree
 
 FORMAT = 1
@@ -27,10 +25,8 @@ def write_document(thing: Any, place: Place) -> dict[str, Plain]:
     Raises:
         FeatmixError: If it, or a part of it, cannot be written, or is larger than what would be read.
     """
-    if isinstance(thing, Strategy):
-        body: Plain = {"strategy": write_strategy(thing, place.key("strategy"))}
-    elif isinstance(thing, Tree | Mapping):
-        body = {"tree": write_tree(thing, place.key("tree"))}
+    if isinstance(thing, Tree | Mapping):
+        body: Plain = {"tree": write_tree(thing, place.key("tree"))}
     elif isinstance(thing, Pipeline):
         body = write_pipeline(thing, place)
     else:
@@ -60,8 +56,6 @@ def read_document(value: object, place: Place, *, stacklevel: int) -> Any:
 
 def _read_body(document: dict[str, Plain], place: Place) -> Any:
     ((kind, body),) = document.items() if len(document) == 1 else [("", None)]
-    if kind == "strategy":
-        return read_strategy(body, place.key("strategy"))
     if kind == "tree":
         return read_tree(body, place.key("tree"))
     if document.keys() & set(PARTS):

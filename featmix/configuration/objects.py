@@ -120,4 +120,4 @@ def _read_constant(value: dict[str, Plain], place: Place) -> Any:
 
 add_codec(Codec("enum", lambda value: isinstance(value, Enum), _write_constant, _read_constant))
 add_codec(Codec("function", lambda v: isinstance(v, FunctionType | BuiltinFunctionType), _write_function, _read_function))
-add_codec(Codec(_CLASS, lambda v: callable(v) and not isinstance(v, type), _write_object, _read_object))
+add_codec(Codec(_CLASS, lambda v: callable(v) and not isinstance(v, type), _write_object, _read_object, catches_all=True))

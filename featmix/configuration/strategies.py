@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from featmix.configuration.arguments import names_of
+from featmix.configuration.kinds import inner
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
-from featmix.configuration.values import LEFT_BY_USE, built, check_names, faithfully, read, write
+from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, write
 from featmix.errors import FeatmixError
 from featmix.registry import available, strategy_class
 from featmix.strategy import Strategy
@@ -82,3 +83,14 @@ def _state(strategy: Strategy) -> dict[str, Any]:
     """What it was made with, as far as it shows: settings, and public attributes such as a normalizer."""
     public = {name: value for name, value in vars(strategy).items() if not name.startswith("_")}
     return {**public, **strategy.settings(), "training": None, "progress": None}
+
+
+def _write(strategy: Strategy, place: Place) -> dict[str, Plain]:
+    return {"strategy": write_strategy(strategy, place.key("strategy"))}
+
+
+def _read(value: dict[str, Plain], place: Place) -> Strategy:
+    return read_strategy(inner(value, "strategy", place), place.key("strategy"))
+
+
+add_codec(Codec("strategy", lambda value: isinstance(value, Strategy), _write, _read))

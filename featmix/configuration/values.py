@@ -27,19 +27,21 @@ class Codec:
         handles: Whether a value is of this kind.
         write: The value as the dictionary; refuses what it could not read again.
         read: The value again.
+        catches_all: Whether it takes whatever no other codec does, so that it is asked last.
     """
 
     tag: str
     handles: Callable[[Any], bool]
     write: Callable[[Any, Place], dict[str, Plain]]
     read: Callable[[dict[str, Plain], Place], Any]
+    catches_all: bool = False
 
 
 LEFT_BY_USE = frozenset(
-    {"_params", "_output_image", "_lazy_matrix_args", "input_dtype", "mask_dtype"}
+    {"_params", "_output_image", "_lazy_matrix_args", "input_dtype", "mask_dtype", "_decision"}
     | {f"_transform_{name}" for name in ("matrix", "matrices", "matrix_params", "matrix_params_snapshot")}
 )
-"""Attributes of kornia's modules that tell of the last call."""
+"""Attributes of kornia's modules, and of adapted strategies, that tell of the last call."""
 
 _codecs: dict[str, Codec] = {}
 
@@ -47,6 +49,8 @@ _codecs: dict[str, Codec] = {}
 def add_codec(codec: Codec) -> None:
     """Make a kind of value known; the latest under a tag counts."""
     _codecs[codec.tag] = codec
+    for last in [other.tag for other in _codecs.values() if other.catches_all]:
+        _codecs[last] = _codecs.pop(last)
 
 
 def write(value: Any, place: Place, *, exact: bool = False) -> Plain:

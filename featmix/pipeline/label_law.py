@@ -31,6 +31,8 @@ def check_keeps_labels(argument: str, transform: Any) -> None:
     for part in parts_of(transform):
         if isinstance(part, Strategy) and part.tags.mixes_labels:
             fix = f"Put it into mix=, for example mix={{'input': fm.{type(part).__name__}(...)}}."
+        elif type(part).__module__.startswith("featmix."):
+            continue  # an adapted strategy: what it holds decides, and comes next
         elif derives_from(part, _MIXERS) and not derives_from(part, _WITHIN_A_SAMPLE):
             fix = _ADAPTERS.get(library_of(part), "Use featmix's own strategy of that kind in mix=.")
         else:

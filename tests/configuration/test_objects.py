@@ -11,6 +11,7 @@ from torch import nn
 
 import featmix as fm
 from featmix.configuration.allowed import _NEVER
+from featmix.configuration.arguments import names_of
 from featmix.seeding import seeded
 
 REQUIRED = {
@@ -48,7 +49,10 @@ BASES = {name for name in vars(K) if "AugmentationBase" in name}
 def every_transform():
     for name, cls in sorted(vars(K).items()):
         if inspect.isclass(cls) and f"kornia.augmentation.{name}" not in _NEVER and name not in NOT_READABLE | BASES:
-            yield pytest.param(cls, REQUIRED.get(name, {}), id=name)
+            arguments = REQUIRED.get(name, {})
+            yield pytest.param(cls, arguments, id=name)
+            for gate in {"p", "p_batch"} & set(names_of(cls)):
+                yield pytest.param(cls, {**arguments, gate: 0.7}, id=f"{name} {gate}=0.7")
 
 
 def outcome(transform, seed):
