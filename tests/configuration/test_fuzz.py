@@ -20,6 +20,8 @@ import featmix as fm
 from featmix import schedule
 from featmix.configuration.place import Place
 from featmix.configuration.yaml_text import parse
+from featmix.interop.albumentations import MomentExchange
+from featmix.interop.kornia import from_kornia, to_kornia
 from tests.configuration.mutating import CANARY, VALUES, WORDS, mutants
 
 FILES = int(os.environ.get("FEATMIX_FUZZ", "10500"))
@@ -66,6 +68,11 @@ def good_files(folder):
         ),
         "albumentations": fm.Pipeline(
             sample=A.Compose([A.RandomCrop(4, 4), A.OneOf([A.HorizontalFlip(), A.GaussNoise()])], seed=1)
+        ),
+        "adapted": fm.Pipeline(
+            sample=A.Compose([MomentExchange("in")]),
+            batch=to_kornia(fm.MixStyle()),
+            mix=fm.SomeOf([fm.At("input", from_kornia(K.RandomMixUpV2(p=0.5)))], count=1),
         ),
         "pipeline": fm.Pipeline(
             sample=A.Compose([A.VerticalFlip()]), batch=K.RandomHorizontalFlip(), mix={"input": fm.Mixup()}, seed=0
