@@ -29,17 +29,20 @@ def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
         kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
         fix = "Let it in by featmix.configuration.allow, here and where the file is loaded."
         raise place.refuse("an object of a class that is allowed", kind, fix)
+    record: dict[str, Plain] = {_CLASS: name}
+    members = members_of(thing)
+    if members is not None:
+        record[_MEMBERS] = [write(member, place.key(_MEMBERS).item(i)) for i, member in enumerate(members)]
     refusal: FeatmixError | None = None
     for arguments in possible_arguments(thing):
         try:
-            return _written_as(thing, name, arguments, place)
+            return _with_arguments(thing, record, arguments, place)
         except FeatmixError as error:
             refusal = refusal or error
     raise refusal or place.refuse("an object", shown(thing))
 
 
-def _written_as(thing: Any, name: str, arguments: dict[str, Any], place: Place) -> dict[str, Plain]:
-    members = members_of(thing)
+def _with_arguments(thing: Any, record: dict[str, Plain], arguments: dict[str, Any], place: Place) -> dict[str, Plain]:
     unwritable: list[FeatmixError] = []  # left to their defaults, which may be what they are
 
     def written(exact: bool) -> dict[str, Plain]:
@@ -50,9 +53,6 @@ def _written_as(thing: Any, name: str, arguments: dict[str, Any], place: Place) 
                 told[argument] = write(shorter, place.key(_ARGUMENTS).key(argument), exact=exact)
             except FeatmixError as error:
                 unwritable.append(error)
-        record: dict[str, Plain] = {_CLASS: name}
-        if members is not None:
-            record[_MEMBERS] = [write(member, place.key(_MEMBERS).item(i)) for i, member in enumerate(members)]
         return {**record, _ARGUMENTS: told} if told else record
 
     try:

@@ -97,11 +97,15 @@ class PipelineMixer(Mixer):
         Raises:
             FeatmixError: If it is no such state.
         """
+        stream = Generator()
+        if isinstance(state, Mapping) and "batch" in state:  # otherwise the mixer's own check says what a state is
+            try:
+                stream.set_state(state["batch"].cpu())
+            except (AttributeError, RuntimeError, TypeError) as error:
+                got = f"{type(state['batch']).__name__}: {error}"
+                raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=got) from error
         super().load_state_dict(state)
-        bits = state["batch"]
-        if not isinstance(bits, Tensor):
-            raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=type(bits).__name__)
-        self._own_stream().set_state(bits.cpu())
+        self._stream = stream
         if state["rank"] != rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
             self._own_stream().manual_seed(derived(self._seed, rank(), 1, self._next_seed()))
 

@@ -34,7 +34,7 @@ def one_step(
         len(images),
         {**shapes, INPUT: tuple(images.shape[1:])},
         Generator().manual_seed(seed),
-        target if isinstance(target, Tensor) else None,
+        _as_target(target),
         progress=progress,
         training=False,
     )
@@ -77,6 +77,13 @@ def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: S
     axes[0][0].set_ylabel("before")
     axes[1][0].set_ylabel("after")
     return figure
+
+
+def _as_target(labels: Any) -> Tensor | None:
+    """Labels for strategies that look at them, where they are numbers."""
+    if isinstance(labels, Tensor) or labels is None:
+        return labels
+    return torch.tensor(labels) if all(isinstance(label, int | float) for label in labels) else None
 
 
 def _show(axis: Any, image: Tensor, title: str) -> None:

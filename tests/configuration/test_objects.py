@@ -10,6 +10,7 @@ from kornia.constants import DataKey, Resample
 from torch import nn
 
 import featmix as fm
+from featmix.configuration import objects
 from featmix.configuration.allowed import _NEVER
 from featmix.configuration.arguments import names_of
 from featmix.seeding import seeded
@@ -118,6 +119,20 @@ def test_what_is_within_is_refused_by_its_path():
     with pytest.raises(fm.FeatmixError, match="an object of a class that is allowed") as caught:
         fm.to_dict(fm.Pipeline(batch=sequence))
     assert caught.value.argument == "batch.members[1].members[0]"
+
+
+def test_each_part_of_a_deep_container_is_looked_at_once(monkeypatch):
+    class Mine(K.RandomAffine):
+        pass
+
+    looked, name_of = [], objects.name_of
+    monkeypatch.setattr(objects, "name_of", lambda thing: (looked.append(thing), name_of(thing))[1])
+    held = Mine(10.0)
+    for _ in range(8):
+        held = K.ImageSequential(held, random_apply=1)
+    with pytest.raises(fm.FeatmixError, match="allowed"):
+        fm.to_dict(held)
+    assert len(looked) == 9
 
 
 def test_what_cannot_be_read_off_is_refused():

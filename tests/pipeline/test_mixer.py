@@ -131,10 +131,13 @@ def test_a_resumed_run_goes_on_where_it_was():
         assert same(steps(mixer, model, 2), steps(resumed, other, 2))
 
 
-@pytest.mark.parametrize("change", [{"batch": 3}, {"more": 1}])
-def test_a_state_that_is_none_is_refused(change):
-    with both().attach(net()) as mixer, pytest.raises(fm.FeatmixError, match=r"Mixer\.load_state_dict"):
-        mixer.load_state_dict({**mixer.state_dict(), **change})
+@pytest.mark.parametrize("change", [{"batch": 3}, {"batch": torch.zeros(3)}, {"batch": None}, {"more": 1}, {"generator": 3}])
+def test_a_state_that_is_none_is_refused_and_changes_nothing(change):
+    with both().attach(net()) as mixer, both(seed=9).attach(net()) as other:
+        before = mixer.state_dict()
+        with pytest.raises(fm.FeatmixError, match=r"Mixer\.load_state_dict"):
+            mixer.load_state_dict({**other.state_dict(), **change})
+        assert torch.equal(mixer.state_dict()["batch"], before["batch"])
 
 
 def test_without_mix_the_loop_stays_the_same():
