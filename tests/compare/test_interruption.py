@@ -21,8 +21,8 @@ from featmix.compare.training import train
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")]
 
 STRATEGIES = ["moex", "cutmix@layer1", "mixstyle"]
-SETTINGS = Settings(epochs=1, limit=150, width=4)
-ARGUMENTS = [*STRATEGIES, "--seeds", "1", "--epochs", "1", "--limit", "150", "--width", "4"]
+SETTINGS = Settings(epochs=1, limit=150, width=8)
+ARGUMENTS = [*STRATEGIES, "--seeds", "1", "--epochs", "1", "--limit", "150", "--width", "8"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from featmix.compare.spec import Spec, parse
 from featmix.compare.training import Run
 from featmix.errors import FeatmixError
 
-TINY = Settings(epochs=1, limit=30, width=4, batch_size=32)
+TINY = Settings(epochs=1, limit=30, width=8, batch_size=32)
 
 
 class Deadly(Run):
