@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -16,6 +15,7 @@ from featmix.hooks import Enter, Leave, Visit
 from featmix.mixture import Mixture
 from featmix.params import Params
 from featmix.schedule import checked_progress
+from featmix.seeding import derived, rank
 from featmix.sites import find, unwrap
 from featmix.strategy import Strategy
 from featmix.switch import Decision, Switch
@@ -199,7 +199,7 @@ class Mixer:
         """What a resumed run needs to continue exactly: plain numbers and tensors."""
         return {
             "seed": self._seed,
-            "rank": _rank(),
+            "rank": rank(),
             "progress": self._progress,
             "history": {key: leaf.strategy.history() for key, leaf in self._leaves.items()},
             "generator": self._seeded().get_state(),
@@ -225,8 +225,8 @@ class Mixer:
             self._seeded().set_state(bits)
         except (RuntimeError, TypeError) as error:
             raise FeatmixError("Mixer.load_state_dict", "generator", expected="a generator's state", got=str(error)) from error
-        if state["rank"] != _rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
-            self._seeded().manual_seed(_derived(self._seed, _rank(), *bits[:4096].view(torch.int32).abs().tolist()))
+        if state["rank"] != rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
+            self._seeded().manual_seed(derived(self._seed, rank(), *bits[:4096].view(torch.int32).abs().tolist()))
 
     def remove(self) -> None:
         """Take every hook off: the model is what it was."""
@@ -295,7 +295,7 @@ class Mixer:
     def _seeded(self) -> Generator:
         """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
         if self._generator is None:
-            self._generator = Generator().manual_seed(_derived(self._seed, _rank()))
+            self._generator = Generator().manual_seed(derived(self._seed, rank()))
         return self._generator
 
     def _check_applied(self, decision: Decision) -> None:
@@ -367,16 +367,6 @@ def _call(model: nn.Module, example: Any) -> None:
         model(*example)
     else:
         model(example)
-
-
-def _rank() -> int:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_rank() if distributed else 0
-
-
-def _derived(*words: int) -> int:
-    """A seed made of numbers, different for different ones."""
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _checked_seed(seed: int | None, generator: Generator | None) -> int:

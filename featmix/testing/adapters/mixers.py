@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -16,6 +13,7 @@ from featmix.errors import FeatmixError
 from featmix.layouts import layout as layout_named
 from featmix.mixture import Mixture
 from featmix.params import Params
+from featmix.seeding import seeded
 from featmix.strategy import Strategy
 from featmix.tags import Tags
 
@@ -120,7 +118,7 @@ class MixerStrategy(Strategy):
 
     def _call(self, x: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
         labels = torch.eye(len(x), device=x.device)
-        with _seeded(int(seed)):
+        with seeded(int(seed)):
             result = self.f(x, labels)
         if not (isinstance(result, tuple | list) and len(result) == 2 and all(isinstance(t, Tensor) for t in result)):
             raise FeatmixError(self.name, "result", expected="features and soft labels", got=type(result).__name__)
@@ -134,18 +132,3 @@ class MixerStrategy(Strategy):
                     got=f"{found.dtype} of shape {tuple(found.shape)}",
                 )
         return y, soft
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """The global generators of torch (on the CPU), NumPy and Python, seeded; put back afterwards."""
-    state, python = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            np.random.seed(seed)
-            random.seed(seed)
-            yield
-    finally:
-        np.random.set_state(state)
-        random.setstate(python)
