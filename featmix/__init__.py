@@ -53,7 +53,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Strategies by class name, so that a new file in ``strategies/`` needs no line here."""
+    """Strategies by class name, so that a new file in ``strategies/`` needs no line here; ``interop`` at its first use."""
+    if name == "interop":
+        return importlib.import_module("featmix.interop")
     if not name.startswith("_"):
         for registered in available():
             if strategy_class(registered).__name__ == name:
@@ -62,4 +64,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *(strategy_class(name).__name__ for name in available())])
+    return sorted([*globals(), "interop", *(strategy_class(name).__name__ for name in available())])

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from featmix.errors import FeatmixError, nearest
+from featmix.stages import stages
 from featmix.tree import INPUT
 
 _WRAPPED_AS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_forward_module")
@@ -27,7 +28,8 @@ def find(root: nn.Module, site: str) -> nn.Module:
 
     Args:
         root: An unwrapped model.
-        site: Its name, with or without the segments that wrappers add.
+        site: Its name, with or without the segments that wrappers add; or ``stem``, ``stage1``, ... of a model that says where
+            these are (see :func:`~featmix.stages.stages`), unless it has a module of that name.
 
     Raises:
         FeatmixError: If there is none; the message names the nearest.
@@ -37,9 +39,13 @@ def find(root: nn.Module, site: str) -> nn.Module:
     plainly = {plain(name): module for name, module in named.items()}
     found = named.get(site) or plainly.get(site) or plainly.get(plain(site))
     if found is None:
-        raise FeatmixError(
-            "attach", "site", expected="the name of a module", got=repr(site), fix=nearest(site, [*plainly, INPUT])
-        )
+        known = stages(root)
+        meant = known.get(plain(site), "")
+        found = named.get(meant) or plainly.get(meant)
+        if found is None:
+            got = f"{site!r}, which its feature_info says is {meant!r}" if meant else repr(site)
+            near = nearest(site, [*plainly, *known, INPUT])
+            raise FeatmixError("attach", "site", expected="the name of a module", got=got, fix=near)
     return unwrap(found)
 
 

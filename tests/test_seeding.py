@@ -80,6 +80,7 @@ def test_torchs_own_seed_will_do():
         assert draw() == draw()
 
 
+@pytest.mark.slow
 def test_spawned_workers_draw_what_forked_ones_do():
     forked = epochs(Greys(), seed=0, count=1, worker_init_fn=seed_worker())
     spawned = epochs(Greys(), seed=0, count=1, worker_init_fn=seed_worker(), multiprocessing_context="spawn")

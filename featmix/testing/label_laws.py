@@ -28,7 +28,8 @@ from featmix.testing.law import (
 def labels(case: Case) -> None:
     """Rows of the mixture add up to 1, touch only the row and its partner, and idle rows keep their label.
 
-    Four units in the last place of float32: a share, its complement and their sum are one rounding each.
+    Four units in the last place of float32: a share, its complement and their sum are one rounding each. Strategies that take
+    from more of the batch than a partner may name more of it.
     """
     params = case.params
     mixture = params.mixture
@@ -39,7 +40,8 @@ def labels(case: Case) -> None:
     rows = torch.arange(len(matrix))
     allowed = torch.eye(len(matrix), dtype=torch.bool)
     allowed[rows, params.partner] = True
-    demand(allowed | (matrix == 0), "a label share of a row that is neither the sample nor its partner")
+    together = case.strategy.tags.batch_coupled
+    demand(allowed | (matrix == 0) | together, "a label share of a row that is neither the sample nor its partner")
     demand(matrix[~params.active] == torch.eye(len(matrix))[~params.active], "an idle row's label changed")
     if not case.strategy.tags.mixes_labels:
         demand(matrix == torch.eye(len(matrix)), "labels changed although the strategy does not mix them")
