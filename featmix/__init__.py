@@ -5,6 +5,7 @@ Strategies are attributes of this package too: ``featmix.MoEx`` is whatever is r
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from featmix import schedule

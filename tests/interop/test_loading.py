@@ -41,7 +41,7 @@ def test_other_packages_are_imported_when_they_are_used():
 def test_a_package_that_breaks_at_import(tmp_path, monkeypatch):
     (tmp_path / "featmix_broken_package.py").write_text("raise RuntimeError('operator x::y does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(FeatmixError, match="operator x::y does not exist.*build that belongs to this torch"):
+    with pytest.raises(FeatmixError, match=r"operator x::y does not exist.*build that belongs to this torch"):
         loaded("featmix_broken_package", subject="test", install="it")
 
 
