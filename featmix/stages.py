@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -42,7 +42,8 @@ def stages(root: nn.Module) -> dict[str, str]:
 def _entries(root: nn.Module) -> Iterator[tuple[str, int]]:
     about: Any = getattr(root, "feature_info", None)
     modules = dict(root.named_modules(remove_duplicate=False))
-    for entry in getattr(about, "info", about) or ():
+    entries = getattr(about, "info", about)
+    for entry in entries if isinstance(entries, Sequence) else ():
         if isinstance(entry, Mapping) and isinstance(entry.get("module"), str) and isinstance(entry.get("reduction"), int):
             name = entry["module"]
             flat = name.replace(".", "_")  # models that return features have their layers at the top, renamed
