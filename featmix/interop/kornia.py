@@ -66,16 +66,16 @@ def from_kornia(mixer: Any, *, partner: str = "permutation", num_classes: int | 
         True
     """
     kornia = loaded("kornia.augmentation", subject="from_kornia", install=INSTALL)
-    if isinstance(mixer, kornia.RandomCutMixV2):
-        made = KorniaCutMix if mixer._param_generator.num_mix == 1 else KorniaCutMixes
+    made = {
+        kornia.RandomMixUpV2: KorniaMixup,
+        kornia.RandomCutMixV2: KorniaCutMix,
+        kornia.PatchMix: KorniaPatchMix,
+        kornia.RandomMosaic: KorniaMosaic,
+    }.get(type(mixer))  # what a subclass draws or pastes nobody knows
+    if made is KorniaCutMix and mixer._param_generator.num_mix > 1:
+        made = KorniaCutMixes
+    if made is not None:
         return made(mixer, partner=partner, num_classes=num_classes)
-    for cls, strategy in (
-        (kornia.RandomMixUpV2, KorniaMixup),
-        (kornia.PatchMix, KorniaPatchMix),
-        (kornia.RandomMosaic, KorniaMosaic),
-    ):
-        if isinstance(mixer, cls):
-            return strategy(mixer, partner=partner, num_classes=num_classes)
     raise FeatmixError(
         "from_kornia",
         "mixer",

@@ -63,7 +63,8 @@ class KorniaModule(MixAugmentationBaseV2):
         images, decision = self.transform_tensor(input), self._decided(params)
         if self.training:
             self.strategy.remember(images, decision)
-        return self.strategy.transform(images, decision)
+        mixed = self.strategy.transform(images, decision)
+        return mixed.reshape(input.shape) if self.keepdim else mixed
 
     def transform_mask(self, input: Tensor, params: dict[str, Any], flags: dict[str, Any]) -> Tensor:
         """Take masks along."""

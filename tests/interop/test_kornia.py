@@ -203,6 +203,7 @@ def test_in_a_model():
         (lambda: K.RandomTransplantation(), "segmentation masks"),
         (lambda: K.RandomHorizontalFlip(), "RandomMixUpV2, RandomCutMixV2"),
         (lambda: nn.Identity(), "RandomMixUpV2, RandomCutMixV2"),
+        (lambda: type("Mine", (K.RandomMixUpV2,), {})(), "RandomMixUpV2, RandomCutMixV2"),
         (lambda: K.RandomMosaic(output_size=(4, 4)), "keeps the shape"),
         (lambda: K.RandomMosaic(cropping_mode="resample"), "cropping_mode='slice'"),
         (lambda: K.RandomMosaic(mosaic_grid=(1, 2)), "nothing, and no label"),
