@@ -25,7 +25,7 @@ class NoMix(Compose):
 
 
 class PipelineMixer(Mixer):
-    """What :meth:`featmix.Pipeline.attach` gives: a :class:`~featmix.attach.Mixer` with one more method.
+    """What :meth:`featmix.Pipeline.attach` gives: a :class:`~featmix.Mixer` with one more method.
 
     Args:
         model: The model.
@@ -76,7 +76,7 @@ class PipelineMixer(Mixer):
         domain: Tensor | None = None,
         mask: Tensor | Mapping[str, Tensor] | None = None,
     ) -> Mix:
-        """As :meth:`featmix.attach.Mixer.draw`, for the images that :meth:`prepare` gave back.
+        """As :meth:`featmix.Mixer.draw`, for the images that :meth:`prepare` gave back.
 
         Raises:
             FeatmixError: If these are the images that went into ``prepare`` and not those that came out, also.
