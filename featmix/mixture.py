@@ -163,7 +163,7 @@ class Mixture:
 
         Example:
             >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.9, 0.9]))
-            >>> mx.loss(F.cross_entropy, torch.zeros(2, 4), torch.tensor([0, 3]))
+            >>> mx.loss(torch.nn.functional.cross_entropy, torch.zeros(2, 4), torch.tensor([0, 3]))
             tensor(1.3863)
         """
         self._check_batch("loss", output=output, target=target)

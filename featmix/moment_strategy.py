@@ -129,10 +129,14 @@ class MomentStrategy(Strategy):
         """Rows that have moments apart from their content, and whose partners have."""
         if not self.normalizer.over_positions:
             return super().can_mix(mask, partner, shape)
-        positions = prod(mask.shape[1:])
-        a_position = self.normalizer.group_size(shape) // max(positions, 1) if len(shape) > 1 else 1
-        enough = mask.flatten(1).sum(1) * a_position > 1
+        enough = mask.flatten(1).sum(1) * self.elements_a_position(shape) > 1
         return enough & enough.index_select(0, partner)
+
+    def elements_a_position(self, shape: Sequence[int]) -> int:
+        """How many of the elements of one mean lie at one position; of ``(B,)`` nothing is known, and it is 1."""
+        if len(shape) < 2 or not self.normalizer.over_positions:
+            return 1
+        return self.normalizer.group_size(shape) // max(prod(self.layout_of(shape).spatial_shape(shape)), 1)
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""

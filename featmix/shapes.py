@@ -82,7 +82,15 @@ class Shapes(Checks):
         shape = tuple(int(n) for n in shape)
         if not shape:
             raise FeatmixError(self._who, "shape", expected="a batch axis at least", got="an empty shape")
-        if len(shape) > 1 or self.needs_shape:
+        if len(shape) == 1 and self.needs_shape:
+            raise FeatmixError(
+                self._who,
+                "shape",
+                expected="the shape of the features, to decide for it",
+                got=f"{shape}, the batch alone",
+                fix="Pass x.shape; for layers of a model attach(..., example=images) learns it.",
+            )
+        if len(shape) > 1:
             self._check_grid(shape)
         return shape
 

@@ -184,9 +184,11 @@ class Strategy(Settings, Shapes, nn.Module):
         if partner is not None:
             self._check_partner(partner, batch)
         now = self.at(self.progress if progress is None else progress)
-        if partner is None:
+        if partner is None and self.tags.partnered:
             partner = sampling.partners(batch, self.partner, domain=domain, generator=generator)
         active = sampling.gate(batch, now.p, per=self.per, generator=generator)
+        if partner is None or not self.tags.partnered:  # partners that are shared in a tree are no concern of these either
+            partner = torch.arange(batch, device=active.device)
         body = self.body_shape(shape)
         if mask is not None:
             mask = self._body_mask(mask, shape).to(partner.device)

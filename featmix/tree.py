@@ -167,15 +167,15 @@ class Compose(_Branch):
         if not isinstance(share_partner, bool):
             raise FeatmixError("Compose", "share_partner", expected="True or False", got=repr(share_partner))
         self.share_partner = share_partner
-        kinds = {leaf.strategy.partner for leaf in self.leaves()}
+        kinds = {leaf.strategy.partner for leaf in self.leaves() if leaf.strategy.tags.partnered}
         if share_partner and len(kinds) > 1:
             raise FeatmixError("Compose", "share_partner", expected="members with one choice of partner", got=sorted(kinds))
+        self._kind = next(iter(kinds), None)
 
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf."""
-        if self.share_partner and request.partner is None:
-            kind = self.leaves()[0].strategy.partner
-            partner = sampling.partners(request.batch, kind, domain=request.domain, generator=request.generator)
+        if self.share_partner and request.partner is None and self._kind is not None:
+            partner = sampling.partners(request.batch, self._kind, domain=request.domain, generator=request.generator)
             request = replace(request, partner=partner)
         return [params for member in self.members for params in member.draw(request)]
 

@@ -156,7 +156,7 @@ class CrossNorm(MomentStrategy):
             channels = sampling_crops.channel_orders(shape[0], shape[lay.channel], generator)
         if self.crop in ("content", "both"):
             content = sampling_crops.crops(shape[0], sizes, generator, per=self.box_per)
-        return replace(params, content_box=content, style_box=style, channels=channels, sizes=sizes)
+        return replace(params, content_box=content, style_box=style, channels=channels, sizes=sizes if self.needs_grid else ())
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where whole maps lend their moments as they are, the formula elsewhere."""
@@ -223,12 +223,15 @@ class CrossNorm(MomentStrategy):
         return within if params.mask is None else within & params.mask
 
     def _check_decision(self, x: Tensor, params: Params) -> None:
-        sizes = self.layout_of(x.shape).spatial_shape(x.shape)
-        if not isinstance(params, CrossNormParams) or (self.needs_shape and params.sizes != sizes):
+        lay, found = self.layout_of(x.shape), vars(params)
+        wanted = (lay.spatial_shape(x.shape) if self.needs_grid else (), x.shape[lay.channel] if self.shuffle else None)
+        order: Tensor | None = found.get("channels")
+        drawn = (found.get("sizes"), None if order is None else order.shape[1])
+        if not isinstance(params, CrossNormParams) or drawn != wanted:
             raise FeatmixError(
                 self._who,
                 "params",
-                expected=f"boxes drawn for positions {sizes}",
-                got=str(getattr(params, "sizes", type(params).__name__)),
+                expected="a decision for positions {} and channels {}".format(*wanted),
+                got="one for {} and {}".format(*drawn) if isinstance(params, CrossNormParams) else type(params).__name__,
                 fix="Draw with the shape of the tensor that is mixed.",
             )

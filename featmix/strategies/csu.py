@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Unpack
 
@@ -21,27 +20,14 @@ from featmix.normalizer import Normalizer
 from featmix.params import Params
 from featmix.registry import register
 from featmix.schedule import Schedule
-from featmix.style_noise import StyleNoise, centred
+from featmix.style_noise import NoiseParams, StyleNoise, centred
 from featmix.tags import Tags
 
 _SMALLEST = 1e-12  # of a variance along an eigenvector, as published
 
 
-@dataclass(frozen=True, eq=False)
-class CSUParams(Params):
-    """The decision of correlated style uncertainty.
-
-    Args:
-        partner: Each row itself.
-        active: See :class:`~featmix.params.Params`.
-        lam: ``(B,)`` the share that is not noise, ``1 - f`` with the published strength ``f``.
-        mixture: The identity.
-        mean_noise: ``(B, C)`` float32, standard normal.
-        std_noise: ``(B, C)`` float32, standard normal.
-    """
-
-    mean_noise: Tensor
-    std_noise: Tensor
+class CSUParams(NoiseParams):
+    """The decision of CSU: standard normal noise ``(B, C)``, and ``lam`` is ``1 - f`` with the published strength ``f``."""
 
 
 @register("csu")
@@ -58,16 +44,19 @@ class CorrelatedStyleUncertainty(StyleNoise):
 
     *Suggested settings.* ``alpha=0.3``, ``p=0.5``.
 
-    *When it hurts.* An eigendecomposition of (C, C) for each forward: wide layers pay for it.
+    *When it hurts.* Two singular value decompositions of (B, C) for each forward. Small batches tell little of a covariance:
+    of B samples there are at most B - 1 directions, and noise along the others has standard deviation 1e-6.
 
     *Where published code differs.* It fails in half precision, in double precision, with one channel and with one sample.
-    Here the root is taken in float64, one channel is like any other number, and one sample passes through.
+    Here the root is taken in float64, one channel is like any other number, and one sample passes through. Eigenvectors are
+    taken as the right singular vectors of the centred moments: those of ``C S + eps I`` are the same, but ``S`` holds squares,
+    in which small deviations beside large ones are lost. A row that is not finite stays as it is and does not count in ``S``.
 
     Args:
         norm: ``in``, or any normalizer with one mean a channel or a group.
         alpha: Of the Beta distribution, at least 0; 0 means ``f = 0``, no noise.
         lam_per: One ``f`` for each ``sample`` (as published) or one for the ``batch``.
-        eps: Added to variances inside the root, and to the diagonal before the eigenvectors are taken.
+        eps: Added to variances inside the root.
         detach: Treat the moments as constants in backward; off as published.
         p: Probability that a batch (or a row) is changed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
@@ -122,71 +111,73 @@ class CorrelatedStyleUncertainty(StyleNoise):
 
     @property
     def exact_gradient(self) -> bool:
-        """Not that of the function: eigenvectors are constants."""
-        return False
+        """Not that of the function, whose eigenvectors are constants, unless all moments are."""
+        return self.detach
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CSUParams:
         """Draw the strength and the noise before it is correlated."""
-        rows, active = self.own_rows(shape, active)
+        active, elements = self.open_rows(shape, active), self.elements_of(shape, active)
         drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
         flat = prod(self.normalizer.moment_shape(shape)[1:])
         mean_noise, std_noise = (sampling.normal((shape[0], flat), generator).float() for _ in range(2))
         lam = torch.where(active, drawn, 1.0)
-        return CSUParams(rows, active, lam, Mixture.identity(shape[0], rows.device), mean_noise, std_noise)
+        return CSUParams(partner, active, lam, Mixture.identity(shape[0], partner.device), mean_noise, std_noise, elements)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """Its own, and correlated noise."""
-        if not isinstance(params, CSUParams):
-            raise FeatmixError(self._who, "params", expected="a decision of this strategy", got=type(params).__name__)
-        counted, f = self.counted(own, params).flatten(1), 1 - params.strength(own.mean)
+        drawn = self.checked_noise(params, CSUParams, (len(own.mean), prod(own.mean.shape[1:])))
+        counted, f = self.counted(own, drawn), 1 - drawn.strength(own.mean)
 
         def moved(values: Tensor, noise: Tensor) -> Tensor:
-            apart, n = centred(values.flatten(1).double(), counted)
-            correlated = noise.double() @ _root(apart / n.clamp(min=1).to(apart.dtype).sqrt(), self.eps)
-            return values + f * correlated.to(values.dtype).reshape(values.shape)
+            apart, n = centred(values.flatten(1).double(), counted.flatten(1))
+            noise = correlated(noise.double(), apart / n.clamp(min=1).to(apart.dtype).sqrt())
+            return torch.where(counted, values + f * noise.to(values.dtype).reshape(values.shape), values)
 
-        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
+        return Moments(moved(own.mean, drawn.mean_noise), moved(own.std, drawn.std_noise))
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """One sample after the other, once their moments are known; the root by a singular value decomposition."""
+        """One sample after the other, once their moments are known; the root as a whole matrix."""
         y = x.copy()
         if not isinstance(params, CSUParams) or len(x) < 2 or self.passes_through(x.shape):
             return y
-        own = self.normalizer.moments(torch.from_numpy(x))
-        moments = [m.flatten(1).numpy() for m in (own.mean, own.std)]
-        noises = [noise.double().numpy() for noise in (params.mean_noise, params.std_noise)]
+        axis = self.layout_of(x.shape).channel
+        width = self.elements_a_position(x.shape)  # channels that share one moment
+        means, stds = (np.stack(m) for m in zip(*(self.normalizer.oracle(sample) for sample in x), strict=True))
         moved = []
-        for values, noise in zip(moments, noises, strict=True):
+        for spread_out, noise in ((means, params.mean_noise), (stds, params.std_noise)):
+            values = np.moveaxis(spread_out, axis, 1).reshape(len(x), x.shape[axis], -1)[:, ::width, 0]
             _, deviations, vectors = np.linalg.svd((values - values.mean(0)) / np.sqrt(len(x)), full_matrices=True)
             stretched = np.full(len(vectors), np.sqrt(_SMALLEST))
             stretched[: len(deviations)] = deviations.clip(min=np.sqrt(_SMALLEST))
             root = (vectors.T * stretched) @ vectors
-            moved.append(values + (1 - np.array(params.shares()))[:, None] * (noise @ root))
+            moved.append(
+                np.stack([values[i] + (1 - f) * (noise[i].double().numpy() @ root) for i, f in enumerate(params.shares())])
+            )
         for i in range(len(x)):
             if params.active[i]:
-                mean, std = self.normalizer.oracle(x[i])
-                beta, gamma = (
-                    torch.from_numpy(m[i : i + 1])
-                    .view(own.mean[i : i + 1].shape)
-                    .expand(self.normalizer.view(torch.empty(1, *x.shape[1:])).shape)
-                    .reshape(x.shape[1:])
-                    .numpy()
-                    for m in moved
-                )
-                y[i] = (x[i] - mean) / std * gamma + beta
+                own, mean, std, result = (np.moveaxis(a[i], axis - 1, 0) for a in (x, means, stds, y))  # views
+                for c in range(len(own)):
+                    beta, gamma = (m[i, c // width] for m in moved)
+                    result[c] = (own[c] - mean[c]) / std[c] * gamma + beta
         return y
 
 
-def _root(apart: Tensor, eps: float) -> Tensor:
-    """The symmetric root of the covariance ``apart' apart``, ``(C, C)`` from ``(B, C)``; its eigenvectors are constants.
+def correlated(noise: Tensor, apart: Tensor) -> Tensor:
+    """``noise M``, ``(B, C)``, with ``M`` the symmetric root of the covariance ``apart' apart``, its eigenvectors constants.
 
-    Variances are taken along the eigenvectors, not off the covariance, where small ones would drown in the rounding of large
-    ones.
+    ``M`` is the smallest deviation in all directions and what is above it in the few that rows can span, and is never built.
+
+    Args:
+        noise: ``(B, C)`` float64.
+        apart: ``(N, C)`` float64, centred, divided by the root of how many rows count.
+
+    Example:
+        >>> correlated(torch.ones(1, 2), torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
+        tensor([[3., 2.]])
     """
-    c = apart.shape[1]
     with torch.no_grad():
-        regular = c * apart.T @ apart + eps * torch.eye(c, dtype=apart.dtype, device=apart.device)
-        vectors = torch.linalg.eigh(regular.nan_to_num()).eigenvectors
-    variances = (apart @ vectors).square().sum(0)
-    root: Tensor = (vectors * variances.clamp(min=_SMALLEST).sqrt()) @ vectors.T
-    return root
+        vectors = torch.linalg.svd(apart, full_matrices=False).Vh.T
+    deviations = (apart @ vectors).square().sum(0).clamp(min=_SMALLEST).sqrt()
+    floor = _SMALLEST**0.5
+    result: Tensor = floor * noise + ((noise @ vectors) * (deviations - floor)) @ vectors.T
+    return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from featmix import sampling
-from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 from featmix.moment_strategy import MomentSettings
 from featmix.moments import Moments
@@ -20,25 +18,12 @@ from featmix.normalizer import Normalizer
 from featmix.params import Params
 from featmix.registry import register
 from featmix.schedule import Schedule
-from featmix.style_noise import StyleNoise, centred
+from featmix.style_noise import NoiseParams, StyleNoise, centred
 from featmix.tags import Tags
 
 
-@dataclass(frozen=True, eq=False)
-class DSUParams(Params):
-    """The decision of DSU.
-
-    Args:
-        partner: Each row itself.
-        active: See :class:`~featmix.params.Params`.
-        lam: ``None``.
-        mixture: The identity.
-        mean_noise: ``(B, ...)`` float32, standard normal times the strength, one for each mean.
-        std_noise: ``(B, ...)`` float32, the same for each standard deviation.
-    """
-
-    mean_noise: Tensor
-    std_noise: Tensor
+class DSUParams(NoiseParams):
+    """The decision of DSU: standard normal noise times the strength, one number for each moment; no ``lam``."""
 
 
 @register("dsu")
@@ -55,7 +40,8 @@ class DSU(StyleNoise):
     *Suggested settings.* ``p=0.5`` in classification, re-identification and segmentation alike.
 
     *When it hurts.* In small batches the spread is a poor estimate; a batch of one has none and passes through, where the
-    published code gives NaN.
+    published code gives NaN. A row that is not finite stays as it is and does not count in the spread; in the published
+    code it spoils the batch.
 
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.
@@ -104,23 +90,23 @@ class DSU(StyleNoise):
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> DSUParams:
         """Draw the noise."""
-        rows, active = self.own_rows(shape, active)
+        active, elements = self.open_rows(shape, active), self.elements_of(shape, active)
         moments = self.normalizer.moment_shape(shape)
         mean_noise, std_noise = (self.strength * sampling.normal(moments, generator) for _ in range(2))
-        return DSUParams(rows, active, None, Mixture.identity(shape[0], rows.device), mean_noise.float(), std_noise.float())
+        same = Mixture.identity(shape[0], partner.device)
+        return DSUParams(partner, active, None, same, mean_noise.float(), std_noise.float(), elements)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """Its own, and noise in units of the batch's spread."""
-        if not isinstance(params, DSUParams):
-            raise FeatmixError(self._who, "params", expected="a decision of this strategy", got=type(params).__name__)
-        counted = self.counted(own, params)
+        drawn = self.checked_noise(params, DSUParams, own.mean.shape)
+        counted = self.counted(own, drawn)
 
         def moved(values: Tensor, noise: Tensor) -> Tensor:
             apart, n = centred(values, counted)
             spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
-            return values + noise.to(values.dtype) * spread
+            return torch.where(counted, values + noise.to(values.dtype) * spread, values)
 
-        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
+        return Moments(moved(own.mean, drawn.mean_noise), moved(own.std, drawn.std_noise))
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """One sample after the other, once their moments are known."""

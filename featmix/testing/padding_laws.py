@@ -85,7 +85,7 @@ def full_mask(case: Case) -> None:
     "strategy",
     cause="Moments or ranks that count padding, or positions of the longest sample.",
     drawn=False,
-    applies=lambda strategy: takes_masks(strategy) and not strategy.tags.spatial,
+    applies=lambda strategy: takes_masks(strategy) and not strategy.needs_grid,
 )
 def padded_as_short(strategy: Strategy) -> None:
     """Samples padded at the end become what they would have become without the padding.
@@ -140,7 +140,7 @@ def prefix(strategy: Strategy) -> None:
     No tolerance on the prefix; 1e-6 on the rest, whose strides differ. Tried on tokens, or on sequences where tokens are no
     grid.
     """
-    for name in ("btc", "bct") if strategy.tags.spatial else ("bnc", "bcn"):
+    for name in ("btc", "bct") if strategy.needs_grid else ("bnc", "bcn"):
         with_prefix, without = _remade(strategy, layout=name, prefix=2), _remade(strategy, layout=name, prefix=0)
         if with_prefix is None or without is None:
             continue

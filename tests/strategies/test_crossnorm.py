@@ -217,11 +217,11 @@ def test_the_shape_is_needed_where_something_is_drawn_for_it(settings, needed):
     at = fm.At("layer1", crossnorm)
     assert crossnorm.needs_shape is needed
     (params,) = at.draw(Request(4, shapes={"layer1": (8, 6, 6)}))
-    assert params.sizes == ((6, 6) if needed else ())
+    assert params.sizes == ((6, 6) if crossnorm.needs_grid else ())
     if needed:
         with pytest.raises(fm.FeatmixError, match=r"CrossNorm: layer1: expected the shape.*attach\(\.\.\., example=images\)"):
             at.draw(Request(4))
-        with pytest.raises(fm.FeatmixError, match="CrossNorm: x: expected a tensor with 2 to 5 axes"):
+        with pytest.raises(fm.FeatmixError, match="CrossNorm: shape: expected the shape of the features, to decide for it"):
             crossnorm.make_params((4,))
     else:
         assert bool(at.draw(Request(4))[0].active.all())
@@ -230,11 +230,19 @@ def test_the_shape_is_needed_where_something_is_drawn_for_it(settings, needed):
 def test_boxes_are_for_one_resolution():
     crossnorm, x = fm.CrossNorm(crop="both", p=1), draw(3, 4, 7, 8)
     params = decision(crossnorm, x)
-    with pytest.raises(fm.FeatmixError, match=r"CrossNorm: params: expected boxes drawn for positions \(7, 9\), got \(7, 8\)"):
+    with pytest.raises(fm.FeatmixError, match=r"expected a decision for positions \(7, 9\) .*, got one for \(7, 8\)"):
         crossnorm.transform(draw(3, 4, 7, 9), params)
-    with pytest.raises(fm.FeatmixError, match=r"CrossNorm: params: expected boxes .*got Params"):
+    with pytest.raises(fm.FeatmixError, match=r"CrossNorm: params: expected a decision .*got Params"):
         crossnorm.transform(x, decision(fm.MoEx(), x))
     assert isinstance(params, CrossNormParams)
+
+
+def test_an_order_is_for_one_number_of_channels_and_for_any_resolution():
+    crossnorm, x = fm.CrossNorm(shuffle=True, p=1), draw(3, 4, 7, 8)
+    params = decision(crossnorm, x)
+    crossnorm.transform(draw(3, 4, 5, 5), params)
+    with pytest.raises(fm.FeatmixError, match=r"expected a decision for positions \(\) and channels 6, got one for \(\) and 4"):
+        crossnorm.transform(draw(3, 6, 7, 8), params)
 
 
 def test_a_style_box_lends_although_its_row_is_idle():

@@ -5,7 +5,7 @@ import torch
 
 import featmix as fm
 from featmix.strategies.csu import CorrelatedStyleUncertainty as CSU
-from featmix.strategies.csu import _root
+from featmix.strategies.csu import correlated
 
 
 def draw(*shape, seed=0):
@@ -16,12 +16,31 @@ def decision(csu, x, seed=0, **more):
     return csu.make_params(x.shape, generator=torch.Generator().manual_seed(seed), **more)
 
 
+def root(apart):
+    return correlated(torch.eye(apart.shape[1], dtype=apart.dtype), apart)
+
+
 @pytest.mark.parametrize("batch", [3, 5, 20])
 def test_root_is_symmetric_and_its_square_is_the_covariance(batch):
     apart = draw(batch, 5)
-    root = _root(apart, 1e-6)
-    torch.testing.assert_close(root, root.T)
-    torch.testing.assert_close(root @ root, apart.T @ apart, rtol=1e-9, atol=1e-9)
+    m = root(apart)
+    torch.testing.assert_close(m, m.T)
+    torch.testing.assert_close(m @ m, apart.T @ apart, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 9])
+def test_root_is_the_published_one(batch):
+    apart, eps = draw(batch, 4) - draw(batch, 4).mean(0), 1e-6
+    covariance = apart.T @ apart
+    vectors = torch.linalg.eigh(4 * covariance + eps * torch.eye(4)).eigenvectors
+    variances = (vectors.T @ covariance @ vectors).diagonal().clamp(min=1e-12)
+    torch.testing.assert_close(root(apart), vectors @ variances.sqrt().diag() @ vectors.T, rtol=1e-7, atol=1e-7)
+
+
+def test_small_deviations_beside_large_ones_do_not_depend_on_the_order_of_the_rows():
+    turned = torch.linalg.qr(draw(4, 4, seed=1)).Q
+    apart = draw(5, 4) * torch.tensor([1e5, 1e2, 1e-3, 1e-4], dtype=torch.float64) @ turned
+    torch.testing.assert_close(root(apart.flip(0)), root(apart), rtol=0, atol=1e-8)  # 1e5 in float64, some hundred roundings
 
 
 def test_noise_varies_as_the_moments_do():
@@ -49,27 +68,30 @@ def test_strength_is_the_same_for_mean_and_std_and_one_minus_lam():
     params = decision(csu, x)
     full = dataclasses.replace(params, lam=torch.zeros_like(params.lam))
 
-    def moments(y):
-        return torch.stack([y.mean((2, 3)), y.std((2, 3))])
+    mean, std = x.mean((2, 3), keepdim=True), (x.var((2, 3), keepdim=True) + 1e-6).sqrt()
 
-    before, whole, part = (moments(t) for t in (x, csu.transform(x, full), csu.transform(x, params)))
-    f = (1 - params.lam).double().view(1, -1, 1)
-    torch.testing.assert_close(part[0] - before[0], (f * (whole - before))[0], rtol=1e-5, atol=1e-6)
-    positive = (whole[1] > 1e-3) & (part[1] > 1e-3)
-    assert positive.any()
+    def new_moments(params):
+        moved = csu.new_moments(fm.normalizer("in", eps=1e-6).moments(x), None, params)
+        return moved.mean, moved.std
+
+    f = (1 - params.lam).double().view(-1, 1, 1, 1)
+    for own, whole, part in zip((mean, std), new_moments(full), new_moments(params), strict=True):
+        assert float((whole - own).abs().min()) > 1e-6  # there is noise to be scaled
+        torch.testing.assert_close(part - own, f * (whole - own))
 
 
 def test_signs_of_eigenvectors_do_not_matter(monkeypatch):
     x, csu = draw(4, 3, 5, 6), CSU(p=1.0)
     params = decision(csu, x)
-    y = csu.transform(x, params)
-    real = torch.linalg.eigh
+    y, real = csu.transform(x, params), torch.linalg.svd
 
-    def flipped(a):
-        values, vectors = real(a)
-        return torch.return_types.linalg_eigh((values, -vectors))
+    def flipped(a, **given):
+        u, s, vh = real(a, **given)
+        signs = torch.ones(len(vh), 1, dtype=vh.dtype)
+        signs[::2] = -1
+        return torch.return_types.linalg_svd((u, s, signs * vh))
 
-    monkeypatch.setattr(torch.linalg, "eigh", flipped)
+    monkeypatch.setattr(torch.linalg, "svd", flipped)
     torch.testing.assert_close(csu.transform(x, params), y)
 
 

@@ -82,3 +82,15 @@ def test_ranks_are_quantiles_where_numbers_of_real_positions_differ():
 def test_half_types_come_back_as_they_went_in():
     x, efdmix = draw(4, 3, 4, 6).half(), EFDMix(p=1.0)
     assert efdmix.transform(x, decision(efdmix, x)).dtype == torch.float16
+
+
+@pytest.mark.parametrize("gradient", ["published", "exact"])
+@pytest.mark.parametrize("lam", [1e-9, 1e-4, 0.1, 0.5, 0.9])
+def test_a_small_share_of_large_features_does_not_drown_the_partner(lam, gradient):
+    x = draw(2, 1, 40, 40).float()
+    x[0] *= 1e4
+    efdmix = EFDMix(p=1.0, gradient=gradient)
+    params = decision(efdmix, x, lam=lam, partner=torch.tensor([1, 0]))
+    exact = efdmix.transform(x.double(), params)[0]
+    error = (efdmix.transform(x, params)[0] - exact).abs()
+    assert bool((error <= 1e-6 * (lam * x[0].abs() + 4 + exact.abs())).all())  # some roundings of the two parts of the blend
