@@ -16,6 +16,8 @@ help:  ## say what there is
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet torch
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps timm
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/torchvision torchvision  # out of others' sight
 	touch $@
 
 compare: .venv/installed  ## compare MoEx, MixStyle, Mixup and CutMix on real digits (ARGS="..." passes arguments on)

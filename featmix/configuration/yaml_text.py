@@ -161,5 +161,5 @@ def _library() -> ModuleType:
     try:
         return importlib.import_module("yaml")
     except ImportError as error:
-        fix = 'Install it: pip install "featmix[config]".'
+        fix = 'Install it: pip install "featmix[pipeline]".'
         raise FeatmixError("configuration", expected="PyYAML", got="no such package", fix=fix) from error

@@ -66,7 +66,7 @@ def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: S
     try:
         figures = importlib.import_module("matplotlib.figure")
     except ImportError as error:
-        fix = 'Install it: pip install "featmix[compare]".'
+        fix = 'Install it: pip install "featmix[pipeline]".'
         raise FeatmixError("Pipeline.preview", expected="matplotlib", got="no such package", fix=fix) from error
     figure = figures.Figure(figsize=(1.6 * max(len(before), 2), 4.4), layout="constrained")
     axes = figure.subplots(2, len(before), squeeze=False)
