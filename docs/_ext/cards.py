@@ -1,17 +1,12 @@
 """A picture for each strategy: five digits before, their partners, and what comes out."""
 
-import io
 from collections import Counter
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-
 import torch
-from matplotlib import pyplot as plt
 from sklearn.datasets import load_digits
 
 import featmix as fm
+from featmix.pictures import Row, as_png, draw_rows
 
 COUNT, SIZE, DRAWS = 5, 32, 15
 
@@ -24,25 +19,13 @@ def picture(name: str) -> bytes:
     """A PNG: rows before, partner, after; above each column what its label becomes."""
     images, labels = _digits()
     params, mixed = _typical(fm.create(name, p=1.0), images, labels)
-    figure, axes = plt.subplots(3, COUNT, figsize=(1.45 * COUNT, 4.9), layout="constrained")
-    rows = {"before": images, "partner": images[params.partner], "after": mixed}
-    for row, (what, batch) in zip(axes, rows.items(), strict=True):
-        for axis, image in zip(row, batch, strict=True):
-            axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        row[0].set_ylabel(what)
-    for axis, title in zip(axes[2], _titles(params.mixture, labels), strict=True):
-        axis.set_title(title, fontsize=8)
-    for axis, label in zip(axes[0], labels.tolist(), strict=True):
-        axis.set_title(f"label {label}", fontsize=8)
-    if params.lam is not None:
-        for axis, lam in zip(axes[2], params.lam.tolist(), strict=True):
-            axis.set_xlabel(f"λ = {lam:.2f}", fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    plt.close(figure)
-    return buffer.getvalue()
+    lam = [] if params.lam is None else [f"λ = {share:.2f}" for share in params.lam.tolist()]
+    rows = [
+        Row("before", images, above=[f"label {label}" for label in labels.tolist()]),
+        Row("partner", images[params.partner]),
+        Row("after", mixed, above=_titles(params.mixture, labels), below=lam),
+    ]
+    return as_png(draw_rows(rows, subject="cards", extra="compare"))
 
 
 def _digits() -> tuple[torch.Tensor, torch.Tensor]:

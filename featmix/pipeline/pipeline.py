@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -14,15 +12,15 @@ from featmix.attach import Mixer
 from featmix.containers import first_tensor, replace
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
+from featmix.pictures import names_of
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.dataset import Transformed, collate
 from featmix.pipeline.items import as_float_image, take_apart
 from featmix.pipeline.label_law import check_keeps_labels
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
-from featmix.pipeline.preview import names_of, one_step, picture
-from featmix.pipeline.sample import apply_to_item
+from featmix.pipeline.preview import one_step, picture, transformed
 from featmix.pipeline.words import summary, tree_in_words
-from featmix.seeding import derived, seed_transforms, seed_worker
+from featmix.seeding import derived, seed_worker
 from featmix.strategy import Strategy
 from featmix.tree import Tree, as_tree
 
@@ -186,22 +184,13 @@ class Pipeline:
         before = [as_float_image(take_apart(image).image) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
-        names = names_of(labels, len(before), classes)
-        after = self._transformed(images, seed)
+        names = names_of(labels, len(before), classes, "Pipeline.preview")
+        after = transformed(self.sample, self.batch, images, seed)
         if self.tree is None:
             return picture(before, after, Mixture.identity(len(after)), names)
         shapes = self._shapes(model, after)
         drawn = one_step(self.tree, after, shapes, target=labels, progress=progress, seed=seed)
         return picture(before, *drawn, names)
-
-    def _transformed(self, images: Any, seed: int) -> Tensor:
-        """Images after ``sample`` and ``batch``."""
-        sample = copy.deepcopy(self.sample)  # its streams are those of training
-        seed_transforms(sample, seed=seed)
-        with drawing(seed, torch.device("cpu")):
-            taken = [take_apart(image).image for image in images]
-            x = collate(taken if sample is None else [apply_to_item(sample, image) for image in taken])
-            return x if self.batch is None else apply_to_batch(self.batch, x, ())[0]
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
         if model is None or self.tree is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +11,14 @@ from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
+from featmix.pictures import Row, as_target, captions, draw_rows
+from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.dataset import collate
+from featmix.pipeline.items import take_apart
+from featmix.pipeline.mixer import drawing
+from featmix.pipeline.sample import apply_to_item
+from featmix.seeding import seed_transforms
 from featmix.tree import INPUT, Request, Tree
-
-_LEAST_SHARE = 0.005
 
 
 def one_step(
@@ -34,7 +39,7 @@ def one_step(
         len(images),
         {**shapes, INPUT: tuple(images.shape[1:])},
         Generator().manual_seed(seed),
-        _as_target(target),
+        as_target(target),
         progress=progress,
         training=False,
     )
@@ -48,6 +53,23 @@ def one_step(
     return images, mixture
 
 
+def transformed(sample: Any, batch: Any, images: Any, seed: int) -> Tensor:
+    """Images after ``sample`` and ``batch``, drawn from a seed; the streams of both, and the global ones, stay where they are.
+
+    Args:
+        sample: A pipeline's ``sample`` part, or ``None``.
+        batch: Its ``batch`` part, or ``None``.
+        images: A batch ``(B, C, H, W)``, or a list of items.
+        seed: Another one gives others.
+    """
+    own = copy.deepcopy(sample)  # its streams are those of training
+    seed_transforms(own, seed=seed)
+    with drawing(seed, torch.device("cpu")):
+        taken = [take_apart(image).image for image in images]
+        x = collate(taken if own is None else [apply_to_item(own, image) for image in taken])
+        return x if batch is None else apply_to_batch(batch, x, ())[0]
+
+
 def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: Sequence[str]) -> Any:
     """Images before and after, with the label shares that the latter have.
 
@@ -58,73 +80,10 @@ def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: S
         labels: What the images were called.
 
     Returns:
-        A :class:`matplotlib.figure.Figure`; ``savefig`` writes it, and a notebook shows it.
+        A :class:`matplotlib.figure.Figure`.
 
     Raises:
         FeatmixError: If matplotlib is not installed.
     """
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        fix = 'Install it: pip install "featmix[pipeline]".'
-        raise FeatmixError("Pipeline.preview", expected="matplotlib", got="no such package", fix=fix) from error
-    figure = figures.Figure(figsize=(1.6 * max(len(before), 2), 4.4), layout="constrained")
-    axes = figure.subplots(2, len(before), squeeze=False)
-    shares = mixture.to("cpu").matrix()
-    for column, (first, second) in enumerate(zip(before, after, strict=True)):
-        _show(axes[0][column], first, labels[column])
-        _show(axes[1][column], second, _in_words(shares[column], labels))
-    axes[0][0].set_ylabel("before")
-    axes[1][0].set_ylabel("after")
-    return figure
-
-
-def _as_target(labels: Any) -> Tensor | None:
-    """Labels for strategies that look at them, where they are numbers."""
-    if isinstance(labels, Tensor) or labels is None:
-        return labels
-    return torch.tensor(labels) if all(isinstance(label, int | float) for label in labels) else None
-
-
-def _show(axis: Any, image: Tensor, title: str) -> None:
-    x = image.detach().float().cpu()
-    low, high = float(x.min()), float(x.max())
-    if low < 0 or high > 1:  # normalized, or exchanged out of the range: stretched to what can be seen
-        x = (x - low) / max(high - low, 1e-12)
-    axis.imshow((x[0] if x.shape[0] in (1, 2) else x[:3].movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
-    axis.set_title(title, fontsize=8)
-    axis.set_xticks([])
-    axis.set_yticks([])
-
-
-def _in_words(shares: Tensor, labels: Sequence[str]) -> str:
-    """``0.70 cat + 0.30 dog``: the shares of one row, those of one label added up."""
-    total: dict[str, float] = {}
-    for label, share in zip(labels, shares.tolist(), strict=True):
-        total[label] = total.get(label, 0.0) + share
-    largest = sorted((item for item in total.items() if item[1] > _LEAST_SHARE), key=lambda item: -item[1])
-    if len(largest) == 1:
-        return largest[0][0]
-    return "\n".join(f"{share:.2f} {label}" for label, share in largest)
-
-
-def names_of(labels: Any, count: int, classes: Sequence[str] | None) -> list[str]:
-    """What each image is called, for a caption.
-
-    Raises:
-        FeatmixError: If there are not as many labels as images.
-    """
-    if labels is None:
-        return [f"image {row}" for row in range(count)]
-    values = list(labels.tolist() if isinstance(labels, torch.Tensor) else labels)
-    if len(values) != count:
-        raise FeatmixError("Pipeline.preview", "labels", expected=f"one for each of {count} images", got=len(values))
-    if classes is not None and all(isinstance(value, int) for value in values):
-        return [str(classes[value]) for value in values]
-    return [_one(value) for value in values]
-
-
-def _one(value: Any) -> str:
-    if isinstance(value, list):  # a vector: the class that it names most
-        return str(max(range(len(value)), key=value.__getitem__)) if value else ""
-    return str(value)
+    rows = [Row("before", before, above=labels), Row("after", list(after), above=captions(mixture, labels))]
+    return draw_rows(rows, subject="Pipeline.preview", extra="pipeline", cell=(1.6, 1.7))

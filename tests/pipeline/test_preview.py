@@ -13,7 +13,6 @@ import albumentations as A
 
 import featmix as fm
 from featmix import schedule
-from featmix.pipeline.preview import names_of
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
 NET = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
@@ -86,14 +85,6 @@ def test_images_of_all_forms():
     assert len(shown(fm.Pipeline().preview(torch.randn(1, 2, 8, 8)))[0]) == 1
 
 
-def test_labels_in_words():
-    assert names_of(torch.tensor([0, 2]), 2, ["a", "b", "c"]) == ["a", "c"]
-    assert names_of(torch.tensor([[0.1, 0.9], [0.6, 0.4]]), 2, None) == ["1", "0"]
-    assert names_of(["x", "y"], 2, None) == ["x", "y"]
-    with pytest.raises(fm.FeatmixError, match=r"labels: expected one for each of 3 images, got 2"):
-        names_of([1, 2], 3, None)
-
-
 def test_nothing_to_show_is_refused():
     with pytest.raises(fm.FeatmixError, match=r"Pipeline\.preview: images: expected at least one"):
         fm.Pipeline().preview([])
@@ -102,5 +93,5 @@ def test_nothing_to_show_is_refused():
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.preview: expected matplotlib.*featmix\[compare\]"):
+    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.preview: expected matplotlib.*featmix\[pipeline\]"):
         fm.Pipeline().preview(list(IMAGES))

@@ -1,0 +1,208 @@
+"""Rows of images and maps with what they are called under or above each: every picture that featmix draws of samples."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.mixture import Mixture
+
+_LEAST_SHARE = 0.005
+_OUTSIDE = 1 / 3  # with more of its values than this outside [0, 1] an image is taken for a normalized one
+_DPI = 110
+_LINE = 0.16  # height of a line of captions, in inches
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row of a picture.
+
+    Args:
+        title: What all of it is.
+        images: ``(C, H, W)`` each, of any sizes; with a ``scale``, maps ``(H, W)``.
+        below: What stands under each.
+        above: What stands above each.
+        scale: Empty for images. Rows of maps that name the same one share their colours, and a bar that explains them.
+    """
+
+    title: str
+    images: Sequence[Tensor]
+    below: Sequence[str] = ()
+    above: Sequence[str] = ()
+    scale: str = ""
+
+
+def draw_rows(
+    rows: Sequence[Row], *, subject: str, extra: str, title: str = "", cell: tuple[float, float] = (1.5, 1.5), least: int = 2
+) -> Any:
+    """A picture of rows, one below the other.
+
+    Images are shown as they are, clipped to [0, 1]; rows of normalized ones are stretched, all by one and the same range.
+
+    Args:
+        rows: From top to bottom, with as many images each.
+        subject: Who draws, for messages.
+        extra: The extra that brings matplotlib, for messages.
+        title: Above all of it.
+        cell: Width and height of an image, in inches.
+        least: The width is that of so many images at least.
+
+    Returns:
+        A :class:`matplotlib.figure.Figure`; ``savefig`` writes it, and a notebook shows it.
+
+    Raises:
+        FeatmixError: If matplotlib is not installed.
+    """
+    try:
+        figures = importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        fix = f'Install it: pip install "featmix[{extra}]".'
+        raise FeatmixError(subject, expected="matplotlib", got="no such package", fix=fix) from error
+    columns = len(rows[0].images)
+    lines = [sum(max((text.count("\n") + 1 for text in side), default=0) for side in (row.above, row.below)) for row in rows]
+    heights = [cell[1] + _LINE * count for count in lines]
+    size = (cell[0] * max(columns, least) + 0.8 * any(row.scale for row in rows), sum(heights) + 0.3 * (title.count("\n") + 1))
+    figure = figures.Figure(figsize=size, layout="constrained", dpi=_DPI)
+    grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    ranges, stretch = _ranges(rows), _stretch(rows)
+    bars: dict[str, tuple[Any, list[Any]]] = {}
+    for axes, row in zip(grid, rows, strict=True):
+        axes[0].set_ylabel(row.title, fontsize=8)
+        for axis, image in zip(axes, row.images, strict=True):
+            drawn = _draw_map(axis, image, ranges[row.scale]) if row.scale else _draw_image(axis, image, _range(row, stretch))
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if row.scale:
+                bars.setdefault(row.scale, (drawn, []))[1].append(axis)
+        for put, texts in (("set_xlabel", row.below), ("set_title", row.above)):
+            for axis, text in zip(axes, texts, strict=bool(texts)):
+                getattr(axis, put)(text, fontsize=7)
+    for scale, (drawn, axes) in bars.items():
+        figure.colorbar(drawn, ax=axes, label=scale, shrink=0.8).ax.tick_params(labelsize=7)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def as_png(figure: Any) -> bytes:
+    """The bytes of a picture, the same each time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def shares_in_words(shares: Tensor, names: Sequence[str]) -> list[str]:
+    r"""For each row of shares what it is made of, those of one name added up, largest first.
+
+    Args:
+        shares: ``(B, N)``, as :meth:`featmix.Mixture.matrix` gives them.
+        names: N names.
+
+    Example:
+        >>> shares_in_words(torch.tensor([[0.25, 0.5, 0.25], [0.0, 1.0, 0.0]]), ["cat", "dog", "cat"])
+        ['0.50 cat\n0.50 dog', 'dog']
+    """
+    return [_in_words(row, names) for row in shares.tolist()]
+
+
+def names_of(labels: Any, count: int, classes: Sequence[str] | None, subject: str) -> list[str]:
+    """What each image is called, for a caption.
+
+    Args:
+        labels: One for each image: indices, names, or vectors; ``None`` numbers the images.
+        count: How many images there are.
+        classes: What indices stand for.
+        subject: Who asks, for messages.
+
+    Raises:
+        FeatmixError: If there are not as many labels as images, or an index is of no class.
+
+    Example:
+        >>> names_of([0, 2], 2, ["a", "b", "c"], "show"), names_of(None, 2, None, "show")
+        (['a', 'c'], ['image 0', 'image 1'])
+    """
+    if labels is None:
+        return [f"image {row}" for row in range(count)]
+    values = list(labels.tolist() if isinstance(labels, Tensor) else labels)
+    if len(values) != count:
+        raise FeatmixError(subject, "labels", expected=f"one for each of {count} images", got=len(values))
+    if classes is None or not all(isinstance(value, int) for value in values):
+        return [_one(value) for value in values]
+    for value in values:
+        if not 0 <= value < len(classes):
+            raise FeatmixError(subject, "labels", expected=f"indices of the {len(classes)} classes", got=value)
+    return [str(classes[value]) for value in values]
+
+
+def as_target(labels: Any) -> Tensor | None:
+    """Labels for strategies that look at them, where they are numbers."""
+    if isinstance(labels, Tensor) or labels is None:
+        return labels
+    return torch.tensor(labels) if all(isinstance(label, int | float) for label in labels) else None
+
+
+def captions(mixture: Mixture, names: Sequence[str]) -> list[str]:
+    """What each row's label became, in words."""
+    return shares_in_words(mixture.to("cpu").matrix(), names)
+
+
+def _one(value: Any) -> str:
+    if isinstance(value, list):  # a vector: the class that it names most
+        return str(max(range(len(value)), key=value.__getitem__)) if value else ""
+    return str(value)
+
+
+def _in_words(shares: Sequence[float], names: Sequence[str]) -> str:
+    total: dict[str, float] = {}
+    for name, share in zip(names, shares, strict=True):
+        total[name] = total.get(name, 0.0) + share
+    largest = sorted((item for item in total.items() if item[1] > _LEAST_SHARE), key=lambda item: -item[1])
+    if len(largest) == 1:
+        return largest[0][0]
+    return "\n".join(f"{share:.2f} {name}" for name, share in largest)
+
+
+def _ranges(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    """Of each scale the least and the greatest finite value in all of its rows."""
+    found: dict[str, tuple[float, float]] = {}
+    for scale in {row.scale for row in rows if row.scale}:
+        found[scale] = _extent([image for row in rows if row.scale == scale for image in row.images])
+    return found
+
+
+def _stretch(rows: Sequence[Row]) -> tuple[float, float]:
+    """The range of all rows of normalized images together."""
+    return _extent([image for row in rows if not row.scale and _is_normalized(row) for image in row.images])
+
+
+def _range(row: Row, stretch: tuple[float, float]) -> tuple[float, float]:
+    return stretch if _is_normalized(row) else (0.0, 1.0)
+
+
+def _is_normalized(row: Row) -> bool:
+    values = torch.cat([image.detach().flatten().float().cpu() for image in row.images])
+    return float(((values < 0) | (values > 1)).float().mean()) > _OUTSIDE
+
+
+def _extent(images: Sequence[Tensor]) -> tuple[float, float]:
+    values = torch.cat([torch.zeros(0), *(image.detach().flatten().float().cpu() for image in images)])
+    values = values[values.isfinite()]
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+
+def _draw_map(axis: Any, values: Tensor, scale: tuple[float, float]) -> Any:
+    aspect = "auto" if values.shape[0] == 1 < values.shape[1] else "equal"
+    return axis.imshow(values.detach().float().cpu().numpy(), cmap="viridis", vmin=scale[0], vmax=scale[1], aspect=aspect)
+
+
+def _draw_image(axis: Any, image: Tensor, scale: tuple[float, float]) -> Any:
+    x = (image.detach().float().cpu() - scale[0]) / max(scale[1] - scale[0], 1e-12)
+    x = x.nan_to_num().clamp(0, 1)
+    return axis.imshow((x[0] if x.shape[0] in (1, 2) else x[:3].movedim(0, -1)).numpy(), cmap="gray", vmin=0, vmax=1)
