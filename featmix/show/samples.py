@@ -1,0 +1,138 @@
+"""Images to show something on: the data sets of ``featmix compare``, and a user's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from featmix import sampling
+from featmix.compare.data import read
+from featmix.compare.folder import SUFFIXES
+from featmix.errors import FeatmixError
+
+SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
+PHOTO_SIZE = 128
+
+_CANDIDATES = 20  # images of each domain that are read for one that is shown
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A few images with their labels.
+
+    Args:
+        images: Each uint8 ``(3, H, W)``.
+        labels: Of each.
+        classes: What labels stand for.
+    """
+
+    images: tuple[Tensor, ...]
+    labels: Tensor
+    classes: tuple[str, ...]
+
+
+def from_data(name: str, *, count: int, seed: int, size: int | None = None, root: Path | None = None) -> Samples:
+    """Some images of a data set, of all of its domains.
+
+    Args:
+        name: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
+        count: How many.
+        seed: Decides which.
+        size: Their side in pixels.
+        root: Where the files of fashion-mnist are.
+
+    Raises:
+        FeatmixError: As ``featmix compare`` does, and where there are not so many.
+
+    Example:
+        >>> from_data("digits", count=2, seed=0).images[0].shape
+        torch.Size([3, 32, 32])
+    """
+    side = size or SIZE
+    source = read(name, root=root, size=side if name.startswith("folder") else None)
+    images = source.trial(seed, "", _CANDIDATES * count).train
+    rows = _chosen(len(images), count, seed, name)
+    pixels = tuple(_resized(images.pixels[row], side) for row in rows)
+    return Samples(pixels, images.labels[rows], source.classes)
+
+
+def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None = None, as_they_are: bool = False) -> Samples:
+    """Some of a user's pictures, each called by its file's name, or by its folder's where folders hold them.
+
+    Args:
+        paths: Files, and folders of files or of folders of files.
+        count: How many; fewer where there are not so many.
+        seed: Decides which.
+        size: Side in pixels of the squares that they are resized to. Where not given, pictures of one size, and not larger than
+            128 pixels, stay as they are.
+        as_they_are: Whether pictures of unlike or larger sizes stay as they are too, where no size is given.
+
+    Raises:
+        FeatmixError: If there are none, or one cannot be read.
+    """
+    found = [entry for path in paths for entry in _files(path.expanduser())]
+    if not found:
+        fix = f"Files end in {', '.join(sorted(SUFFIXES))}."
+        raise FeatmixError("show", "images", expected="pictures", got=f"none in {', '.join(map(str, paths)) or '()'}", fix=fix)
+    chosen = [found[row] for row in _chosen(len(found), min(count, len(found)), seed, "images")]
+    images = [_read(path) for path, _ in chosen]
+    fits = len({image.shape for image in images}) == 1 and max(images[0].shape[1:]) <= PHOTO_SIZE
+    if size is not None or not (fits or as_they_are):
+        images = [_resized(image, size or PHOTO_SIZE) for image in images]
+    classes = tuple(sorted({name for _, name in chosen}))
+    return Samples(tuple(images), torch.tensor([classes.index(name) for _, name in chosen]), classes)
+
+
+def _chosen(number: int, count: int, seed: int, name: str) -> Tensor:
+    if count > number:
+        raise FeatmixError("show", "count", expected=f"at most the {number} images of {name}", got=count)
+    order = sampling.partners(number, "permutation", generator=Generator().manual_seed(seed))
+    return order[:count].sort().values
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    if path.is_file():
+        yield path, path.stem
+        return
+    if not path.is_dir():
+        raise FeatmixError("show", "images", expected="a picture, or a folder of pictures", got=f"{path}, which does not exist")
+    for entry in sorted(path.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from ((file, entry.name) for file in sorted(entry.iterdir()) if _is_picture(file))
+        elif _is_picture(entry):
+            yield entry, entry.stem
+
+
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _read(path: Path) -> Tensor:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            return _as_tensor(ImageOps.exif_transpose(opened).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FeatmixError("show", "images", expected="pictures that can be read", got=f"{path} ({error})") from error
+
+
+def _resized(image: Tensor, size: int) -> Tensor:
+    if image.shape[1:] == (size, size):
+        return image
+    from PIL import Image
+
+    picture = Image.fromarray(image.movedim(0, -1).contiguous().numpy())
+    return _as_tensor(picture.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _as_tensor(picture: Any) -> Tensor:
+    return torch.from_numpy(np.array(picture)).movedim(-1, 0).contiguous()

@@ -1,0 +1,94 @@
+"""What there is to show: a strategy in words, a preset, a strategy, a tree or a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import featmix as fm
+from featmix.compare.network import HIDDEN_SITES, check_site
+from featmix.compare.spec import BASELINE, parse, usual_site
+from featmix.compare.training import tree_of
+from featmix.errors import FeatmixError
+from featmix.pipeline import Pipeline
+from featmix.pipeline.mixer import NoMix
+from featmix.presets import preset, presets
+from featmix.strategy import Strategy
+from featmix.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is done to a batch.
+
+    Args:
+        tree: What is mixed, and where.
+        sample: A pipeline's ``sample`` part, or ``None``.
+        batch: Its ``batch`` part, or ``None``.
+    """
+
+    tree: Tree
+    sample: Any = None
+    batch: Any = None
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether anything is done to images before they are mixed."""
+        return self.sample is not None or self.batch is not None
+
+
+def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) -> Subject:
+    """What there is to show.
+
+    A strategy that names no site acts where it usually stands; one that usually stands in a hidden layer, in the one that is
+    looked at. A strategy in words acts in every step, unless ``p`` is among its settings.
+
+    Args:
+        what: A strategy as ``featmix compare`` takes it, the name of a preset, a strategy, a tree, ``{site: strategy}``, or a
+            :class:`~featmix.Pipeline`.
+        site: The hidden layer to look at.
+        any_site: Whether sites are those of another network than that of ``featmix compare``.
+
+    Raises:
+        FeatmixError: If it is none of these, or names a strategy, setting or site that does not exist.
+
+    Example:
+        >>> subject_of("moex:lam=0.8", "layer1").tree.leaves()[0].site, subject_of("cutmix", "layer1").tree.leaves()[0].site
+        ('layer1', 'input')
+    """
+    if isinstance(what, Pipeline):
+        return Subject(what.tree or NoMix(), what.sample, what.batch)
+    if isinstance(what, At | Compose | OneOf | SomeOf | Mapping):
+        return Subject(as_tree(what))
+    if isinstance(what, Strategy):
+        return Subject(tree_of(_usual(what.name, site), what))
+    if not isinstance(what, str):
+        expected = "a strategy, a preset, a tree or a pipeline"
+        raise FeatmixError("show", "what", expected=expected, got=type(what).__name__, fix="For example 'moex:lam=0.9'.")
+    if what.strip().lower() in presets():
+        return Subject(preset(what.strip()))
+    return Subject(_in_words(what, site, any_site))
+
+
+def _in_words(text: str, site: str | None, any_site: bool) -> Tree:
+    place, colon, settings = text.partition(":")
+    name, at, own = (part.strip() for part in place.partition("@"))
+    if name.lower() == BASELINE:
+        raise FeatmixError("show", "strategy", expected="a strategy", got=repr(text), fix="It mixes nothing.")
+    try:
+        spec = parse(name + colon + settings)
+        where = own if at else _usual(spec.name, site)
+        if not any_site or not where:
+            check_site(where)
+    except FeatmixError as error:
+        if error.subject != "compare":  # the strategy's own words
+            raise
+        argument = error.argument.removesuffix("ies") + "y" if error.argument == "strategies" else error.argument
+        raise FeatmixError("show", argument, expected=error.expected, got=error.got, fix=error.fix) from None
+    return tree_of(where, fm.create(spec.name, **{"p": 1.0, **dict(spec.values)}))
+
+
+def _usual(name: str, site: str | None) -> str:
+    usual = usual_site(name)
+    return site if site is not None and usual in HIDDEN_SITES else usual
