@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,9 @@ from featmix.mixture import Mixture
 _LEAST_SHARE = 0.005
 _OUTSIDE = 1 / 3  # with more of its values than this outside [0, 1] an image is taken for a normalized one
 _DPI = 110
-_LINE = 0.16  # height of a line of captions, in inches
+_LINE = 0.14  # height of a line of captions, in inches
+_LETTERS = 14  # of a title in an inch
+_BAR = 0.8  # width of a bar of colours, in inches
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +71,10 @@ def draw_rows(
     columns = len(rows[0].images)
     lines = [sum(max((text.count("\n") + 1 for text in side), default=0) for side in (row.above, row.below)) for row in rows]
     heights = [cell[1] + _LINE * count for count in lines]
-    size = (cell[0] * max(columns, least) + 0.8 * any(row.scale for row in rows), sum(heights) + 0.3 * (title.count("\n") + 1))
-    figure = figures.Figure(figsize=size, layout="constrained", dpi=_DPI)
-    grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    width = cell[0] * max(columns, least) + _BAR * any(row.scale for row in rows)
+    heading = [part for line in title.splitlines() for part in textwrap.wrap(line, int(_LETTERS * width))]
+    figure = figures.Figure(figsize=(width, sum(heights) + _LINE * len(heading)), layout="constrained", dpi=_DPI)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
     ranges, stretch = _ranges(rows), _stretch(rows)
     bars: dict[str, tuple[Any, list[Any]]] = {}
     for axes, row in zip(grid, rows, strict=True):
@@ -87,7 +91,7 @@ def draw_rows(
     for scale, (drawn, axes) in bars.items():
         figure.colorbar(drawn, ax=axes, label=scale, shrink=0.8).ax.tick_params(labelsize=7)
     if title:
-        figure.suptitle(title, fontsize=9)
+        figure.suptitle("\n".join(heading), fontsize=9)
     return figure
 
 

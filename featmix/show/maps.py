@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, prod
 
 from torch import Tensor
 
@@ -60,10 +60,10 @@ def moment_maps(x: Tensor, layout: Layout, prefix: int = 0) -> MomentMaps:
 
 def _flat(values: Tensor, layout: Layout) -> Tensor:
     """Values ``(B, *positions)`` as ``(B, H, W)``."""
-    positions = values.ndim - 1
-    if positions == 2:
+    if len(layout.positions) == 2:
         return values
-    if positions == 3:
+    if len(layout.positions) == 3:
         return values.movedim(1, 2).flatten(2)
-    side = isqrt(values[0].numel()) if positions == 1 and not layout.grid else 0
-    return values.unflatten(1, (side, side)) if side and side**2 == values.shape[1] else values.reshape(len(values), 1, -1)
+    count = prod(values.shape[1:])
+    square = not layout.grid and isqrt(count) ** 2 == count
+    return values.reshape(len(values), isqrt(count) if square else 1, -1)

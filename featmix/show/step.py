@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from featmix.layouts import Layout, resolve_layout
+from featmix.layouts import resolve_layout
 from featmix.mixture import Mixture
 from featmix.params import Params
 from featmix.pictures import names_of
@@ -114,9 +114,9 @@ def take_step(
     looked_at = [leaf.site for leaf in leaves if leaf.site != INPUT] + ([] if site is None else [site])
     mix, clean, seen = watch(model, tree, prepared, looked_at, target=target, seed=seed, progress=progress)
     course = _Course(leaves, [params.to("cpu") for params in mix.params.values()], list(seen.before), len(prepared))
-    places = (
-        course.places() if site is None else {p: c for p, c in course.places().items() if c[0] == site} or {site: (site, 0)}
-    )
+    places = course.places()
+    if site is not None:
+        places = {place: call for place, call in places.items() if call[0] == site} or {site: (site, 0)}
     mixture = course.labels(len(seen.before))
     beyond = [] if mixture.beyond is None else names_of(mixture.beyond, len(mixture.beyond), classes, "show")
     return Step(
