@@ -173,6 +173,47 @@ def check(
             raise typer.Exit(1)
 
 
+@app.command()
+def show(
+    strategy: Annotated[
+        str | None,
+        typer.Argument(
+            help="A strategy, with site and settings if you like, as in compare: moex, moex:norm=in,lam=0.9, cutmix@layer1. "
+            "Or a preset.",
+            show_default=False,
+        ),
+    ] = None,
+    pipeline: Annotated[Path | None, typer.Option(help="A file with a pipeline, tree or strategy, in place of one.")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, fashion-mnist or folder:PATH.  [default: digits]")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Your own: a picture, or a folder of them; may be given several times.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side that images are resized to.  [default: what suits them]")] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            help="A hidden layer to look at: stem, layer1, layer2, layer3. A strategy that usually stands in a hidden layer, "
+            "and names none, acts there.  [default: all in which something acts]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn; another one shows another step.")] = 0,
+    count: Annotated[int, typer.Option(help="Images at most.")] = 5,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("show-out"),
+) -> None:
+    """Show what a strategy or a pipeline does: samples, moments of hidden layers, and labels, before and after.
+
+    Writes samples.png, a moments-SITE.png for each hidden layer, and labels.csv.
+    """
+    with _refusals_explained():
+        from featmix.cli_show import run_show
+
+        run_show(
+            strategy, pipeline=pipeline, data=data, images=images or (), root=root, size=size, site=site, seed=seed,
+            count=count, out=out,
+        )  # fmt: skip
+
+
 def _card(tags: object) -> dict[str, object]:
     names = ("mixes_labels", "where", "moments", "paper", "url")
     return {name: getattr(tags, name) for name in names}

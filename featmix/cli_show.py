@@ -1,0 +1,103 @@
+"""What ``featmix show`` does: find what is to be shown and the images, write the pictures, and say what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import featmix as fm
+from featmix.errors import FeatmixError
+from featmix.pictures import captions
+from featmix.pipeline import Pipeline
+from featmix.show import Samples, Step, from_data, from_files, look, write
+
+
+def run_show(
+    strategy: str | None,
+    *,
+    pipeline: Path | None = None,
+    data: str | None = None,
+    images: Sequence[Path] = (),
+    root: Path | None = None,
+    size: int | None = None,
+    site: str | None = None,
+    seed: int = 0,
+    count: int = 5,
+    out: Path = Path("show-out"),
+) -> list[Path]:
+    """Write pictures of one step, print what became of the labels, and return what was written.
+
+    Args:
+        strategy: As ``featmix compare`` takes it, or the name of a preset.
+        pipeline: A file that :func:`featmix.save` wrote, in place of a strategy.
+        data: ``digits``, ``fashion-mnist`` or ``folder:PATH``; digits where neither this nor ``images`` is given.
+        images: Pictures, and folders of pictures.
+        root: Where the files of fashion-mnist are.
+        size: Side in pixels that images are resized to.
+        site: The hidden layer to look at.
+        seed: Of all that is drawn.
+        count: How many images at most.
+        out: The folder to write to.
+
+    Raises:
+        FeatmixError: If there is nothing to show or two things are, or something is not what it should be.
+    """
+    if (strategy is None) == (pipeline is None):
+        got = "neither" if strategy is None else "both"
+        fix = "For example: featmix show moex, or: featmix show --pipeline aug.yaml."
+        raise FeatmixError("show", expected="either a strategy or --pipeline", got=got, fix=fix)
+    if data is not None and images:
+        raise FeatmixError("show", "images", expected="either --data or --images", got="both")
+    what: Any = strategy if pipeline is None else fm.load(pipeline)
+    samples = _samples(what, data, images, root, size, seed, count)
+    step = _looked(what, samples, site, seed, count)
+    written = write(step, out)
+    _report(step, written)
+    return written
+
+
+def _samples(
+    what: Any, data: str | None, images: Sequence[Path], root: Path | None, size: int | None, seed: int, count: int
+) -> Samples:
+    for argument, value in (("size", size), ("count", count)):
+        if value is not None and value < 1:
+            raise FeatmixError("show", argument, expected="a whole number from 1 up", got=value)
+    if not images:
+        return from_data(data or "digits", count=count, seed=seed, size=size, root=root)
+    if root is not None:
+        raise FeatmixError("show", "root", expected="none but for fashion-mnist", got=f"{root} for pictures")
+    crops = isinstance(what, Pipeline) and what.sample is not None
+    return from_files(images, count=count, seed=seed, size=size, as_they_are=crops)
+
+
+def _looked(what: Any, samples: Samples, site: str | None, seed: int, count: int) -> Step:
+    try:
+        return look(
+            what, images=list(samples.images), labels=samples.labels, classes=samples.classes, site=site, seed=seed, count=count
+        )
+    except FeatmixError as error:
+        if (error.subject, error.argument) != ("attach", "site"):
+            raise
+        fix = "The command knows the network of featmix compare. For your own: featmix.show.show(..., model=...) in Python."
+        expected = "a layer of the small network"
+        raise FeatmixError("show", "site", expected=expected, got=error.got, fix=f"{error.fix} {fix}") from None
+
+
+def _report(step: Step, written: Sequence[Path]) -> None:
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(step.does)
+    for name, label in zip(step.names, captions(step.mixture, step.names), strict=False):
+        say(f"  {name} -> {' + '.join(label.splitlines())}")
+    if step.idle:
+        say("nothing was mixed in this step; another --seed shows another")
+    if step.sites and step.random_weights:
+        say("features are those of an untrained network: its weights are random")
+    for path in written:
+        say(str(path))

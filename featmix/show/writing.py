@@ -1,0 +1,35 @@
+"""A step as files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from featmix.errors import FeatmixError
+from featmix.pictures import as_png
+from featmix.show.drawing import draw_samples, draw_site
+from featmix.show.step import Step
+from featmix.show.table import label_table
+
+
+def write(step: Step, out: str | os.PathLike[str]) -> list[Path]:
+    """Write the pictures and the table of a step.
+
+    Raises:
+        FeatmixError: If matplotlib is not installed, or the folder cannot be written to.
+    """
+    files = {"samples.png": as_png(draw_samples(step))}
+    for site in step.sites:
+        files[f"moments-{re.sub(r'[^A-Za-z0-9_.]+', '-', site.place).strip('-')}.png"] = as_png(draw_site(step, site))
+    files["labels.csv"] = label_table(step).encode()
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            temporary = folder / f".{name}.new"
+            temporary.write_bytes(content)
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise FeatmixError("show", "out", expected="a folder that can be written to", got=f"{folder} ({error})") from error
+    return [folder / name for name in files]
