@@ -44,6 +44,7 @@ class Pipeline:
 
     Example:
         >>> import featmix as fm
+        >>> import torch
         >>> from torch.nn import functional as F
         >>> pipeline = Pipeline(
         ...     sample=lambda image: image.flip(-1),
