@@ -62,9 +62,6 @@ def run_show(
 def _samples(
     what: Any, data: str | None, images: Sequence[Path], root: Path | None, size: int | None, seed: int, count: int
 ) -> Samples:
-    for argument, value in (("size", size), ("count", count)):
-        if value is not None and value < 1:
-            raise FeatmixError("show", argument, expected="a whole number from 1 up", got=value)
     if not images:
         return from_data(data or "digits", count=count, seed=seed, size=size, root=root)
     if root is not None:

@@ -16,6 +16,7 @@ from featmix.schedule import checked_progress
 from featmix.show.samples import from_data
 from featmix.show.step import Step, take_step
 from featmix.show.subject import Subject, subject_of
+from featmix.show.whole import check_whole
 from featmix.tree import INPUT
 
 _CLASSES = 10  # outputs of the small network, which nobody looks at
@@ -104,9 +105,8 @@ def _check(model: Any, site: Any, seed: Any, count: Any) -> None:
     if site is not None and (not isinstance(site, str) or not site or site == INPUT):
         fix = "Without it, samples at the input are shown all the same. To act there, write moex@input."
         raise FeatmixError("show", "site", expected="a hidden layer", got=repr(site), fix=fix)
-    for argument, value, least in (("seed", seed, 0), ("count", count, 1)):
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
-            raise FeatmixError("show", argument, expected=f"a whole number from {least} up", got=repr(value))
+    check_whole("seed", seed, 0)
+    check_whole("count", count, 1)
 
 
 def _targets(labels: Any, count: int, classes: Sequence[str] | None) -> tuple[Tensor, Sequence[str] | None]:

@@ -15,6 +15,7 @@ from featmix import sampling
 from featmix.compare.data import read
 from featmix.compare.folder import SUFFIXES
 from featmix.errors import FeatmixError
+from featmix.show.whole import check_whole
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
 PHOTO_SIZE = 128
@@ -54,7 +55,8 @@ def from_data(name: str, *, count: int, seed: int, size: int | None = None, root
         >>> from_data("digits", count=2, seed=0).images[0].shape
         torch.Size([3, 32, 32])
     """
-    side = size or SIZE
+    _check(count, seed, size)
+    side = SIZE if size is None else size
     source = read(name, root=root, size=side if name.startswith("folder") else None)
     images = source.trial(seed, "", _CANDIDATES * count).train
     rows = _chosen(len(images), count, seed, name)
@@ -76,6 +78,7 @@ def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None
     Raises:
         FeatmixError: If there are none, or one cannot be read.
     """
+    _check(count, seed, size)
     found = [entry for path in paths for entry in _files(path.expanduser())]
     if not found:
         fix = f"Files end in {', '.join(sorted(SUFFIXES))}."
@@ -84,9 +87,16 @@ def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None
     images = [_read(path) for path, _ in chosen]
     fits = len({image.shape for image in images}) == 1 and max(images[0].shape[1:]) <= PHOTO_SIZE
     if size is not None or not (fits or as_they_are):
-        images = [_resized(image, size or PHOTO_SIZE) for image in images]
+        images = [_resized(image, PHOTO_SIZE if size is None else size) for image in images]
     classes = tuple(sorted({name for _, name in chosen}))
     return Samples(tuple(images), torch.tensor([classes.index(name) for _, name in chosen]), classes)
+
+
+def _check(count: int, seed: int, size: int | None) -> None:
+    check_whole("count", count, 1)
+    check_whole("seed", seed, 0)
+    if size is not None:
+        check_whole("size", size, 1)
 
 
 def _chosen(number: int, count: int, seed: int, name: str) -> Tensor:
