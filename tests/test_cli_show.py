@@ -156,11 +156,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch, folder):
 
 def test_the_real_command(folder):
     code = "from featmix.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "show", "mixup", "--count", "2", "--out", str(folder / "new")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-c", code, "show", "mixup", "--count", "2", "--out", str(folder / "new")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(folder / "new" / "labels.csv")

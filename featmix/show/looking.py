@@ -13,10 +13,10 @@ from featmix.errors import FeatmixError, nearest
 from featmix.pipeline.items import as_float_image, take_apart
 from featmix.pipeline.preview import transformed
 from featmix.schedule import checked_progress
+from featmix.show.arguments import check_whole
 from featmix.show.samples import from_data
 from featmix.show.step import Step, take_step
 from featmix.show.subject import Subject, subject_of
-from featmix.show.whole import check_whole
 from featmix.tree import INPUT
 
 _CLASSES = 10  # outputs of the small network, which nobody looks at

@@ -15,7 +15,7 @@ from featmix import sampling
 from featmix.compare.data import read
 from featmix.compare.folder import SUFFIXES
 from featmix.errors import FeatmixError
-from featmix.show.whole import check_whole
+from featmix.show.arguments import check_whole
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
 PHOTO_SIZE = 128

@@ -1,4 +1,4 @@
-"""One check that two files of this room make."""
+"""Checks of what a user gives."""
 
 from __future__ import annotations
 
