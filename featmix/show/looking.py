@@ -82,15 +82,18 @@ def look(
     items = items[:count]
     prepared = _prepared(subject, items, seed)
     hidden = site is not None or any(leaf.site != INPUT for leaf in subject.tree.leaves())
+    place: nn.Module = nn.Identity()  # where no hidden layer is looked at, images need not fit any model
     if hidden and model is None:
-        prepared = _as_rgb(prepared)
+        prepared, place = _as_rgb(prepared), _small_network(seed)
+    elif hidden and model is not None:
+        place = model
     return take_step(
         subject.tree,
         [as_float_image(take_apart(item).image) for item in items],
         prepared,
         target=target[:count],
         classes=classes,
-        model=(model or _small_network(seed)) if hidden else nn.Identity(),
+        model=place,
         random_weights=model is None,
         site=site,
         has_parts=subject.has_parts,

@@ -153,6 +153,23 @@ def test_tokens_form_a_grid_behind_their_prefix():
     assert site.before.mean.shape == (6, 1, 17)
 
 
+def test_a_vision_transformer():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    model = transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=8, patch_size=2))
+    name = next(name for name, _ in model.named_modules() if name.endswith(("layer.0", "layers.0")))
+    (site,) = step_of({name: fm.MoEx("pono", layout="bnc", prefix=1)}, model).sites
+    assert site.after.mean.shape == (6, 4, 4)
+    assert torch.allclose(site.after.mean, site.before.mean[site.partner], atol=1e-4)
+
+
+def test_a_compiled_model():
+    model = network()
+    plain = step_of({"stem": fm.MoEx()}, model)
+    compiled = step_of({"stem": fm.MoEx()}, torch.compile(model, backend="eager"))
+    assert torch.equal(plain.sites[0].after.std, compiled.sites[0].after.std)
+
+
 def test_model_strategies_and_generators_stay_as_they_were():
     model, strategy = network(), fm.MoEx(memory=2)
     model.layer1.eval()
