@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from featmix.show.writing import write
 __all__ = ["MomentMaps", "Samples", "Site", "Step", "from_data", "from_files", "look", "moment_maps", "show", "write"]
 
 
-def show(what: Any, *, out: str | os.PathLike[str], **settings: Any) -> list[Path]:
+def show(what: Any, *, out: str | Path, **settings: Any) -> list[Path]:
     """Write pictures of one step: what it does to samples at the input, to hidden layers, and to labels.
 
     ``samples.png`` has samples before and after, at the input. ``moments-SITE.png`` has mean and standard deviation over

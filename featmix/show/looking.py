@@ -34,7 +34,7 @@ def look(
     count: int = 5,
     progress: float = 0.5,
 ) -> Step:
-    """The numbers behind the pictures of :func:`show`.
+    """The numbers behind the pictures of :func:`featmix.show.show`.
 
     One step is drawn and carried out by the mixer that does so in training; the model, the strategies and the global generators
     stay as they are. The model's layers run in eval mode. Every label weight shown is that of this one step, composed in the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from featmix.show.step import Step
 from featmix.show.table import label_table
 
 
-def write(step: Step, out: str | os.PathLike[str]) -> list[Path]:
+def write(step: Step, out: str | Path) -> list[Path]:
     """Write the pictures and the table of a step.
 
     Raises:

@@ -80,6 +80,34 @@ def test_it_is_the_decision_that_a_mixer_applies():
         assert torch.equal(mix.params["stem"].partner, step.sites[0].partner)
 
 
+def test_before_is_what_reaches_the_strategy_in_the_same_forward():
+    model = network()
+    step = step_of({"input": fm.Mixup(), "stem": fm.MoEx(), "layer1": fm.MoEx()}, model)
+    (x,) = features(model, step.mixed, "stem")
+    assert torch.allclose(step.sites[0].before.mean, x.mean(1), atol=1e-5)
+    (clean,) = features(model, IMAGES, "layer1")
+    assert not torch.allclose(step.sites[1].before.mean, clean.mean(1), atol=1e-3)
+
+
+def test_a_layer_that_works_in_place_does_not_change_what_was_seen():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(inplace=True))
+    (site,) = step_of({"0": fm.MoEx()}, model).sites
+    assert torch.allclose(site.before.mean, model[0](IMAGES).mean(1), atol=1e-6)
+    assert torch.allclose(site.after.mean, site.before.mean[site.partner], atol=1e-4)
+
+
+def test_a_model_that_draws_in_eval_mode_is_repeatable():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return x + torch.rand_like(x)
+
+    model, state = nn.Sequential(nn.Conv2d(3, 8, 3), Noisy()), torch.get_rng_state()
+    first, again = (step_of({"1": fm.MoEx()}, model).sites[0] for _ in range(2))
+    assert torch.equal(first.before.mean, again.before.mean)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_layer_in_which_nothing_acts_is_seen_without_and_with_the_mixing():
     model = network()
     step = step_of({"input": fm.Mixup()}, model, site="layer1")
@@ -129,6 +157,12 @@ def test_calls_of_a_shared_module_are_told_apart():
     (site,) = step_of(fm.At("relu", fm.MoEx(), call=1), model).sites
     assert site.place == "relu (call 1)"
     assert torch.allclose(site.before.mean, F.relu(F.relu(model.stem(IMAGES)) - 0.1).mean(1), atol=1e-6)
+    both = fm.Compose([fm.At("relu", fm.Mixup(alpha=1.0), call=1), fm.At("relu", fm.MoEx(lam=0.8), call=0)])
+    first, second = step_of(both, model).sites
+    assert (first.place, second.place) == ("relu (call 0)", "relu (call 1)")
+    assert torch.allclose(first.labels_after.matrix(), 0.8 * torch.eye(6) + 0.2 * torch.eye(6)[first.partner])
+    assert torch.equal(second.labels_before.matrix(), first.labels_after.matrix())
+    assert not torch.equal(second.labels_after.matrix(), first.labels_after.matrix())
 
 
 def test_tokens_form_a_grid_behind_their_prefix():
@@ -154,7 +188,8 @@ def test_tokens_form_a_grid_behind_their_prefix():
 
 
 def test_a_vision_transformer():
-    transformers = pytest.importorskip("transformers")
+    import transformers  # takes seconds, which the other tests need not spend
+
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     model = transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=8, patch_size=2))
     name = next(name for name, _ in model.named_modules() if name.endswith(("layer.0", "layers.0")))
