@@ -10,5 +10,5 @@ from featmix.show import show
 def pages() -> dict[str, bytes]:
     tree = {"input": fm.CutMix(), "stem": fm.MoEx(lam=0.9)}
     with tempfile.TemporaryDirectory() as folder:
-        written = show(tree, out=folder, count=4, seed=2)
+        written = show(tree, out=folder, count=4)
         return {f"show/{Path(path).name}": path.read_bytes() for path in written if path.suffix == ".png"}
