@@ -65,7 +65,7 @@ def read_pipelines(files: Sequence[Path | str]) -> list[PipelineSpec]:
 
 
 def _read(file: Path) -> PipelineSpec:
-    made = fm.load(file)
+    made: Any = fm.load(file)
     if isinstance(made, (Mapping, *get_args(Tree))):
         made = fm.Pipeline(mix=made)
     if not isinstance(made, fm.Pipeline):
