@@ -67,7 +67,7 @@ def read_pipelines(files: Sequence[Path | str]) -> list[PipelineSpec]:
 def _read(file: Path) -> PipelineSpec:
     made: Any = fm.load(file)
     if isinstance(made, (Mapping, *get_args(Tree))):
-        made = fm.Pipeline(mix=made)
+        made = fm.Pipeline(mix=made)  # type: ignore[arg-type]
     if not isinstance(made, fm.Pipeline):
         fix = "Say where it acts: fm.save(fm.Pipeline(mix={site: strategy}), path)."
         raise FeatmixError(
