@@ -15,6 +15,7 @@ from featmix.pictures import names_of
 from featmix.presets import outline
 from featmix.show.maps import MomentMaps, moment_maps
 from featmix.show.watching import Call, Seen, watch
+from featmix.stacking import composed
 from featmix.tree import INPUT, At, Tree
 
 _AT_INPUT = -1  # the moment before all calls of hidden layers
@@ -167,11 +168,9 @@ class _Course:
 
     def labels(self, until: int) -> Mixture:
         """The labels of all strategies up to a moment, composed in the order of the forward pass."""
-        total = Mixture.identity(self.batch)
-        for leaf, params in self.acting:
-            if leaf.strategy.tags.mixes_labels and self.when(leaf) <= until:
-                total = total.then(params.mixture)
-        return total
+        return composed(
+            self.batch, [(leaf.place, leaf.strategy, params) for leaf, params in self.acting if self.when(leaf) <= until]
+        )
 
 
 def _partner(acting: Sequence[tuple[At, Params]]) -> Tensor | None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import featmix as fm
 from featmix.compare.network import HIDDEN_SITES, check_site
-from featmix.compare.spec import BASELINE, parse, usual_site
-from featmix.compare.training import tree_of
+from featmix.compare.spec import BASELINE, parse, tree_of, usual_site
 from featmix.errors import FeatmixError
 from featmix.pipeline import Pipeline
 from featmix.pipeline.mixer import NoMix

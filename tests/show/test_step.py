@@ -108,6 +108,14 @@ def test_a_model_that_draws_in_eval_mode_is_repeatable():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_boxes_over_boxes_are_what_the_mixer_says_they_are():
+    tree = fm.Compose([fm.At("input", fm.CutMix()), fm.At("input", fm.CutMix())])
+    sources = torch.eye(6).view(6, 6, 1, 1).expand(-1, -1, 8, 8)  # who a pixel is of, in place of colours
+    step = look(tree, images=sources, labels=torch.arange(6), count=6)
+    assert torch.allclose(step.mixed.mean((2, 3)), step.mixture.matrix(), atol=1e-6)
+    assert torch.equal(step.at_input.matrix(), step.mixture.matrix())
+
+
 def test_a_layer_in_which_nothing_acts_is_seen_without_and_with_the_mixing():
     model = network()
     step = step_of({"input": fm.Mixup()}, model, site="layer1")
