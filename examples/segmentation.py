@@ -67,7 +67,7 @@ def main(*, epochs: int = 10, limit: int | None = None) -> dict[str, float]:
     )
     print(pipeline.summary())
 
-    loader = pipeline.loader(train, batch_size=32, shuffle=True)
+    loader = pipeline.loader(train, batch_size=16, shuffle=True)
     held_out = pipeline.collate(test)
     before = mean_iou(model, held_out)
     with pipeline.attach(model) as mixer:

@@ -48,11 +48,11 @@ def main(
     train = list(zip(images[:-400], labels[:-400], strict=True))[:limit]
     enlarge = partial(F.interpolate, size=size, mode="bilinear")  # networks for photographs expect some pixels
     net = timm.create_model(names[0], pretrained=False, num_classes=10)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     pipeline = fm.Pipeline(batch=enlarge, mix=TREE, seed=0)
     print(pipeline.summary())
 
-    loader = pipeline.loader(train, batch_size=32, shuffle=True)
+    loader = pipeline.loader(train, batch_size=16, shuffle=True)
     with pipeline.attach(net, example=images[:2]) as mixer:
         for epoch in range(epochs):
             total = 0.0
