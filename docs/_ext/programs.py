@@ -9,23 +9,25 @@ FOLDER = Path(__file__).parents[2] / "examples"
 
 
 def pages() -> dict[str, str]:
-    docs = {path.name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in sorted(FOLDER.glob("*.py"))}
-    rows = [[f"[`{name}`](#{_anchor(name)})", _marked(doc.partition("\n")[0])] for name, doc in docs.items()]
-    parts = [markdown_table(["program", "what it shows"], rows), *(_section(name, doc) for name, doc in docs.items())]
+    trees = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.py"))}
+    rows = [
+        [f"[`{name}`](#{_anchor(name)})", _marked(ast.get_docstring(tree).partition("\n")[0])] for name, tree in trees.items()
+    ]
+    parts = [markdown_table(["program", "what it shows"], rows), *(_section(name, tree) for name, tree in trees.items())]
     return {"parts/examples.md": "\n".join(parts)}
 
 
-def _section(name: str, doc: str) -> str:
+def _section(name: str, tree: ast.Module) -> str:
+    """What a program says about itself, and its code after that."""
     return f"""
 ({_anchor(name)})=
 ## {name}
 
-{_marked(doc.rpartition("Run: ")[0].strip())}
+{_marked(ast.get_docstring(tree).rpartition("Run: ")[0].strip())}
 
 ```{{literalinclude}} ../examples/{name}
 :language: python
-:start-after: '"""'
-:start-at: import
+:lines: {tree.body[1].lineno}-
 ```
 """
 
