@@ -32,7 +32,10 @@ napoleon_use_ivar = True
 nitpicky = True
 nitpick_ignore_regex = [
     # Other projects: their pages are not looked up, so that the build needs no network.
-    ("py:.*", r"(torch|numpy|np|matplotlib|hypothesis|typer|click|rich|lightning_fabric|torchmetrics|kornia|albumentations|torchvision)(\..*)?"),
+    (
+        "py:.*",
+        r"(torch|numpy|np|matplotlib|hypothesis|typer|click|rich|lightning_fabric|torchmetrics|kornia|albumentations|torchvision)(\..*)?",
+    ),
     ("py:.*", r"(abc|collections|multiprocessing|pathlib|types|typing)(\..*)?"),
     ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric)"),
     # Private bases and type variables have no page.

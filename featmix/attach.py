@@ -17,6 +17,7 @@ from featmix.params import Params
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.sites import find, unwrap
+from featmix.stacking import composed
 from featmix.strategy import Strategy
 from featmix.switch import Decision, Switch
 from featmix.tree import INPUT, At, Request, Tree, as_tree
@@ -135,10 +136,9 @@ class Mixer:
             )
         request = self._request(x, target, domain, mask, self._seeded())
         params = dict(zip(self._leaves, self.tree.draw(request), strict=True))
-        mixture = Mixture.identity(len(x))
+        in_order = [(self._leaves[key].place, self._leaves[key].strategy, params[key]) for key in self._order]
+        mixture = composed(len(x), in_order)
         labelled = [key for key in self._order if self._leaves[key].strategy.tags.mixes_labels]
-        for key in labelled:
-            mixture = mixture.then(params[key].mixture)
         idle = frozenset(key for key, p in params.items() if not bool(p.active.any()))
         params = {key: p.to(x.device) for key, p in params.items()}
         sites = {key: leaf.place for key, leaf in self._leaves.items()}

@@ -103,9 +103,13 @@ def compare(
         list[str] | None,
         typer.Argument(
             help="Names, with site and settings if you like: moex, moex:norm=in,lam=0.9, mixup@layer2:alpha=2. "
-            "Default: none moex mixstyle mixup cutmix. The baseline 'none' is always there.",
+            "Default: none moex mixstyle mixup cutmix, unless there are pipelines. The baseline 'none' is always there.",
             show_default=False,
         ),
+    ] = None,
+    pipeline: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file that featmix.save wrote; may be given several times.", show_default=False),
     ] = None,
     data: Annotated[str, typer.Option(help="digits, fashion-mnist or folder:PATH.")] = "digits",
     root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
@@ -136,9 +140,9 @@ def compare(
         from featmix.compare import compare as run_comparison
 
         found = run_comparison(
-            strategies or (), data=data, root=root, site=site, seeds=seeds, epochs=epochs, batch_size=batch_size, lr=lr,
-            width=width, size=size, limit=limit, jobs=jobs, out=out, device=device, devices=devices, precision=precision,
-            quick=quick, fresh=fresh,
+            strategies or (), pipelines=pipeline or (), data=data, root=root, site=site, seeds=seeds, epochs=epochs,
+            batch_size=batch_size, lr=lr, width=width, size=size, limit=limit, jobs=jobs, out=out, device=device,
+            devices=devices, precision=precision, quick=quick, fresh=fresh,
         )  # fmt: skip
         if found.failures:
             raise typer.Exit(1)

@@ -20,6 +20,7 @@ from featmix.params import Params
 from featmix.schedule import Schedule
 from featmix.settings import Settings
 from featmix.shapes import Shapes
+from featmix.stacking import parts
 from featmix.tags import Tags
 
 
@@ -127,6 +128,10 @@ class Strategy(Settings, Shapes, nn.Module):
     def partner_map(self, maps: Tensor, params: Params) -> Tensor:
         """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
         return maps.index_select(0, params.partner)
+
+    def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
+        """What each position is made of after this decision, for labels: see :func:`featmix.stacking.parts`."""
+        return parts(self, shares, params)
 
     def reach(self, params: Params, mask: Tensor) -> Tensor:
         """Which positions may change under a padding mask, ``(B, *positions)`` bool: those real in both samples."""

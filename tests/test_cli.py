@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -75,13 +76,16 @@ def test_a_misspelt_preset_is_refused():
 
 def test_arguments_reach_compare(answer):
     calls = answer()
-    result = runner.invoke(app, ["compare", "moex:norm=in", "mixup", "--epochs", "2", "--site", "layer1", "--quick"])
+    result = runner.invoke(
+        app, ["compare", "moex:norm=in", "mixup", "--epochs", "2", "--site", "layer1", "--pipeline", "a.yaml", "--quick"]
+    )
     assert result.exit_code == 0
     (strategies, settings), *_ = calls
     assert strategies == ["moex:norm=in", "mixup"]
     assert settings["epochs"] == 2
     assert settings["site"] == "layer1"
     assert settings["quick"] is True
+    assert settings["pipelines"] == [Path("a.yaml")]
     assert settings["seeds"] is None
     assert settings["data"] == "digits"
 

@@ -12,16 +12,18 @@ from rich.console import Console
 
 import featmix as fm
 from featmix.compare.data import read
+from featmix.compare.feeding import Feed, check_images
 from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
+from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
 from featmix.compare.progress import progress
 from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, positive_whole, resolve
-from featmix.compare.sources import Source
+from featmix.compare.sources import Images, Source
 from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
 from featmix.compare.statistics import Summary, summarize
-from featmix.compare.training import Run, make_network, tree_of
+from featmix.compare.training import Run, attach, make_network, seeded
 from featmix.errors import FeatmixError
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
@@ -50,6 +52,7 @@ class Comparison:
 def compare(
     strategies: Sequence[str] = (),
     *,
+    pipelines: Sequence[Path | str] = (),
     data: str = "digits",
     root: Path | str | None = None,
     site: str | None = None,
@@ -75,7 +78,9 @@ def compare(
     the output folder; the same call goes on where an interrupted one ended.
 
     Args:
-        strategies: ``name[@site][:setting=value,...]``; none means `DEFAULT_STRATEGIES`. ``none`` is added if missing.
+        strategies: ``name[@site][:setting=value,...]``; none means `DEFAULT_STRATEGIES`, where there are no pipelines either.
+            ``none`` is added if missing.
+        pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
         data: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
         root: Folder with the files of fashion-mnist.
         site: Where strategies act that name no site; None puts each where it usually stands.
@@ -111,7 +116,8 @@ def compare(
         data=data, root=root, limit=limit, size=size, width=width, epochs=epochs, batch_size=batch_size, lr=lr,
         device=device, devices=devices, precision=precision, quick=quick,
     )  # fmt: skip
-    specs = parse_all(strategies or DEFAULT_STRATEGIES, site)
+    piped = read_pipelines(pipelines)
+    specs = [*parse_all(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
     count = positive_whole("seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
     jobs = positive_whole("jobs", jobs if jobs is not None else usual_jobs(settings))
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
@@ -124,6 +130,8 @@ def compare(
         grid = make_grid(specs, count, source)
         record = {**as_dict(settings), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
+        for spec in piped:
+            fm.save(spec.pipeline(), folder.path / spec.file)
         try:
             rows, made = _make_missing(grid, before, folder, pool, settings, source, console)
         except KeyboardInterrupt:
@@ -148,20 +156,24 @@ def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
     """A training forward on noise at each site, so that settings that do not fit the network are refused before the first run.
 
     Raises:
-        FeatmixError: where the strategy refuses its site. Anything else that goes wrong is left to be reported by the runs.
+        FeatmixError: where a strategy refuses its site, or a pipeline the images. Anything else that goes wrong is left to be
+            reported by the runs.
     """
     if spec.name == BASELINE:
         return
     with torch.random.fork_rng(devices=[]):
         network = make_network(settings, len(source.classes), seed=0)
-        images = torch.rand(4, 3, *source.image_size)
-        labels = torch.arange(4) % len(source.classes)
-        strategy = spec.strategy()
-        strategy.p = 1.0  # so that it acts here however seldom it is to act
+        pixels = torch.randint(256, (4, 3, *source.image_size), dtype=torch.uint8)
+        noise = Images(pixels, torch.arange(4) % len(source.classes), torch.arange(4) % len(source.domains))
+        pipeline = seeded(spec.pipeline(), 0)
+        feed = Feed(pipeline, noise, torch.device("cpu"))
+        check_images(pipeline, feed)
         try:
-            for leaf in tree_of(spec.site, strategy).leaves():
-                with fm.attach(network, leaf, example=images, seed=0) as mixer:
-                    mixer.draw(images, target=labels, domain=torch.arange(4) % len(source.domains))
+            for leaf in pipeline.tree.leaves() if pipeline.tree else ():
+                leaf.strategy.p = 1.0  # so that it acts here however seldom it is to act
+                with attach(fm.Pipeline(batch=pipeline.batch, mix=leaf, seed=0), network, feed) as mixer:
+                    images = feed(torch.arange(4), mixer)
+                    mixer.draw(images, target=noise.labels, domain=noise.domains)
                     network(images)
         except FeatmixError:
             raise

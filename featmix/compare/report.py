@@ -15,6 +15,7 @@ from rich.table import Table
 import featmix as fm
 from featmix.compare.figure import draw_figure
 from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
+from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.results import Row, write_durably
 from featmix.compare.spec import BASELINE, parse
 from featmix.compare.statistics import Estimate, Summary
@@ -204,6 +205,8 @@ def _time(about: Circumstances) -> str:
 
 def _in_effect(summary: Summary) -> str:
     """Site and all settings, also those left at their defaults; only what the row says if the strategy is gone."""
+    if summary.strategy == PIPELINE:
+        return f"see {file_of(summary.settings)}"
     if summary.strategy not in fm.available():
         return f"at {summary.site}, {summary.settings or 'default settings'}"
     settings = parse(summary.label).strategy().settings()

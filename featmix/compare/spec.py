@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import featmix as fm
-from featmix.compare.network import HIDDEN_SITES, SEPARATOR, check_site
+from featmix.compare.network import HIDDEN_SITES, SEPARATOR, check_site, sites_of
 from featmix.errors import FeatmixError, nearest
 
 BASELINE = "none"
@@ -45,6 +45,10 @@ class Spec:
     def strategy(self) -> fm.Strategy:
         """A new instance with these settings."""
         return fm.create(self.name, **dict(self.values))
+
+    def pipeline(self) -> fm.Pipeline:
+        """What happens to images and features: the strategy at its site, or nothing."""
+        return fm.Pipeline(mix=None if self.name == BASELINE else tree_of(self.site, self.strategy()))
 
 
 def parse(text: str, site: str | None = None) -> Spec:
@@ -105,6 +109,12 @@ def usual_site(name: str) -> str:
     """
     usual = {"hidden": HIDDEN_SITES[0], "one of several": SEPARATOR.join(("input", *HIDDEN_SITES[:2]))}
     return usual.get(fm.strategy_class(name).tags.default_site, "input")
+
+
+def tree_of(site: str, strategy: fm.Strategy) -> fm.At | fm.OneOf:
+    """A strategy at its site; where that is several with bars between them, at one of them each step."""
+    sites = sites_of(site)
+    return fm.At(site, strategy) if len(sites) == 1 else fm.OneOf.over(strategy, sites)
 
 
 def label_of(name: str, settings: str, site: str) -> str:

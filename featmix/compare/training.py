@@ -17,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own usage
-from torch import Tensor, nn
+from torch import nn
 
 import featmix as fm
-from featmix.compare.network import SmallResNet, sites_of
+from featmix.compare.feeding import Feed, to_floats
+from featmix.compare.network import SmallResNet
 from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, Source, Trial
 from featmix.compare.spec import BASELINE, Spec
 from featmix.errors import FeatmixError
+from featmix.pipeline import PipelineMixer
 
 if TYPE_CHECKING:  # Lightning takes seconds to import, which only the workers need to spend
     from lightning_fabric import Fabric
@@ -105,28 +107,20 @@ def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def tree_of(site: str, strategy: fm.Strategy) -> fm.At | fm.OneOf:
-    """A strategy at its site; where that is several with bars between them, at one of them each step."""
-    sites = sites_of(site)
-    return fm.At(site, strategy) if len(sites) == 1 else fm.OneOf.over(strategy, sites)
+def seeded(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
+    """The same pipeline with another seed: a run's own."""
+    return fm.Pipeline(sample=pipeline.sample, batch=pipeline.batch, mix=pipeline.mix, seed=seed)
 
 
-def attach(network: nn.Module, site: str, strategy: fm.Strategy, example: Tensor, seed: int) -> fm.Mixer:
-    """Attach a strategy to the bare network, before Fabric wraps it.
+def attach(pipeline: fm.Pipeline, network: nn.Module, feed: Feed) -> PipelineMixer:
+    """Attach what a pipeline mixes to the bare network, before Fabric wraps it.
 
     Args:
+        pipeline: What is mixed where.
         network: The bare module.
-        site: Where the strategy acts; see :func:`tree_of`.
-        strategy: What happens there.
-        example: A batch of images, for strategies that need to know the shape at their site.
-        seed: Of the strategy's own random decisions.
+        feed: Gives two images, for strategies that need to know the shape at their site.
     """
-    return fm.attach(network, tree_of(site, strategy), example=example, seed=seed)
-
-
-def to_floats(pixels: Tensor) -> Tensor:
-    """Images as the network takes them: bytes 0 to 255 become -2 to 2, in memory ordered for convolutions."""
-    return (pixels.float().div_(255) - 0.5).mul_(4).contiguous(memory_format=torch.channels_last)
+    return pipeline.attach(network, example=feed.unit(torch.arange(2)))
 
 
 def _train_ranks(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int) -> Measured:
@@ -136,13 +130,14 @@ def _train_ranks(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num
 
 def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int) -> Measured:
     network = make_network(settings, num_classes, run.seed)
+    pipeline = seeded(run.spec.pipeline(), _derive(run.seed, _MIXING))
     mixer = None
     if run.spec.name != BASELINE:
-        example = to_floats(trial.train.pixels[:2])
-        mixer = attach(network, run.spec.site, run.spec.strategy(), example, _derive(run.seed, _MIXING))
+        mixer = attach(pipeline, network, Feed(pipeline, trial.train, torch.device("cpu")))
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
     model, optimizer = fabric.setup(network, optimizer)
-    seconds = _fit(fabric, model, optimizer, mixer, settings, trial.train.to(fabric.device), run.seed)
+    feed = Feed(pipeline, trial.train, fabric.device)
+    seconds = _fit(fabric, model, optimizer, mixer, feed, settings, run.seed)
     if mixer is not None:
         mixer.remove()
     measured = _measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
@@ -151,10 +146,11 @@ def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_class
 
 
 def _fit(
-    fabric: Fabric, model: Any, optimizer: Any, mixer: fm.Mixer | None, settings: Settings, data: Images, seed: int
+    fabric: Fabric, model: Any, optimizer: Any, mixer: PipelineMixer | None, feed: Feed, settings: Settings, seed: int
 ) -> float:
     """Train, and return the mean seconds of a step; the first, which warms up, is not counted."""
     order = torch.Generator().manual_seed(_derive(seed, _ORDER))
+    data = feed.images
     steps_per_epoch = len(data) // settings.batch_size
     steps = steps_per_epoch * settings.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(_bare(optimizer), lambda step: learning_rate_factor(step, steps))
@@ -165,7 +161,7 @@ def _fit(
         batches = torch.randperm(len(data), generator=order)[: steps_per_epoch * settings.batch_size]
         for number, batch in enumerate(batches.view(steps_per_epoch, settings.batch_size)):
             own = batch[fabric.global_rank :: fabric.world_size].to(fabric.device)
-            images, labels = to_floats(data.pixels[own]), data.labels[own]
+            images, labels = feed(own, mixer), data.labels[own]
             optimizer.zero_grad()
             if mixer is None:
                 loss = F.cross_entropy(model(images), labels)

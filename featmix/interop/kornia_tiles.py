@@ -108,6 +108,19 @@ class KorniaTiles(Strategy):
         channels = torch.arange(x.shape[1], device=x.device).view(1, -1, 1, 1)
         return x[params.rows.unsqueeze(1), channels, params.down[:, None, :, None], params.across[:, None, None, :]]
 
+    def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
+        """Each of the samples where it lies; see :func:`featmix.stacking.parts`."""
+        if not isinstance(params, TileParams):
+            raise TypeError(f"expected TileParams, got {type(params).__name__}")
+        moved = self.act(shares.flatten(1, 2), params).view(shares.shape)
+        free = torch.ones_like(params.rows, dtype=torch.bool)  # where one sample is a candidate twice it counts once
+        found = []
+        for rows in params.mixture.index.T:
+            here = free & (params.rows == rows.view(-1, 1, 1))
+            free = free & ~here
+            found.append((rows, moved * here[:, None, None]))
+        return found
+
     def dense_targets(self, target_map: Tensor, params: Params) -> Tensor:
         """Label maps ``(B, H, W)`` or ``(B, K, H, W)`` of the images' own size, put together as they are."""
         flat = isinstance(target_map, Tensor) and target_map.ndim == 3

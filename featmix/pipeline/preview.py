@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
+from featmix.stacking import composed
 from featmix.tree import INPUT, Request, Tree
 
 _LEAST_SHARE = 0.005
@@ -26,7 +27,7 @@ def one_step(
     """
     leaves = tree.leaves()
     for leaf in leaves:
-        if leaf.strategy.tags.spatial and leaf.site != INPUT and leaf.place not in shapes:
+        if leaf.strategy.needs_shape and leaf.site != INPUT and leaf.place not in shapes:
             fix = "Pass model=, the model that it will be attached to."
             expected = f"the shape of the features at {leaf.place}"
             raise FeatmixError("Pipeline.preview", "model", expected=expected, got="no model", fix=fix)
@@ -38,13 +39,11 @@ def one_step(
         progress=progress,
         training=False,
     )
-    mixture = Mixture.identity(len(images))
     drawn = sorted(zip(leaves, tree.draw(request), strict=True), key=lambda pair: pair[0].site != INPUT)
+    mixture = composed(len(images), [(leaf.place, leaf.strategy, params) for leaf, params in drawn])
     for leaf, params in drawn:
         if leaf.site == INPUT:
             images = leaf.strategy.transform(images, params.to(images.device))
-        if leaf.strategy.tags.mixes_labels:
-            mixture = mixture.then(params.mixture.to("cpu"))
     return images, mixture
 
 

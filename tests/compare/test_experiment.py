@@ -4,6 +4,7 @@ import io
 import json
 from typing import ClassVar
 
+import albumentations as A
 import pytest
 import torch
 from rich.console import Console
@@ -77,6 +78,31 @@ def test_a_whole_experiment(run, pool, tmp_path):
     assert "24 of 24 runs" in said
     assert "summary.png" in said
     assert "mixup@layer2:alpha=2" in said
+
+
+def test_pipelines_are_compared_as_strategies_are(run, pool, tmp_path):
+    fm.save(fm.Pipeline(mix={"input": fm.CutMix(p=0.5), "layer1": fm.MoEx("pono")}), tmp_path / "aug.yaml")
+    found, _ = run(pipelines=[tmp_path / "aug.yaml"])
+    labels = [summary.label for summary in found.summaries]
+    assert labels[0] == "none"
+    assert labels[1].startswith("pipeline:aug-")
+    (copy,) = found.out.glob("pipeline-aug-*.yaml")
+    assert fm.to_dict(fm.load(copy)) == fm.to_dict(fm.load(tmp_path / "aug.yaml"))
+    assert copy.name in (found.out / "summary.md").read_text()
+    fm.save(fm.Pipeline(mix={"layer1": fm.MoEx("pono")}), tmp_path / "aug.yaml")
+    edited, _ = run("moex", pipelines=[tmp_path / "aug.yaml"])
+    assert len(edited.summaries) == 4  # the runs of the file as it was stay apart
+    assert len(pool.made) == 2 * 4 * 2
+
+
+def test_a_pipeline_that_does_not_fit_is_refused_before_the_first_run(run, pool, tmp_path):
+    fm.save(fm.Pipeline(mix={"layer9": fm.MoEx("pono")}), tmp_path / "aug.yaml")
+    with pytest.raises(FeatmixError, match="layer9"):
+        run(pipelines=[tmp_path / "aug.yaml"])
+    fm.save(fm.Pipeline(sample=A.Normalize()), tmp_path / "aug.yaml")
+    with pytest.raises(FeatmixError, match="Leave normalization out"):
+        run(pipelines=[tmp_path / "aug.yaml"])
+    assert pool.made == []
 
 
 def test_all_strategies_of_a_cell_are_made_before_the_next(run, pool):

@@ -2,7 +2,7 @@ import pytest
 
 import featmix as fm
 from featmix.compare.network import SITES, sites_of
-from featmix.compare.spec import Spec, parse, parse_all, usual_site
+from featmix.compare.spec import Spec, parse, parse_all, tree_of, usual_site
 from featmix.errors import FeatmixError
 
 
@@ -72,3 +72,17 @@ def test_refusals(text, message):
 def test_twice_the_same_is_refused():
     with pytest.raises(FeatmixError, match="again"):
         parse_all(["moex:lam=0.9,norm=in", "moex:norm=in,lam=0.90"])
+
+
+def test_what_stands_at_the_sites():
+    tree = tree_of("input|stem", fm.PatchUp())
+    assert [(leaf.site, type(leaf.strategy).name) for leaf in tree.leaves()] == [("input", "cutmix"), ("stem", "patchup")]
+    assert isinstance(tree_of("layer1", fm.CutMix()), fm.At)
+
+
+def test_a_strategy_as_a_pipeline():
+    pipeline = parse("moex@layer1:lam=0.5").pipeline()
+    assert (pipeline.sample, pipeline.batch) == (None, None)
+    assert pipeline.mix.site == "layer1"
+    assert pipeline.mix.strategy.lam == 0.5
+    assert parse("none").pipeline().tree is None

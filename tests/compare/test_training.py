@@ -5,9 +5,11 @@ import torch
 
 import featmix as fm
 from featmix.compare.digits import read_digits
+from featmix.compare.feeding import Feed
 from featmix.compare.settings import Settings
+from featmix.compare.sources import Images
 from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
-from featmix.compare.training import Run, attach, learning_rate_factor, make_network, to_floats, train, tree_of
+from featmix.compare.training import Run, attach, learning_rate_factor, make_network, seeded, train
 from featmix.errors import FeatmixError
 
 TINY = Settings(epochs=1, limit=60, width=8, batch_size=32)  # with 4, torch 2.13 corrupts its heap on some processors
@@ -59,7 +61,9 @@ def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
 def test_several_sites_take_turns():
     network = make_network(TINY, 10, seed=0)
     images, labels = torch.rand(4, 3, 16, 16), torch.arange(4)
-    mixer = attach(network, "input|stem|layer1", parse("manifold-mixup").strategy(), images, seed=0)
+    pipeline = seeded(parse("manifold-mixup").pipeline(), 0)
+    noise = Images((images * 255).byte(), labels, torch.zeros_like(labels))
+    mixer = attach(pipeline, network, Feed(pipeline, noise, torch.device("cpu")))
     chosen = set()
     for _ in range(20):
         mix = mixer.draw(images, target=labels)
@@ -69,12 +73,6 @@ def test_several_sites_take_turns():
         mix.loss(torch.nn.functional.cross_entropy, network(images), labels)  # raises where the site did not fire
         chosen.update(active)
     assert chosen == {"input", "stem", "layer1"}
-
-
-def test_what_stands_at_the_sites():
-    tree = tree_of("input|stem", fm.PatchUp())
-    assert [(leaf.site, type(leaf.strategy).name) for leaf in tree.leaves()] == [("input", "cutmix"), ("stem", "patchup")]
-    assert isinstance(tree_of("layer1", fm.CutMix()), fm.At)
 
 
 @pytest.fixture
@@ -143,12 +141,6 @@ def test_initial_weights_depend_on_the_seed_alone():
     first, again, other = (make_network(TINY, 10, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
-
-
-def test_images_as_floats():
-    floats = to_floats(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4))
-    assert floats[0].unique().tolist() == [-2.0]
-    assert floats[1].unique().tolist() == [2.0]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])

@@ -102,5 +102,5 @@ def test_nothing_to_show_is_refused():
 def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.preview: expected matplotlib.*featmix\[compare\]"):
+    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.preview: expected matplotlib.*featmix\[pipeline\]"):
         fm.Pipeline().preview(list(IMAGES))

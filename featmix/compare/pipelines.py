@@ -1,0 +1,78 @@
+"""Pipelines beside the strategies that are compared: each under a name that changes with its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import featmix as fm
+from featmix.compare.spec import Spec
+from featmix.errors import FeatmixError
+from featmix.tree import Tree
+
+PIPELINE = "pipeline"
+
+_DIGITS = 6  # of the digest: enough to tell the versions of one file apart
+
+
+@dataclass(frozen=True)
+class PipelineSpec(Spec):
+    """A pipeline that was in a file.
+
+    Args:
+        name: ``pipeline``.
+        settings: The file's name and a digest of what is in it, the recorded versions included: runs of an edited file, or
+            under another version of what it uses, are other runs.
+        configuration: As :func:`featmix.to_dict` gives it.
+    """
+
+    configuration: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def pipeline(self) -> fm.Pipeline:
+        """The pipeline, made anew."""
+        made: fm.Pipeline = fm.from_dict(self.configuration)
+        return made
+
+    @property
+    def file(self) -> str:
+        """What the copy in the output folder is called."""
+        return file_of(self.settings)
+
+
+def file_of(settings: str) -> str:
+    """The file in the output folder that holds the pipeline of a row with these settings."""
+    return f"{PIPELINE}-{settings}.yaml"
+
+
+def read_pipelines(files: Sequence[Path | str]) -> list[PipelineSpec]:
+    """Read files that :func:`featmix.save` wrote.
+
+    Args:
+        files: Each with a pipeline, or with a tree.
+
+    Raises:
+        FeatmixError: If one cannot be read, holds something else, or is given twice.
+    """
+    specs = [_read(Path(file)) for file in files]
+    twice = [spec.settings for number, spec in enumerate(specs) if spec in specs[:number]]
+    if twice:
+        raise FeatmixError("compare", PIPELINE, expected="each pipeline once", got=f"{twice[0]!r} again")
+    return specs
+
+
+def _read(file: Path) -> PipelineSpec:
+    made: Any = fm.load(file)
+    if isinstance(made, (Mapping, *get_args(Tree))):
+        made = fm.Pipeline(mix=made)  # type: ignore[arg-type]
+    if not isinstance(made, fm.Pipeline):
+        fix = "Say where it acts: fm.save(fm.Pipeline(mix={site: strategy}), path)."
+        raise FeatmixError(
+            "compare", PIPELINE, expected="a file with a pipeline or a tree", got=f"a {type(made).__name__}", fix=fix
+        )
+    written = fm.to_dict(made)
+    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    return PipelineSpec(PIPELINE, f"{file.stem}-{digest}", configuration=written)

@@ -1,0 +1,93 @@
+import dataclasses
+
+import albumentations as A
+import kornia.augmentation as K
+import pytest
+import torch
+
+import featmix as fm
+from featmix.compare.digits import read_digits
+from featmix.compare.pipelines import PIPELINE, read_pipelines
+from featmix.compare.settings import Settings
+from featmix.compare.training import Run, train
+from featmix.errors import FeatmixError
+
+TINY = Settings(epochs=1, limit=60, width=8, batch_size=32)
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A file with a pipeline that has all its parts."""
+    pipeline = fm.Pipeline(
+        sample=A.Compose([A.RandomCrop(14, 14), A.HorizontalFlip()]),
+        batch=K.AugmentationSequential(K.RandomAffine(15.0)),
+        mix={"input": fm.CutMix(p=0.5), "layer1": fm.MoEx("pono")},
+        seed=5,
+    )
+    fm.save(pipeline, tmp_path / "aug.yaml")
+    return tmp_path / "aug.yaml"
+
+
+def test_its_name_changes_with_its_content(whole):
+    (first,) = read_pipelines([whole])
+    whole.write_text(whole.read_text() + "# a remark\n")
+    (again,) = read_pipelines([str(whole)])
+    fm.save(fm.Pipeline(mix={"stem": fm.MoEx()}), whole)
+    (other,) = read_pipelines([whole])
+    assert first.name == PIPELINE
+    assert first.label.startswith("pipeline:aug-")
+    assert first == again
+    assert hash(first) == hash(again)
+    assert first != other
+
+
+def test_it_is_made_anew_each_time(whole):
+    (spec,) = read_pipelines([whole])
+    first, second = spec.pipeline(), spec.pipeline()
+    assert first.mix["layer1"] is not second.mix["layer1"]
+    assert fm.to_dict(first) == fm.to_dict(second) == fm.to_dict(fm.load(whole))
+
+
+def test_a_tree_will_do(tmp_path):
+    fm.save(fm.OneOf([fm.At("input", fm.Mixup()), fm.At("stem", fm.MoEx())]), tmp_path / "tree.yaml")
+    fm.save({"stem": fm.MoEx()}, tmp_path / "sites.yaml")
+    assert [
+        len(spec.pipeline().tree.leaves()) for spec in read_pipelines([tmp_path / "tree.yaml", tmp_path / "sites.yaml"])
+    ] == [
+        2,
+        1,
+    ]
+
+
+def test_what_is_no_pipeline_is_refused(tmp_path, whole):
+    fm.save(fm.MoEx(), tmp_path / "moex.yaml")
+    with pytest.raises(FeatmixError, match=r"a pipeline or a tree, got a MoEx\. Say where it acts"):
+        read_pipelines([tmp_path / "moex.yaml"])
+    with pytest.raises(FeatmixError, match="each pipeline once"):
+        read_pipelines([whole, whole])
+    with pytest.raises(FeatmixError, match="No such file"):
+        read_pipelines([tmp_path / "none.yaml"])
+
+
+def test_a_run_of_a_pipeline_repeats(whole):
+    digits = read_digits()
+    (spec,) = read_pipelines([whole])
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    rows = [train(Run(spec, 1, "colors"), TINY, digits) for _ in range(2)]
+    torch.set_num_threads(threads)
+    torch.random.set_rng_state(state)
+    first, second = (dataclasses.replace(row, seconds_per_step=None) for row in rows)
+    assert first == second
+    assert first.error == ""
+    assert first.label == spec.label
+
+
+def test_a_pipeline_of_one_strategy_trains_as_the_strategy_does(tmp_path):
+    """So what is written in a file and what is written on the command line are one thing."""
+    from featmix.compare.spec import parse
+
+    fm.save(fm.Pipeline(mix={"stem": fm.MoEx()}, seed=9), tmp_path / "moex.yaml")
+    digits = read_digits()
+    rows = [train(Run(spec, 2, "plain"), TINY, digits) for spec in (parse("moex"), *read_pipelines([tmp_path / "moex.yaml"]))]
+    measured = [(row.in_domain_accuracy, row.held_out_accuracy, row.calibration_error) for row in rows]
+    assert measured[0] == measured[1]
