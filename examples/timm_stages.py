@@ -1,7 +1,7 @@
 """A timm model by stages: MoEx after the ``stem`` and CutMix in ``stage1``, names that mean the same in every architecture.
 
 timm says in ``feature_info`` which modules these are: ``maxpool`` and ``layer1`` in a ResNet, ``stem`` and ``stages.0`` in a
-ConvNeXt. Nothing is downloaded. timm needs a torchvision that fits your build of torch.
+ConvNeXt. No weights are downloaded. ``pip install timm`` first; it needs a torchvision that fits your build of torch.
 
 Run: python examples/timm_stages.py
 """

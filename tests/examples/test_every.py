@@ -91,6 +91,14 @@ def test_it_runs_without_arguments_and_is_short(path):
 
 
 @each
+def test_it_makes_its_loader_once(path):
+    # One made for each epoch would repeat the first epoch.
+    loops = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.For)]
+    calls = [call.func for loop in loops for call in ast.walk(loop) if isinstance(call, ast.Call)]
+    assert "loader" not in [func.attr for func in calls if isinstance(func, ast.Attribute)]
+
+
+@each
 def test_it_imports_what_is_declared(path):
     assert undeclared(path.read_text(encoding="utf-8")) == []
 
