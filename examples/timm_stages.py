@@ -40,7 +40,7 @@ def step_of(name: str, size: int) -> dict[str, tuple[int, ...]]:
 
 
 def main(
-    *, epochs: int = 2, limit: int | None = None, size: int = 64, names: tuple[str, ...] = ("resnet10t", "convnext_atto")
+    *, epochs: int = 2, limit: int | None = 1000, size: int = 64, names: tuple[str, ...] = ("resnet10t", "convnext_atto")
 ) -> dict[str, float]:
     """Train the first architecture, and show that all take the same names."""
     torch.manual_seed(0)
