@@ -108,6 +108,8 @@ class Pipeline:
     def loader(self, source: Any, **settings: Any) -> DataLoader[Any]:
         """A ``DataLoader`` over :meth:`dataset` with all of the above; with the pipeline's seed, its order repeats too.
 
+        Make it once, before the first epoch: a loader made anew begins anew, and each epoch would be the same one.
+
         Args:
             source: See :meth:`dataset`.
             settings: Other arguments of ``torch.utils.data.DataLoader``; what is given here goes first.

@@ -80,6 +80,16 @@ def test_one_seed_reproduces_order_and_draws(workers):
     assert [labels.tolist() for _, labels in first[:4]] != [labels.tolist() for _, labels in first[4:]]
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_made_anew_begins_anew(workers):
+    pipeline = fm.Pipeline(sample=noise(), seed=0)
+    one = pipeline.loader(Grey(), batch_size=4, shuffle=True, num_workers=workers)
+    other = pipeline.loader(Grey(), batch_size=4, shuffle=True, num_workers=workers)
+    first, second = epochs(one)
+    assert first != second
+    assert epochs(other, 1) == [first]
+
+
 def test_torch_s_seed_reproduces_what_has_none():
     def run(seed):
         torch.manual_seed(seed)
