@@ -65,7 +65,7 @@ class StyleNoise(MomentStrategy):
         return torch.zeros_like(active) if shape[0] < 2 or self.passes_through(shape) else active
 
     def elements_of(self, shape: Sequence[int], active: Tensor) -> Tensor:
-        """:meth:`elements_a_position` as it stands in decisions, ``(B,)`` int64."""
+        """``elements_a_position`` as it stands in decisions, ``(B,)`` int64."""
         return torch.full((shape[0],), self.elements_a_position(shape), dtype=torch.int64, device=active.device)
 
     def checked_noise(self, params: Params, kind: type[_P], shape: Sequence[int]) -> _P:
