@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -112,6 +112,15 @@ class Mixture:
             return composed
         rows = torch.arange(composed._known, device=index.device).expand(len(self), -1)
         return Mixture(rows, composed.matrix(), composed.beyond, composed.scale)
+
+    def counted(self, active: Tensor, total: float) -> Mixture:
+        """The same mixture, whose active rows count ``total`` times in the loss.
+
+        Example:
+            >>> Mixture.identity(2).counted(torch.tensor([True, False]), 2.0).scale
+            tensor([2., 1.])
+        """
+        return self if total == 1 else replace(self, scale=torch.where(active, total, 1.0).float())
 
     def matrix(self) -> Tensor:
         """Dense ``(B, B + M)``, with M rows beyond the batch: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""

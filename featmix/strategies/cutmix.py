@@ -56,6 +56,7 @@ class CutMix(Strategy):
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
+        total: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
             :class:`~featmix.Strategy`.
@@ -83,12 +84,14 @@ class CutMix(Strategy):
         *,
         alpha: float | Schedule = 1.0,
         lam_per: str = "batch",
+        total: float | Schedule = 1.0,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.total = self._scheduled("total", total, 0, 1e6)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
         """Draw the boxes; a row that is not active gets an empty one."""
@@ -98,7 +101,7 @@ class CutMix(Strategy):
         box = torch.where(active.view(-1, 1, 1), box, 0)
         area = (box[..., 1] - box[..., 0]).prod(1).double()
         lam = (1 - area / max(prod(sizes), 1)).float()
-        return CutMixParams(partner, active, lam, Mixture.pair(partner, lam), box, sizes)
+        return CutMixParams(partner, active, lam, Mixture.pair(partner, lam).counted(active, self.total), box, sizes)
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Paste."""

@@ -19,7 +19,7 @@ from featmix.moments import upcast
 from featmix.params import Params, decided_for, of_the_batch
 from featmix.registry import register
 from featmix.schedule import Schedule
-from featmix.strategies.cutmix import CutMix, CutMixParams
+from featmix.strategies.cutmix import CutMix
 from featmix.strategy import CommonSettings, Strategy
 from featmix.tags import Tags
 from featmix.tree import INPUT
@@ -136,7 +136,7 @@ class PatchUp(Strategy):
         if site != INPUT:
             return self
         common = {name: getattr(self, name) for name in CommonSettings.__optional_keys__}
-        return CutMixOfPatchUp(total=self.total, p=self.p, **common)
+        return CutMix(total=self.total, p=self.p, **common)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> PatchUpParams:
         """Draw the blocks, and in soft mode the blend."""
@@ -149,7 +149,7 @@ class PatchUp(Strategy):
             blend = torch.zeros(shape[0], dtype=torch.float32, device=partner.device)
         replaced = changed.double().mean() * (1 - blend.double())
         lam = torch.where(active, 1 - replaced, 1.0).float()
-        mixture = counted(Mixture.pair(partner, lam), active, self.total)
+        mixture = Mixture.pair(partner, lam).counted(active, self.total)
         return PatchUpParams(partner, active, lam, mixture, blend, sizes, changed.unsqueeze(0))
 
     def act(self, x: Tensor, params: Params) -> Tensor:
@@ -184,27 +184,3 @@ class PatchUp(Strategy):
                     own = float(params.blend[i])
                     y[i][blocks] = own * x[i][blocks] + (1 - own) * x[j][blocks]
         return y
-
-
-class CutMixOfPatchUp(CutMix):
-    """The CutMix that stands for PatchUp at the input, with the same three terms in the loss.
-
-    Args:
-        total: What the loss of a mixed row is multiplied with.
-        p: Probability that a batch (or a row) is mixed.
-        common: As for :class:`~featmix.strategies.cutmix.CutMix`.
-    """
-
-    def __init__(self, *, total: float | Schedule, p: float | Schedule, **common: Unpack[CommonSettings]) -> None:
-        super().__init__(alpha=1.0, lam_per="batch", p=p, **common)
-        self.total = self._scheduled("total", total, 0, 1e6)
-
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
-        """As CutMix; labels alike, counted ``total`` times."""
-        params = super().decide(shape, partner, active, generator)
-        return dataclasses.replace(params, mixture=counted(params.mixture, active, self.total))
-
-
-def counted(mixture: Mixture, active: Tensor, total: float) -> Mixture:
-    """A mixture whose loss counts ``total`` times for active rows."""
-    return dataclasses.replace(mixture, scale=torch.where(active, total, 1.0).float())

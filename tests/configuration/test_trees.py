@@ -57,6 +57,12 @@ def test_random_trees_come_back(tree):
     assert drawn(again) == drawn(tree)
 
 
+@pytest.mark.parametrize("name", fm.presets())
+def test_every_preset_comes_back(name):
+    written = fm.to_dict(fm.preset(name))
+    assert fm.to_dict(fm.from_dict(written)) == written
+
+
 def test_what_a_tree_looks_like():
     tree = fm.Compose([fm.At("input", fm.Mixup()), fm.OneOf([fm.At("layer1", fm.MoEx(), call=1)])], share_partner=True)
     assert fm.to_dict(tree)["tree"] == {
