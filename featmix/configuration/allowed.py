@@ -81,7 +81,7 @@ def named(name: str, place: Place) -> Any:
     """What is allowed under a name.
 
     Raises:
-        FeatmixError: If nothing is; or if its library is not installed.
+        FeatmixError: If nothing is; or if its library is not installed, or cannot be loaded.
     """
     if name in _NEVER:
         raise place.refuse("a class that a configuration may name", name, _NEVER[name])
@@ -97,6 +97,10 @@ def named(name: str, place: Place) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise place.refuse(f"{package} to be installed", "no such package", f"Install it: pip install {package}.") from error
+    except Exception as error:  # a wheel for another build of torch cannot be loaded
+        package = module.partition(".")[0]
+        got = f"one that cannot be loaded: {error}"
+        raise place.refuse(f"{package} in the build that fits this torch", got) from error
     if last not in found:
         raise place.refuse(f"something that {module} has", shown(last), nearest(last[:40], found))
     return found[last]

@@ -131,8 +131,24 @@ def test_what_has_no_name_is_not_let_in(thing):
         allow(thing)
 
 
-def test_a_library_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision", None)
+@pytest.fixture
+def forgotten(monkeypatch):
+    """torchvision as if nobody had imported it."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, module)
     allowed._library.cache_clear()
+    yield
+    allowed._library.cache_clear()
+
+
+def test_a_library_that_cannot_be_loaded_is_named(monkeypatch, tmp_path, forgotten):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(fm.FeatmixError, match=r"class: expected torchvision in the build that fits this torch.*nms"):
+        named("torchvision.transforms.v2.RandomCrop", HERE.key("class"))
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch, forgotten):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(fm.FeatmixError, match=r"class: expected torchvision to be installed.*pip install torchvision"):
         named("torchvision.transforms.v2.RandomCrop", HERE.key("class"))

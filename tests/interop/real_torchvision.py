@@ -23,8 +23,8 @@ def torchvision_or_skip(module="torchvision"):
     environment's own folders: kept apart, so that other packages do not find one that they cannot load.
     """
     aside = Path(os.environ.get("FEATMIX_TORCHVISION", Path(sys.prefix) / "torchvision"))
-    if importlib.util.find_spec("torchvision") is None and aside.is_dir():
-        sys.path.append(str(aside))
+    extra = [str(aside)] if importlib.util.find_spec("torchvision") is None and aside.is_dir() else []
+    sys.path += extra
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -33,6 +33,9 @@ def torchvision_or_skip(module="torchvision"):
         if "operator torchvision::" not in str(error):
             pytest.skip(f"torchvision cannot be loaded: {error}", allow_module_level=True)
         return _without_operators(module)
+    finally:
+        for path in extra:  # processes that are spawned get this list, and nobody declares operators there
+            sys.path.remove(path)
 
 
 def _without_operators(module):
