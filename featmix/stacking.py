@@ -22,7 +22,7 @@ def composed(batch: int, steps: Iterable[tuple[str, Strategy, Params]]) -> Mixtu
     Decisions that take as much from everywhere compose as :meth:`Mixture.then <featmix.Mixture.then>` does. Where two meet at
     one place that take some positions and leave others, that is right on average only: a box may lie on what the box before
     it brought, or beside it. There the shares are followed position by position. Between two places of a model, whose
-    resolutions and receptive fields differ, the average stands.
+    resolutions and receptive fields differ, the average stands; so it does where a strategy does not say what it does where.
 
     Args:
         batch: How many rows.
@@ -71,9 +71,9 @@ def parts(strategy: Strategy, shares: Tensor, params: Params) -> list[tuple[Tens
 
 
 def _lie_over_each_other(here: Sequence[tuple[Strategy, Params]]) -> bool:
-    sizes = [vars(params)["sizes"] for strategy, params in here if strategy.tags.spatial]
+    grids = [strategy.grid_of(params) for strategy, params in here if strategy.tags.spatial]
     within = all(params.mixture.beyond is None for _, params in here)  # what is not in the batch has no positions
-    return len(sizes) > 1 and len(set(sizes)) == 1 and within
+    return len(grids) > 1 and None not in grids and len(set(grids)) == 1 and within
 
 
 def _multiplied(batch: int, here: Sequence[tuple[Strategy, Params]]) -> Mixture:
@@ -85,7 +85,7 @@ def _multiplied(batch: int, here: Sequence[tuple[Strategy, Params]]) -> Mixture:
 
 def _followed(batch: int, here: Sequence[tuple[Strategy, Params]]) -> Mixture:
     """Shares of samples, followed at each position and averaged at the end, over real positions where there is padding."""
-    sizes = next(vars(params)["sizes"] for strategy, params in here if strategy.tags.spatial)
+    sizes = next(filter(None, (strategy.grid_of(params) for strategy, params in here)), ())
     index, shares, scale = torch.arange(batch).unsqueeze(1), torch.ones(batch, 1, 1, *sizes), None
     for strategy, params in here:
         found = strategy.parts(shares, params)

@@ -129,6 +129,11 @@ class Strategy(Settings, Shapes, nn.Module):
         """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
         return maps.index_select(0, params.partner)
 
+    def grid_of(self, params: Params) -> tuple[int, ...] | None:
+        """The sizes of the positions that a decision is about, where the strategy says what it does at each of them."""
+        told = self.tags.spatial and type(self).partner_share is not Strategy.partner_share
+        return vars(params).get("sizes") if told else None
+
     def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
         """What each position is made of after this decision, for labels: see :func:`featmix.stacking.parts`."""
         return parts(self, shares, params)

@@ -85,3 +85,27 @@ def test_under_padding_shares_are_those_of_real_positions(layout):
         found, said = torch.stack(found, dim=1), composed(BATCH, [("a", strategy, one), ("a", strategy, two)]).matrix()
         assert torch.allclose(found[lengths > 0], said[lengths > 0], atol=1e-6)
         assert said[4].tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_a_strategy_that_says_nothing_of_places_multiplies():
+    """As a newcomer's first strategy may be: spatial, with a box that only ``act`` knows."""
+
+    class Corner(fm.Strategy):
+        tags = fm.Tags(mixes_labels=True, spatial=True, paper="")
+
+        def decide(self, shape, partner, active, generator):
+            lam = torch.where(active, 0.75, 1.0)
+            return fm.Params(partner, active, lam, fm.Mixture.pair(partner, lam))
+
+        def act(self, x, params):
+            y = x.clone()
+            y[..., :4, :4] = x[params.partner][..., :4, :4]
+            return y
+
+    corner, cutmix, shape = Corner(), fm.CutMix(), (BATCH, 3, 8, 8)
+    one, two, three = corner.make_params(shape), cutmix.make_params(shape), corner.make_params(shape)
+    expected = one.mixture.then(two.mixture).then(three.mixture)
+    found = composed(BATCH, [("a", corner, one), ("a", cutmix, two), ("a", corner, three)])
+    assert torch.allclose(found.matrix(), expected.matrix())
+    with fm.attach(nn.Identity(), {"input": Corner()}) as mixer:
+        assert mixer.draw(torch.randn(shape)).mixture.matrix().sum() == BATCH

@@ -108,6 +108,10 @@ class KorniaTiles(Strategy):
         channels = torch.arange(x.shape[1], device=x.device).view(1, -1, 1, 1)
         return x[params.rows.unsqueeze(1), channels, params.down[:, None, :, None], params.across[:, None, None, :]]
 
+    def grid_of(self, params: Params) -> tuple[int, ...] | None:
+        """The image's height and width."""
+        return params.sizes if isinstance(params, TileParams) else None
+
     def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
         """Each of the samples where it lies; see :func:`featmix.stacking.parts`."""
         if not isinstance(params, TileParams):
