@@ -1,7 +1,7 @@
 """Trees: ``{at: layer1, strategy: ...}``, ``{compose: [...]}`` and the other branches, and the short ``{sites: {...}}``.
 
 A branch stands under its name in snake case, beside the other arguments of its constructor. Which branches there are is read
-off :data:`featmix.tree.Tree`.
+off ``featmix.tree.Tree``.
 """
 
 from __future__ import annotations
