@@ -86,12 +86,11 @@ def _multiplied(batch: int, here: Sequence[tuple[Strategy, Params]]) -> Mixture:
 def _followed(batch: int, here: Sequence[tuple[Strategy, Params]]) -> Mixture:
     """Shares of samples, followed at each position and averaged at the end, over real positions where there is padding."""
     sizes = next(filter(None, (strategy.grid_of(params) for strategy, params in here)), ())
-    index, shares, scale = torch.arange(batch).unsqueeze(1), torch.ones(batch, 1, 1, *sizes), None
+    index, shares = torch.arange(batch).unsqueeze(1), torch.ones(batch, 1, 1, *sizes)
     for strategy, params in here:
         found = strategy.parts(shares, params)
         index = torch.cat([index[rows] for rows, _ in found], dim=1)
         shares = torch.cat([part for _, part in found], dim=1)
-        scale = params.mixture.scale if scale is None else scale * (1 if params.mixture.scale is None else params.mixture.scale)
     mask = next((params.mask for _, params in here if params.mask is not None), None)
     at = shares.mean(2, dtype=torch.float64)
     if mask is None:
@@ -102,4 +101,4 @@ def _followed(batch: int, here: Sequence[tuple[Strategy, Params]]) -> Mixture:
         own = torch.zeros(index.shape, dtype=torch.float64)
         own[:, 0] = 1  # of a sample that is all padding: the first is always the sample itself
         weight = torch.where(count > 0, (at.flatten(2) * real).sum(2) / count.clamp(min=1), own)
-    return Mixture.identity(batch).then(Mixture(index, weight.float(), None, scale))
+    return Mixture.identity(batch).then(Mixture(index, weight.float(), scale=_multiplied(batch, here).scale))

@@ -23,7 +23,7 @@ from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, positive_wh
 from featmix.compare.sources import Images, Source
 from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
 from featmix.compare.statistics import Summary, summarize
-from featmix.compare.training import Run, attach, make_network, seeded
+from featmix.compare.training import Run, attach, make_network, with_seed
 from featmix.errors import FeatmixError
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
@@ -165,7 +165,7 @@ def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
         network = make_network(settings, len(source.classes), seed=0)
         pixels = torch.randint(256, (4, 3, *source.image_size), dtype=torch.uint8)
         noise = Images(pixels, torch.arange(4) % len(source.classes), torch.arange(4) % len(source.domains))
-        pipeline = seeded(spec.pipeline(), 0)
+        pipeline = with_seed(spec.pipeline(), 0)
         feed = Feed(pipeline, noise, torch.device("cpu"))
         check_images(pipeline, feed)
         try:

@@ -107,7 +107,7 @@ def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def seeded(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
+def with_seed(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
     """The same pipeline with another seed: a run's own."""
     return fm.Pipeline(sample=pipeline.sample, batch=pipeline.batch, mix=pipeline.mix, seed=seed)
 
@@ -130,7 +130,7 @@ def _train_ranks(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num
 
 def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int) -> Measured:
     network = make_network(settings, num_classes, run.seed)
-    pipeline = seeded(run.spec.pipeline(), _derive(run.seed, _MIXING))
+    pipeline = with_seed(run.spec.pipeline(), _derive(run.seed, _MIXING))
     mixer = None
     if run.spec.name != BASELINE:
         mixer = attach(pipeline, network, Feed(pipeline, trial.train, torch.device("cpu")))

@@ -9,7 +9,7 @@ from featmix.compare.feeding import Feed
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images
 from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
-from featmix.compare.training import Run, attach, learning_rate_factor, make_network, seeded, train
+from featmix.compare.training import Run, attach, learning_rate_factor, make_network, train, with_seed
 from featmix.errors import FeatmixError
 
 TINY = Settings(epochs=1, limit=60, width=8, batch_size=32)  # with 4, torch 2.13 corrupts its heap on some processors
@@ -61,7 +61,7 @@ def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
 def test_several_sites_take_turns():
     network = make_network(TINY, 10, seed=0)
     images, labels = torch.rand(4, 3, 16, 16), torch.arange(4)
-    pipeline = seeded(parse("manifold-mixup").pipeline(), 0)
+    pipeline = with_seed(parse("manifold-mixup").pipeline(), 0)
     noise = Images((images * 255).byte(), labels, torch.zeros_like(labels))
     mixer = attach(pipeline, network, Feed(pipeline, noise, torch.device("cpu")))
     chosen = set()
