@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.kernels.exchange import Exchange, exchange, usable
+from featmix.kernels.dispatch import usable
+from featmix.kernels.exchange import Exchange, exchange
 from featmix.moments import Moments, upcast
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer
@@ -140,7 +141,7 @@ class MomentStrategy(Strategy):
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
-        fast = x.numel() and usable(x) and params.mask is None and not self.positive_only and not self.passes_through(x.shape)
+        fast = usable(x) and params.mask is None and not self.positive_only and not self.passes_through(x.shape)
         if not fast or type(self).act is not MomentStrategy.act or not self.normalizer.is_plain:
             return super().gated(x, params)
         shape = x.shape  # the task outlives this call, and must not keep x alive

@@ -17,13 +17,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from featmix.kernels import blocks
 from featmix.moments import Moments
 
 NewMoments = Callable[[Moments], Moments]
-SMALLEST = 1 << 17  # elements; below, the formula's few calls cost less than the blocks' many
 
 
 @dataclass(frozen=True)
@@ -47,19 +45,6 @@ class Exchange:
     unbiased: bool
     detach: bool
     formula: Callable[[Tensor], Tensor]
-
-
-def usable(x: Tensor) -> bool:
-    """Whether the fast path can take this tensor: plain, on the CPU, dense, and not seen by a compiler or a transform."""
-    return (
-        not torch.compiler.is_compiling()
-        and type(x) in (Tensor, torch.nn.Parameter)
-        and x.device.type == "cpu"
-        and x.numel() >= SMALLEST
-        and _dense(x)
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
-    )
 
 
 def exchange(x: Tensor, task: Exchange) -> Tensor:
@@ -117,8 +102,3 @@ class _Exchange(torch.autograd.Function):
 def _scaled(g: Tensor, scale: Tensor, active: Tensor) -> Tensor:
     gate = active.view(-1, *[1] * (g.ndim - 1))
     return (g * torch.where(gate, scale, 1)).to(g.dtype)
-
-
-def _dense(x: Tensor) -> bool:
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return x.is_contiguous() or (x.ndim in formats and x.is_contiguous(memory_format=formats[x.ndim]))

@@ -1,0 +1,153 @@
+"""Mixup and CutMix sample by sample against the formula, which stays the reference."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import featmix as fm
+from featmix.kernels import dispatch, rows
+from featmix.strategy import Strategy
+from featmix.testing import every_strategy, parametrize_with_checks
+
+MIXERS = [s for s in every_strategy() if isinstance(s, fm.Mixup | fm.CutMix)]
+PLAIN = [s for s in MIXERS if s.layout is None]
+SIZES = {"b": 5, "c": 4, "h": 6, "w": 7, "n": 9, "t": 9, "d": 3}
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@pytest.fixture(autouse=True)
+def _every_tensor(monkeypatch):
+    monkeypatch.setattr(dispatch, "SMALLEST", 0)
+    monkeypatch.setattr(rows, "SMALLEST_SAMPLE", 0)
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """How often the fast path was taken."""
+    seen, mix = [], rows.mix
+    for module in ("mixup", "cutmix"):
+        monkeypatch.setattr(f"featmix.strategies.{module}.mix", lambda x, task: seen.append(x) or mix(x, task))
+    return seen
+
+
+def case(strategy, dtype=torch.float64):
+    shape = [SIZES[letter] for letter in strategy.layout or "bchw"]
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(dtype)
+    params = strategy.make_params(shape, generator=torch.Generator().manual_seed(2))
+    return x, dataclasses.replace(params, active=params.active & torch.tensor([True, True, False, True, True]))
+
+
+def by_formula(strategy, x, params):
+    return Strategy.gated(strategy, x, params.tied())
+
+
+def gradient(function, x):
+    leaf = x.clone().requires_grad_()
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(3)).half().to(x.dtype)
+    (function(leaf) * weight).sum().backward()
+    return leaf.grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("strategy", MIXERS, ids=lambda s: f"{s.name}-{s.settings()}")
+def test_result_and_gradient_are_as_near_to_float64_as_the_formula(strategy, dtype, taken):
+    x, params = case(strategy, dtype)
+
+    def fast(z):
+        return strategy.transform(z, params)
+
+    def formula(z):
+        return by_formula(strategy, z, params)
+
+    assert fast(x).dtype == dtype
+    assert taken or strategy.prefix or strategy.layout == "bc"
+    assert torch.equal(fast(x)[~params.active], x[~params.active])
+    for measure in (lambda function, z: function(z), gradient):
+        exact = measure(formula, x.double())
+        off, allowed = (measure(function, x).double().sub(exact).abs().max() for function in (fast, formula))
+        floor = 1e-9 if dtype == torch.float64 else 4 * torch.finfo(dtype).eps
+        assert off <= 2 * allowed + floor * exact.abs().max()
+
+
+@pytest.mark.parametrize("strategy", PLAIN, ids=lambda s: f"{s.name}-{s.settings()}")
+def test_first_and_second_derivatives(strategy):
+    x, params = case(strategy)
+    x = x[:, :2, :3, :3].clone().requires_grad_()
+    params = strategy.make_params(x.shape, generator=torch.Generator().manual_seed(2))
+    assert torch.autograd.gradcheck(lambda z: strategy.transform(z, params), (x,))
+    assert torch.autograd.gradgradcheck(lambda z: strategy.transform(z, params), (x,))
+
+
+@parametrize_with_checks(
+    [fm.Mixup(lam_per="sample"), fm.CutMix(lam_per="sample"), fm.Mixup(p=0.5, per="sample"), fm.CutMix(p=0.5, per="sample")],
+    examples=12,
+    dtypes=(torch.float32,),
+    kinds=("strategy",),
+    where=lambda _, law: not law.of_draws,
+)
+def test_every_law_holds_sample_by_sample(check):
+    check()
+
+
+@pytest.mark.parametrize("strategy", [fm.Mixup(lam_per="sample"), fm.CutMix(lam_per="sample")], ids=lambda s: s.name)
+def test_a_partner_of_many_gets_the_gradient_of_all(strategy):
+    x = torch.randn(5, 2, 6, 6, dtype=torch.float64)
+    params = strategy.make_params(x.shape, partner=torch.tensor([3, 3, 3, 3, 3]))
+    fast = gradient(lambda z: strategy.transform(z, params), x)
+    torch.testing.assert_close(fast, gradient(lambda z: by_formula(strategy, z, params), x))
+
+
+@pytest.mark.parametrize("strategy", [fm.Mixup(), fm.CutMix()], ids=lambda s: s.name)
+def test_channels_last_stays_and_agrees(strategy, taken):
+    x, params = case(strategy)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = strategy.transform(x, params)
+    assert taken
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(y, by_formula(strategy, x, params))
+    y.sum().backward()
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_integers_are_pasted_too(taken):
+    cutmix, x = fm.CutMix(), torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    params = cutmix.make_params(x.shape)
+    assert torch.equal(cutmix.transform(x, params), by_formula(cutmix, x, params))
+    assert taken
+
+
+@pytest.mark.parametrize("strategy", [fm.Mixup(), fm.CutMix()], ids=lambda s: s.name)
+@pytest.mark.parametrize("spoil", ["sliced", "functorch", "forward mode"])
+def test_what_the_fast_path_does_not_take_goes_by_the_formula(strategy, spoil, taken):
+    x, params = case(strategy)
+    expected = by_formula(strategy, x, params)
+    if spoil == "sliced":
+        result = strategy.transform(torch.cat([x, x], dim=-1)[..., : x.shape[-1]], params)
+    elif spoil == "functorch":
+        result, _ = torch.func.vjp(lambda z: strategy.transform(z, params), x)
+    else:
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+            result, tangent = torch.autograd.forward_ad.unpack_dual(strategy.transform(dual, params))
+        assert tangent is not None
+    assert torch.allclose(result, expected)
+    assert not taken
+
+
+def test_small_samples_go_by_the_formula(monkeypatch, taken):
+    monkeypatch.setattr(rows, "SMALLEST_SAMPLE", 10**6)
+    mixup = fm.Mixup()
+    x, params = case(mixup)
+    assert torch.equal(mixup.transform(x, params), by_formula(mixup, x, params))
+    assert not taken
+
+
+def test_a_strategy_that_acts_in_its_own_way_is_left_alone():
+    class Louder(fm.CutMix):
+        def act(self, x, params):
+            return 2 * super().act(x, params)
+
+    x, params = case(fm.CutMix())
+    expected = 2 * fm.CutMix().transform(x, params)[params.active]
+    assert torch.equal(Louder().transform(x, params)[params.active], expected)
