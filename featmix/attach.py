@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import torch
@@ -76,6 +76,7 @@ class Mixer:
         self._root = unwrap(model)
         self._switch = Switch()
         self._leaves = _keyed(tree.leaves())
+        _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
         self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
         self._generator = _checked_generator(generator)
@@ -358,6 +359,19 @@ def _keyed(leaves: tuple[At, ...]) -> dict[str, At]:
         again = sum(other.site == leaf.site for other in keyed.values())
         keyed[f"{leaf.site}#{again + 1}" if again else leaf.site] = leaf
     return keyed
+
+
+def _check_that_inputs_stay(leaves: Iterable[At]) -> None:
+    for leaf in leaves:
+        if leaf.strategy.inplace:
+            raise FeatmixError(
+                "attach",
+                repr(leaf.site),
+                expected="a strategy that leaves its input as it is",
+                got=f"{type(leaf.strategy).__name__} with inplace=True",
+                fix="Backward may need what a layer gave, and checkpointing runs it twice. In place, mix before the model: "
+                "images, targets = strategy(images, targets).",
+            )
 
 
 def _call(model: nn.Module, example: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.kernels.dispatch import usable
+from featmix.kernels.dispatch import moment_kernels
 from featmix.kernels.exchange import Exchange, exchange
 from featmix.moments import Moments, upcast
 from featmix.normalizer import Normalizer
@@ -141,11 +141,13 @@ class MomentStrategy(Strategy):
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
-        fast = usable(x) and params.mask is None and not self.positive_only and not self.passes_through(x.shape)
-        if not fast or type(self).act is not MomentStrategy.act or not self.normalizer.is_plain:
+        kernels = moment_kernels(x) if params.mask is None and not self.positive_only else None
+        plain = type(self).act is MomentStrategy.act and self.normalizer.is_plain
+        if kernels is None or not plain or self.passes_through(x.shape):
             return super().gated(x, params)
         shape = x.shape  # the task outlives this call, and must not keep x alive
         task = Exchange(
+            kernels=kernels,
             new_moments=lambda own: self._new_moments(own, own, params),
             active=params.active,
             dims=self.normalizer.reduced(x.shape),

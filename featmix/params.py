@@ -67,18 +67,19 @@ class Params:
         named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("rows", True)}
         return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
-    def strength(self, like: Tensor) -> Tensor:
-        """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""
-        return self._drawn().to(like.dtype).view(-1, *[1] * (like.ndim - 1))
-
-    def shares(self) -> list[float]:
-        """``lam`` as plain numbers, for oracles."""
-        return [float(lam) for lam in self._drawn()]
-
-    def _drawn(self) -> Tensor:
+    def own_share(self) -> Tensor:
+        """``lam``, ``(B,)``, of a decision that drew one."""
         if self.lam is None:
             raise FeatmixError("Params", "lam", expected="a strength", got="None", fix="This strategy draws none.")
         return self.lam
+
+    def strength(self, like: Tensor) -> Tensor:
+        """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""
+        return self.own_share().to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+
+    def shares(self) -> list[float]:
+        """``lam`` as plain numbers, for oracles."""
+        return [float(lam) for lam in self.own_share()]
 
 
 _P = TypeVar("_P", bound=Params)

@@ -51,6 +51,7 @@ class Strategy(Settings, Shapes, nn.Module):
 
     Attributes:
         progress: How far training is, in [0, 1], for settings that are schedules; an attached mixer says it instead.
+        inplace: Whether the batch itself becomes the result; a setting of those strategies that offer it.
     """
 
     name: ClassVar[str] = ""
@@ -72,6 +73,7 @@ class Strategy(Settings, Shapes, nn.Module):
         self.partner = self._one_of("partner", partner, sampling.PARTNERS)
         self._set_layout(layout, prefix)
         self.progress = 0.0
+        self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
 
     # -- what a subclass writes ------------------------------------------------------------------------------------
@@ -264,7 +266,7 @@ class Strategy(Settings, Shapes, nn.Module):
             mask: Padding, as for :meth:`make_params`, for a decision that was made without; labels then do not know of it.
 
         Returns:
-            A new tensor of the shape, dtype, device and memory format of ``x``.
+            A new tensor of the shape, dtype, device and memory format of ``x``; ``x`` itself, changed, with ``inplace=True``.
 
         Raises:
             FeatmixError: If ``x`` has the wrong dtype, number of axes or batch size.
@@ -291,7 +293,8 @@ class Strategy(Settings, Shapes, nn.Module):
         y = self.gated(body if params.mask is None else self.real_part(body, params.mask), params)
         if params.mask is not None:
             y = torch.where(self.layout_of(body.shape).spread(self.reach(params, params.mask)), y, body)
-        return _in_format_of(x, self.with_prefix_of(x, y))
+        y = _in_format_of(x, self.with_prefix_of(x, y))
+        return x.copy_(y) if self.inplace and y is not x else y
 
     def forward(
         self,

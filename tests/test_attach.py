@@ -11,6 +11,14 @@ import featmix as fm
 from tests.attaching import Net, images, labels, moex, net, seen_by
 
 
+@pytest.mark.parametrize("site", ["input", "stem"])
+def test_a_strategy_that_writes_into_its_input_is_refused(site):
+    model = net()
+    with pytest.raises(fm.FeatmixError, match="Mixup with inplace=True"):
+        fm.attach(model, {site: fm.Mixup(inplace=True)})
+    fm.attach(model, {site: fm.Mixup()}).remove()
+
+
 def test_layer_output_is_the_transform_of_what_was_drawn():
     model, x = net(), images()
     mixer = fm.attach(model, {"stem": moex()})

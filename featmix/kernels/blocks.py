@@ -13,7 +13,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 20  # timed from 256 KiB to 4 MiB: flat from 512 KiB on, and small enough for caches to share
+from featmix.kernels import pages
+
+BLOCK_BYTES = 2 << 20  # timed from 256 KiB to 8 MiB
 
 
 def blocks(x: Tensor) -> Iterator[slice]:
@@ -26,35 +28,38 @@ def blocks(x: Tensor) -> Iterator[slice]:
 def moments(x: Tensor, dims: tuple[int, ...], *, eps: float, unbiased: bool) -> tuple[Tensor, Tensor]:
     """Mean and ``sqrt(var + eps)`` over ``dims``, in float32 or float64: one pass over memory.
 
-    Within the cache it is two passes, and the mean is corrected by what it lost to rounding.
+    Within the cache it is two passes.
     """
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     n = prod(x.shape[d] for d in dims)
     shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
-    mean, std = (torch.empty(shape, dtype=wide) for _ in range(2))
+    mean, squares = (torch.empty(shape, dtype=wide) for _ in range(2))
     scratch = _scratch(x, wide)
     for rows in blocks(x):
         block, centred = x[rows], scratch[: len(x[rows])]
-        m = block.mean(dims, keepdim=True, dtype=wide)
+        m = torch.mean(block, dims, keepdim=True, dtype=wide, out=mean[rows])
         torch.sub(block, m, out=centred)
-        lost = centred.mean(dims, keepdim=True)
-        squares = centred.mul_(centred).sum(dims, keepdim=True)
-        torch.add(m, lost, out=mean[rows])
-        variance = (squares - n * lost.square()).clamp_(min=0).div_(max(n - unbiased, 1))
-        torch.sqrt(variance.add_(eps), out=std[rows])
-    return mean, std
+        torch.sum(centred.mul_(centred), dims, keepdim=True, out=squares[rows])
+    return mean, squares.div_(max(n - unbiased, 1)).add_(eps).sqrt_()
 
 
-def affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """``x * scale + shift`` in the dtype and memory format of ``x``: one pass over memory."""
-    y = torch.empty_like(x)
-    scratch = None if x.dtype == scale.dtype else _scratch(x, scale.dtype)
+def affine(x: Tensor, scale: Tensor, shift: Tensor | None, active: Tensor) -> Tensor:
+    """``x * scale + shift`` where rows are active, in the dtype and memory format of ``x``: one pass over memory."""
+    y = pages.empty_like(x)
+    narrow = x.dtype != scale.dtype
+    scratch = _scratch(x, scale.dtype) if narrow else y
     for rows in blocks(x):
-        if scratch is None:
-            torch.addcmul(shift[rows], x[rows], scale[rows], out=y[rows])
+        block = scratch[: len(x[rows])] if narrow else y[rows]
+        if shift is None:
+            torch.mul(x[rows], scale[rows], out=block)
+        elif _shared_by_neighbours(x, scale):
+            torch.mul(x[rows], scale[rows], out=block).add_(shift[rows])
         else:
-            wide = scratch[: len(x[rows])].copy_(x[rows])
-            y[rows].copy_(torch.addcmul(shift[rows], wide, scale[rows], out=wide))
+            torch.addcmul(shift[rows], _as(x[rows], block), scale[rows], out=block)
+        if narrow:
+            y[rows].copy_(block)
+    for row in (~active).nonzero().flatten().tolist():
+        y[row].copy_(x[row])
     return y
 
 
@@ -64,23 +69,35 @@ def sums(g: Tensor, x: Tensor, mean: Tensor, dims: tuple[int, ...]) -> tuple[Ten
     scratch = _scratch(x, mean.dtype)
     for rows in blocks(x):
         centred = torch.sub(x[rows], mean[rows], out=scratch[: len(x[rows])])
-        total[rows] = g[rows].sum(dims, keepdim=True, dtype=mean.dtype)
-        against[rows] = centred.mul_(g[rows]).sum(dims, keepdim=True)
+        torch.sum(g[rows], dims, keepdim=True, dtype=mean.dtype, out=total[rows])
+        torch.sum(centred.mul_(g[rows]), dims, keepdim=True, out=against[rows])
     return total, against
 
 
 def combine(g: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """``g * a + x * b + c`` in the dtype and memory format of ``x``: one pass over both."""
-    y = torch.empty_like(x)
+    y = pages.empty_like(x)
+    narrow = x.dtype != a.dtype
     scratch = _scratch(x, a.dtype)
+    spare = torch.empty_like(scratch) if narrow else y
     for rows in blocks(x):
         wide = scratch[: len(x[rows])]
-        torch.addcmul(c[rows], _as(x[rows], wide), b[rows], out=wide)
-        if y.dtype == wide.dtype:
-            torch.addcmul(wide, _as(g[rows], wide), a[rows], out=y[rows])
+        block = spare[: len(wide)] if narrow else y[rows]
+        if _shared_by_neighbours(x, a):
+            torch.mul(x[rows], b[rows], out=wide).add_(c[rows])
+            torch.mul(g[rows], a[rows], out=block).add_(wide)
         else:
-            y[rows].copy_(wide.addcmul_(_as(g[rows], wide), a[rows]))
+            torch.addcmul(c[rows], _as(x[rows], wide), b[rows], out=wide)
+            torch.addcmul(wide, _as(g[rows], wide), a[rows], out=block)
+        if narrow:
+            y[rows].copy_(block)
     return y
+
+
+def _shared_by_neighbours(x: Tensor, small: Tensor) -> bool:
+    """Whether neighbours in memory share an element of ``small``: ``addcmul`` is then several times slower than two steps."""
+    innermost = min((stride, d) for d, (stride, size) in enumerate(zip(x.stride(), x.shape, strict=True)) if size > 1 or d == 0)
+    return small.shape[innermost[1]] == 1
 
 
 def _as(block: Tensor, like: Tensor) -> Tensor:

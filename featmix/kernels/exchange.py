@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featmix.kernels import blocks
+from featmix.kernels.dispatch import MomentKernels
 from featmix.moments import Moments
 
 NewMoments = Callable[[Moments], Moments]
@@ -29,6 +29,7 @@ class Exchange:
     """What is to be done, and how.
 
     Args:
+        kernels: Where features are read and written.
         new_moments: From the moments of all rows to those that rows are to have.
         active: ``(B,)`` bool; other rows come out bit for bit.
         dims: Axes that a mean is taken over.
@@ -38,6 +39,7 @@ class Exchange:
         formula: The same by the formula, for what the fast path does not do: differentiating twice.
     """
 
+    kernels: MomentKernels
     new_moments: NewMoments
     active: Tensor
     dims: tuple[int, ...]
@@ -56,7 +58,7 @@ def exchange(x: Tensor, task: Exchange) -> Tensor:
 class _Exchange(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, task: Exchange) -> Tensor:
-        mean, std = blocks.moments(x, task.dims, eps=task.eps, unbiased=task.unbiased)
+        mean, std = task.kernels.moments(x, task.dims, eps=task.eps, unbiased=task.unbiased)
         ctx.task = task
         small = ctx.needs_input_grad[0] and not task.detach
         with torch.set_grad_enabled(small):
@@ -66,24 +68,20 @@ class _Exchange(torch.autograd.Function):
         ctx.save_for_backward(*((x,) if small else ()))
         ctx.small = (own, new.mean, scale)
         with torch.no_grad():
-            y = blocks.affine(x, scale, new.mean - scale * own.mean)
-            idle = ~task.active
-            if bool(idle.any()):
-                y[idle] = x[idle]
-        return y
+            return task.kernels.affine(x, scale, new.mean - scale * own.mean, task.active)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         task: Exchange = ctx.task
         own, new_mean, scale = ctx.small
         if task.detach:
-            return _scaled(g, scale, task.active), None
+            return task.kernels.affine(g, scale, None, task.active), None
         (x,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody wants to differentiate this once more
             with torch.enable_grad():
                 (again,) = torch.autograd.grad(task.formula(x), x, g, create_graph=True)
             return again, None
-        total, against = blocks.sums(g, x, own.mean, task.dims)
+        total, against = task.kernels.sums(g, x, own.mean, task.dims)
         gate = task.active.view(-1, *[1] * (x.ndim - 1))
         total, against = torch.where(gate, total, 0), torch.where(gate, against, 0)
         sides = [(t, slope) for t, slope in ((scale, against), (new_mean, total)) if t.requires_grad]  # some may be constants
@@ -96,9 +94,4 @@ class _Exchange(torch.autograd.Function):
         mean, std = own.mean.detach(), own.std.detach()
         slope = to_std / (max(n - task.unbiased, 1) * std)
         offset = (to_mean - torch.where(gate, scale, 0) * total) / n - slope * mean
-        return blocks.combine(g, scale, x, slope, offset), None
-
-
-def _scaled(g: Tensor, scale: Tensor, active: Tensor) -> Tensor:
-    gate = active.view(-1, *[1] * (g.ndim - 1))
-    return (g * torch.where(gate, scale, 1)).to(g.dtype)
+        return task.kernels.combine(g, scale, x, slope, offset), None

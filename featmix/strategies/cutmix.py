@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from featmix import sampling
-from featmix.kernels.dispatch import usable
-from featmix.kernels.rows import Paste, large_enough, mix
-from featmix.layouts import Layout
+from featmix.kernels.dispatch import row_kernels
+from featmix.kernels.mixing import mix
 from featmix.masks import inside
 from featmix.mixture import Mixture
 from featmix.params import Params, decided_for
@@ -61,6 +60,7 @@ class CutMix(Strategy):
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
         total: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
+        inplace: Write into the batch instead of new memory.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
             :class:`~featmix.Strategy`.
@@ -89,6 +89,7 @@ class CutMix(Strategy):
         alpha: float | Schedule = 1.0,
         lam_per: str = "batch",
         total: float | Schedule = 1.0,
+        inplace: bool = False,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -96,6 +97,7 @@ class CutMix(Strategy):
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
         self.total = self._scheduled("total", total, 0, 1e6)
+        self.inplace = self._flag("inplace", inplace)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
         """Draw the boxes; a row that is not active gets an empty one."""
@@ -107,21 +109,22 @@ class CutMix(Strategy):
         lam = (1 - area / max(prod(sizes), 1)).float()
         return CutMixParams(partner, active, lam, Mixture.pair(partner, lam).counted(active, self.total), box, sizes)
 
-    def gated(self, x: Tensor, params: Params) -> Tensor:
-        """Sample by sample where that is faster, the formula elsewhere."""
-        if type(self).act is not CutMix.act or params.mask is not None or not (usable(x) and large_enough(x)):
-            return super().gated(x, params)
-        lay = self.layout_of(x.shape)
-        decided = decided_for(self._who, params, CutMixParams, lay.spatial_shape(x.shape), "a box")
-        boxes = [_index(lay, box) for box in decided.box.tolist()]
-        return mix(x, Paste(params.partner.tolist(), partial(super().gated, params=params), boxes))
-
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Paste."""
         lay = self.layout_of(x.shape)
         sizes = lay.spatial_shape(x.shape)
         pasted = self.partner_share(decided_for(self._who, params, CutMixParams, sizes, "a box"), sizes)
         return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        kernels = row_kernels(x) if type(self).act is CutMix.act and params.mask is None else None
+        formula = partial(super().gated, params=params)
+        if kernels is None:
+            return formula(x)
+        lay = self.layout_of(x.shape)
+        decided = decided_for(self._who, params, CutMixParams, lay.spatial_shape(x.shape), "a box")
+        return mix(x, kernels.paste(params.partner, decided.box, lay.positions), formula, inplace=self.inplace)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """All of it inside the box."""
@@ -138,11 +141,3 @@ class CutMix(Strategy):
                     box[axis - 1] = slice(first, past)
                 y[i][tuple(box)] = x[j][tuple(box)]
         return y
-
-
-def _index(lay: Layout, box: Sequence[Sequence[int]]) -> tuple[slice, ...]:
-    """A box as an index into one sample."""
-    index = [slice(None)] * (len(box) + 1)
-    for axis, (first, past) in zip(lay.positions, box, strict=True):
-        index[axis - 1] = slice(first, past)
-    return tuple(index)

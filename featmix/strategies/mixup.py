@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from featmix import sampling
-from featmix.kernels.dispatch import usable
-from featmix.kernels.rows import Blend, large_enough, mix
+from featmix.kernels.dispatch import row_kernels
+from featmix.kernels.mixing import mix
 from featmix.mixture import Mixture
 from featmix.moments import upcast
 from featmix.params import Params
@@ -37,6 +37,7 @@ class Mixup(Strategy):
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.
         lam_per: One ``lam`` for the ``batch`` (as published) or one for each ``sample``.
+        inplace: Write into the batch instead of new memory.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (any will do), ``num_classes``: see :class:`~featmix.Strategy`.
 
@@ -61,12 +62,14 @@ class Mixup(Strategy):
         *,
         alpha: float | Schedule = 1.0,
         lam_per: str = "batch",
+        inplace: bool = False,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.inplace = self._flag("inplace", inplace)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
         """Draw ``lam``."""
@@ -81,10 +84,12 @@ class Mixup(Strategy):
         return lam * own + (1 - lam) * own.index_select(0, params.partner)
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
-        """Sample by sample where that is faster, the formula elsewhere."""
-        if type(self).act is not Mixup.act or params.mask is not None or not (usable(x) and large_enough(x)):
-            return super().gated(x, params)
-        return mix(x, Blend(params.partner.tolist(), partial(super().gated, params=params), params.shares()))
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        kernels = row_kernels(x) if type(self).act is Mixup.act and params.mask is None else None
+        formula = partial(super().gated, params=params)
+        if kernels is None:
+            return formula(x)
+        return mix(x, kernels.blend(params.partner, params.own_share()), formula, inplace=self.inplace)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """The same everywhere."""

@@ -50,7 +50,12 @@ class Case:
 
     def transform(self, x: Tensor | None = None, params: Params | None = None) -> Tensor:
         """The strategy on this input, or on another."""
-        return self.strategy.transform(self.x if x is None else x, self.params if params is None else params)
+        return transformed(self.strategy, self.x if x is None else x, self.params if params is None else params)
+
+
+def transformed(strategy: Strategy, x: Tensor, params: Params) -> Tensor:
+    """What ``transform`` gives; strategies that write into their input get a copy, so that laws still know what went in."""
+    return strategy.transform(x.clone() if strategy.inplace else x, params)
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,11 @@ def law(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator that makes a function a law under its own name."""
 
+    def concerns(subject: Any) -> bool:
+        return applies(subject) and not (kind == "attached" and subject.inplace)  # these cannot be attached
+
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
-        _laws.append(Law(check.__name__, check, kind, cause, drawn, every_dtype, applies, of_draws))
+        _laws.append(Law(check.__name__, check, kind, cause, drawn, every_dtype, concerns, of_draws))
         return check
 
     return decorate

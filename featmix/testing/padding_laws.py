@@ -13,7 +13,17 @@ from featmix.moment_strategy import MomentStrategy
 from featmix.params import Params
 from featmix.strategy import Strategy
 from featmix.testing.label_laws import content, sources
-from featmix.testing.law import Case, demand, demand_close, law, layout_name, mixes_content, same_bits, sample_shape
+from featmix.testing.law import (
+    Case,
+    demand,
+    demand_close,
+    law,
+    layout_name,
+    mixes_content,
+    same_bits,
+    sample_shape,
+    transformed,
+)
 from featmix.testing.strategy_laws import slack
 
 
@@ -101,8 +111,8 @@ def padded_as_short(strategy: Strategy) -> None:
         real = torch.zeros(5, *lay.spatial_shape(x.shape), dtype=torch.bool)
         real.narrow(1, 0, 4).fill_(True)
         alone = strategy.make_params(short, generator=Generator().manual_seed(seed))
-        y = strategy.transform(x, dataclasses.replace(alone, mask=real)).narrow(first, 0, 4)
-        expected = strategy.transform(x.narrow(first, 0, 4).contiguous(), alone)
+        y = transformed(strategy, x, dataclasses.replace(alone, mask=real)).narrow(first, 0, 4)
+        expected = transformed(strategy, x.narrow(first, 0, 4).contiguous(), alone)
         demand_close(y, expected, 1e-5 * (1 + expected.abs()), "padded sample against the short one")
 
 
@@ -153,10 +163,10 @@ def prefix(strategy: Strategy) -> None:
             params = with_prefix.make_params(x.shape, generator=Generator().manual_seed(seed))
             alone = without.make_params(body.shape, generator=Generator().manual_seed(seed))
             demand(params.mixture.matrix() == alone.mixture.matrix(), "labels count the prefix")
-            y = with_prefix.transform(x, params)
+            y = transformed(with_prefix, x, params)
             demand(y.shape == x.shape, f"shape {tuple(x.shape)} became {tuple(y.shape)}")
             demand(same_bits(y.narrow(axis, 0, 2), x.narrow(axis, 0, 2)), "prefix tokens changed")
-            demand_close(y.narrow(axis, 2, 5), without.transform(body, alone), 1e-6, "the rest, against itself alone")
+            demand_close(y.narrow(axis, 2, 5), transformed(without, body, alone), 1e-6, "the rest, against itself alone")
 
 
 def _by_position(strategy: Strategy) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import torch
@@ -23,6 +24,7 @@ from featmix.testing.law import (
     row_by_row,
     same_bits,
     sample_shape,
+    transformed,
 )
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -183,6 +185,24 @@ def contract(case: Case) -> None:
 
 @law(
     "strategy",
+    cause="A row is written before another row has taken from it, or the result is not written back.",
+    applies=lambda strategy: strategy.inplace,
+)
+def in_place(case: Case) -> None:
+    """``inplace=True`` returns the input itself, and in it what comes out without.
+
+    No tolerance: the same arithmetic in other memory.
+    """
+    without = copy.copy(case.strategy)
+    without.inplace = False
+    for x in memory_formats(case.x.clone()):
+        expected = without.transform(x, case.params)
+        demand(case.strategy.transform(x, case.params) is x, "another tensor came out")
+        demand(same_bits(x, expected), "not what comes out of place")
+
+
+@law(
+    "strategy",
     cause="The result shares memory with the input, or backward needs an output that the next layer overwrites.",
     drawn=False,
 )
@@ -232,7 +252,7 @@ def gradcheck(strategy: Strategy) -> None:
     if not (isinstance(strategy, MomentStrategy) and (strategy.detach or strategy.detach_partner)):
         leaf = x.clone().requires_grad_()
         demand(
-            torch.autograd.gradcheck(lambda z: strategy.transform(z, params), (leaf,), raise_exception=False),
+            torch.autograd.gradcheck(lambda z: transformed(strategy, z, params), (leaf,), raise_exception=False),
             "gradcheck failed",
         )
         return
@@ -246,7 +266,7 @@ def gradcheck(strategy: Strategy) -> None:
         restyled = restyled & strategy.layout_of(x.shape).spread(content)
     expected = torch.where(restyled, affine.reshape(x.shape), frozen)
     weight = torch.randn(x.shape, dtype=torch.float64, generator=Generator().manual_seed(6))
-    torch.autograd.backward((strategy.transform(leaf, params) * weight).sum())
+    torch.autograd.backward((transformed(strategy, leaf, params) * weight).sum())
     torch.autograd.backward((expected * weight).sum())
     demand_close(_gradient(leaf), _gradient(frozen), 1e-10, "gradient with frozen moments")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import featmix as fm
-from featmix.kernels import blocks, dispatch
+from featmix.kernels import blocks, dispatch, pages
 from featmix.moment_strategy import MomentStrategy
 from featmix.normalizers import IN
 from featmix.strategy import Strategy
@@ -34,6 +34,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def _every_tensor_in_small_blocks(monkeypatch):
     monkeypatch.setattr(dispatch, "SMALLEST", 0)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
+    monkeypatch.setattr(pages, "FRESH_BYTES", 0)
 
 
 def case(strategy, dtype=torch.float64):

@@ -4,13 +4,15 @@ import dataclasses
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import featmix as fm
-from featmix.kernels import dispatch, rows
+from featmix.kernels import dispatch, mixing, samples
 from featmix.strategy import Strategy
 from featmix.testing import every_strategy, parametrize_with_checks
 
-MIXERS = [s for s in every_strategy() if isinstance(s, fm.Mixup | fm.CutMix)]
+MIXERS = [s for s in every_strategy() if isinstance(s, fm.Mixup | fm.CutMix) and not s.inplace]
 PLAIN = [s for s in MIXERS if s.layout is None]
 SIZES = {"b": 5, "c": 4, "h": 6, "w": 7, "n": 9, "t": 9, "d": 3}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -19,15 +21,15 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 @pytest.fixture(autouse=True)
 def _every_tensor(monkeypatch):
     monkeypatch.setattr(dispatch, "SMALLEST", 0)
-    monkeypatch.setattr(rows, "SMALLEST_SAMPLE", 0)
+    monkeypatch.setattr(dispatch, "SMALLEST_SAMPLE", 0)
 
 
 @pytest.fixture
 def taken(monkeypatch):
     """How often the fast path was taken."""
-    seen, mix = [], rows.mix
+    seen, mix = [], mixing.mix
     for module in ("mixup", "cutmix"):
-        monkeypatch.setattr(f"featmix.strategies.{module}.mix", lambda x, task: seen.append(x) or mix(x, task))
+        monkeypatch.setattr(f"featmix.strategies.{module}.mix", lambda *a, **k: seen.append(a) or mix(*a, **k))
     return seen
 
 
@@ -110,6 +112,46 @@ def test_channels_last_stays_and_agrees(strategy, taken):
     assert x.grad.is_contiguous(memory_format=torch.channels_last)
 
 
+CIRCLE_AND_TREE = [1, 2, 0, 0, 3]  # three rows in a circle, and two that hang on it
+PARTNERS = [[1, 0, 3, 4, 2], CIRCLE_AND_TREE, [3, 3, 3, 3, 3], [0, 1, 2, 3, 4], [1, 2, 3, 4, 4]]
+
+
+@pytest.mark.parametrize("partner", PARTNERS, ids=str)
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_in_place_gives_what_comes_out_of_place(name, partner, taken):
+    strategy, within = (fm.create(name, lam_per="sample", inplace=inplace) for inplace in (False, True))
+    x = torch.randn(5, 3, 8, 8)
+    params = strategy.make_params(x.shape, partner=torch.tensor(partner))
+    expected = strategy.transform(x, params)
+    assert within.transform(x, params) is x
+    assert torch.equal(x, expected)
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_in_place_can_be_differentiated_and_a_leaf_is_refused(name):
+    strategy, within = (fm.create(name, inplace=inplace) for inplace in (False, True))
+    x, params = case(strategy)
+    expected = gradient(lambda z: strategy.transform(z, params), x)
+    assert torch.equal(gradient(lambda z: within.transform(z * 1.0, params), x), expected)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        within.transform(x.clone().requires_grad_(), params)
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 12).flatmap(lambda n: st.lists(st.integers(0, n - 1), min_size=n, max_size=n)))
+def test_each_row_is_written_after_those_that_take_from_it(partner):
+    order = list(samples.takers_first(partner))
+    written = [i for i, _ in order]
+    assert sorted(written) == [i for i, j in enumerate(partner) if i != j]
+    when, kept = {i: n for n, i in enumerate(written)}, {i for i, starts in order if starts}
+    for i in written:
+        j = partner[i]
+        assert j not in when or when[i] < when[j] or j in kept
+        if j in kept and when[i] > when[j]:  # what was kept is still the last that was
+            assert not any(k in kept and when[j] < when[k] < when[i] for k in written)
+
+
 def test_integers_are_pasted_too(taken):
     cutmix, x = fm.CutMix(), torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
     params = cutmix.make_params(x.shape)
@@ -136,7 +178,7 @@ def test_what_the_fast_path_does_not_take_goes_by_the_formula(strategy, spoil, t
 
 
 def test_small_samples_go_by_the_formula(monkeypatch, taken):
-    monkeypatch.setattr(rows, "SMALLEST_SAMPLE", 10**6)
+    monkeypatch.setattr(dispatch, "SMALLEST_SAMPLE", 10**6)
     mixup = fm.Mixup()
     x, params = case(mixup)
     assert torch.equal(mixup.transform(x, params), by_formula(mixup, x, params))
