@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from featmix.devices import moved
 from featmix.errors import FeatmixError
 from featmix.targets import as_vectors, per_sample
 
@@ -85,8 +86,8 @@ class Mixture:
 
     def to(self, device: torch.device | str) -> Mixture:
         """The same mixture on another device."""
-        beyond, scale = (None if t is None else t.to(device) for t in (self.beyond, self.scale))
-        return Mixture(self.index.to(device), self.weight.to(device), beyond, scale)
+        beyond, scale = (None if t is None else moved(t, device) for t in (self.beyond, self.scale))
+        return Mixture(moved(self.index, device), moved(self.weight, device), beyond, scale)
 
     def then(self, other: Mixture) -> Mixture:
         """The mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor
 
+from featmix.devices import moved
 from featmix.errors import FeatmixError
 from featmix.mixture import Mixture
 
@@ -41,8 +42,8 @@ class Params:
     def to(self, device: torch.device | str) -> Self:
         """The same decision on another device."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        moved: dict[str, Any] = {k: v.to(device) for k, v in fields.items() if isinstance(v, Tensor | Mixture)}
-        return dataclasses.replace(self, **moved)
+        there: dict[str, Any] = {k: moved(v, device) for k, v in fields.items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **there, mixture=self.mixture.to(device))
 
     def idle(self) -> Self:
         """The same decision with no row active. Every tensor keeps its shape, so that a compiled step stays one graph."""
