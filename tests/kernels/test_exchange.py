@@ -121,6 +121,16 @@ def test_what_the_blocked_path_does_not_take_goes_by_the_formula(spoil):
     assert torch.allclose(result, expected)
 
 
+def test_backward_keeps_the_input_and_nothing_else_of_its_size():
+    strategy = fm.MoEx("in")
+    x, params = case(strategy)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda saved: kept.append(saved) or saved, lambda saved: saved):
+        features = x.clone().requires_grad_()
+        strategy.transform(features, params)
+    assert [saved.data_ptr() for saved in kept if saved.numel() >= x.numel()] == [features.data_ptr()]
+
+
 def test_constant_moments_keep_nothing_of_the_features_alive():
     strategy = fm.MixStyle(p=1.0)
     x, params = case(strategy)

@@ -1,6 +1,8 @@
 """Mixup and CutMix sample by sample against the formula, which stays the reference."""
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -150,6 +152,19 @@ def test_each_row_is_written_after_those_that_take_from_it(partner):
         assert j not in when or when[i] < when[j] or j in kept
         if j in kept and when[i] > when[j]:  # what was kept is still the last that was
             assert not any(k in kept and when[j] < when[k] < when[i] for k in written)
+
+
+@pytest.mark.parametrize("strategy", [fm.Mixup(), fm.CutMix()], ids=lambda s: s.name)
+def test_nothing_of_the_features_is_kept_for_backward(strategy, taken):
+    x, params = case(strategy)
+    features = x.clone().requires_grad_() * 1.0
+    alive = weakref.ref(features)
+    y = strategy.transform(features, params)
+    del features
+    taken.clear()  # it holds what it saw
+    gc.collect()
+    assert alive() is None
+    y.sum().backward()
 
 
 def test_integers_are_pasted_too(taken):
