@@ -12,15 +12,15 @@ import torch
 from featmix.testing import every_default, every_normalizer, every_strategy, laws, parametrize_with_checks
 
 EXAMPLES = int(os.environ.get("FEATMIX_EXAMPLES", "200"))
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-OTHERS = tuple(dtype for dtype in DTYPES if dtype != torch.float32)
+NIGHTLY = EXAMPLES > 200
+OTHERS = (torch.float64, torch.bfloat16, torch.float16)
 DEFAULT_DRAWS = {(one.name, setting): value for one in every_default() for setting, value in one.settings().items()}
 
 
 def draws_otherwise(strategy, law):
     """Laws of draws alone are tried again only where a setting changes what is drawn."""
     changed = [name for name, value in strategy.settings().items() if value != DEFAULT_DRAWS[strategy.name, name]]
-    if not law.drawn and not law.of_draws and EXAMPLES <= 200:
+    if not law.drawn and not law.of_draws and not NIGHTLY:
         return False  # they try dozens of batches each: nightly on every setting, here on the defaults
     return not law.of_draws or bool({"p", "per", "partner", "lam_per"} & set(changed))
 
@@ -57,8 +57,18 @@ def test_every_setting(check):
     check()
 
 
-@parametrize_with_checks(every_normalizer(), examples=-(-EXAMPLES // 8), dtypes=DTYPES)
+@parametrize_with_checks(every_normalizer(), examples=-(-EXAMPLES // 8), dtypes=(torch.float32,))
 def test_normalizers(check):
+    check()
+
+
+@parametrize_with_checks(
+    (one for one in every_normalizer() if one.layout is None or NIGHTLY),  # a layout says which axis is what, in any dtype
+    examples=-(-EXAMPLES // 8),
+    dtypes=OTHERS,
+    where=lambda _, law: law.drawn,
+)
+def test_normalizers_in_other_dtypes(check):
     check()
 
 
