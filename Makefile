@@ -6,7 +6,7 @@ ARGS ?=
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: compare test lint types docs nightly clean help
+.PHONY: compare test test-triton lint types docs nightly clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -27,6 +27,15 @@ test: .venv/installed lint types  ## lint, types, documentation, doctests, laws 
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal featmix tests --doctest-modules
 	$(MAKE) --no-print-directory docs
 
+.venv-triton/installed: constraints.txt
+	test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet torch
+	.venv-triton/bin/python -m pip install --quiet triton numpy pytest pytest-xdist hypothesis
+	touch $@
+
+test-triton: .venv-triton/installed  ## the kernels for GPUs, in Triton's interpreter, or on a GPU where there is one
+	.venv-triton/bin/python -m pytest -n $(JOBS) tests/kernels/gpu
+
 lint: .venv/installed  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,4 +50,4 @@ nightly: .venv/installed  ## the laws with 5,000 random examples each
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing
 
 clean:  ## remove what was built
-	rm -rf .venv build dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-triton build dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis

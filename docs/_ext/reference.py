@@ -15,7 +15,12 @@ def pages() -> dict[str, str]:
     for found in pkgutil.walk_packages(fm.__path__, "featmix."):
         if any(part.startswith("_") for part in found.name.split(".")):
             continue
-        module = importlib.import_module(found.name)
+        try:
+            module = importlib.import_module(found.name)
+        except ModuleNotFoundError as error:
+            if error.name != "triton":
+                raise
+            continue
         members = {name: obj for name, obj in _own(module) if not any(obj is other for other in elsewhere)}
         if members:
             entries = "\n".join(_entry(module.__name__, name, obj) for name, obj in members.items())

@@ -22,7 +22,7 @@ SMALLEST = 1 << 17  # elements; below, the formula's few calls cost less than th
 SMALLEST_SAMPLE = 1 << 12  # elements; below, many samples cost more calls than the formula's passes over memory
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-_ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)
+ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # kernels compute in float32
 
 
 class MomentKernels(Protocol):
@@ -59,24 +59,24 @@ class RowKernels(Protocol):
 
 def moment_kernels(x: Tensor) -> MomentKernels | None:
     """Those for this tensor; ``None`` where the formula has to do."""
-    if not _plain(x):
+    if not plain(x):
         return None
     if x.device.type == "cuda":
         return cast(MomentKernels, import_module("featmix.kernels.gpu.moments")) if _on_device(x) else None
-    return blocks if x.device.type == "cpu" and x.numel() >= SMALLEST and _dense(x) else None
+    return blocks if x.device.type == "cpu" and x.numel() >= SMALLEST and dense(x) else None
 
 
 def row_kernels(x: Tensor) -> RowKernels | None:
     """Those for this tensor; ``None`` where the formula has to do."""
-    if not _plain(x):
+    if not plain(x):
         return None
     if x.device.type == "cuda":
         return cast(RowKernels, import_module("featmix.kernels.gpu.rows")) if _on_device(x) else None
     large = x.numel() >= SMALLEST and prod(x.shape[1:]) >= SMALLEST_SAMPLE
-    return samples if x.device.type == "cpu" and large and _dense(x) else None
+    return samples if x.device.type == "cpu" and large and dense(x) else None
 
 
-def _plain(x: Tensor) -> bool:
+def plain(x: Tensor) -> bool:
     """Whether there is something to do, on a tensor that is not seen by a compiler or a transform."""
     return (
         not torch.compiler.is_compiling()
@@ -87,12 +87,13 @@ def _plain(x: Tensor) -> bool:
     )
 
 
-def _dense(x: Tensor) -> bool:
+def dense(x: Tensor) -> bool:
+    """Whether samples lie one after the other in memory, and all their elements side by side."""
     return x.is_contiguous() or (x.ndim in _CHANNELS_LAST and x.is_contiguous(memory_format=_CHANNELS_LAST[x.ndim]))
 
 
 def _on_device(x: Tensor) -> bool:
-    return x.dtype in _ON_DEVICE and _dense(x) and _has_triton()
+    return x.dtype in ON_DEVICE and dense(x) and _has_triton()
 
 
 @functools.cache

@@ -1,0 +1,82 @@
+"""Strategies on the kernels: in Triton's interpreter their tensors stay on the CPU, and the dispatch is told to take them."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import featmix as fm
+from featmix.kernels import dispatch
+from featmix.strategy import Strategy
+from featmix.testing import parametrize_with_checks
+from tests.kernels.gpu.devices import DEVICE
+
+pytest.importorskip("triton", reason="triton is not installed: make test-triton has it")
+moments = pytest.importorskip("featmix.kernels.gpu.moments")
+rows = pytest.importorskip("featmix.kernels.gpu.rows")
+
+MOVERS = [fm.MoEx(norm) for norm in ("pono", "in", "ln", "gn2", "gpono2")]
+OTHERS = [fm.MixStyle(p=1.0), fm.PAdaIN(p=1.0), fm.CrossNorm(p=1.0), fm.DSU(p=1.0)]
+MIXERS = [fm.Mixup(lam_per="sample"), fm.CutMix(lam_per="sample")]
+TRIED = [*MOVERS, *OTHERS, *MIXERS]
+
+
+@pytest.fixture(autouse=True)
+def taken(monkeypatch):
+    """Which kernels were taken."""
+    seen = []
+
+    def choice(kernels):
+        def choose(x):
+            fits = x.dtype in dispatch.ON_DEVICE and dispatch.plain(x) and dispatch.dense(x)
+            return (seen.append(kernels) or kernels) if fits else None
+
+        return choose
+
+    monkeypatch.setattr("featmix.moment_strategy.moment_kernels", choice(moments))
+    monkeypatch.setattr("featmix.strategies.mixup.row_kernels", choice(rows))
+    monkeypatch.setattr("featmix.strategies.cutmix.row_kernels", choice(rows))
+    return seen
+
+
+def gradient(function, x):
+    leaf = x.clone().requires_grad_()
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(3)).half().to(x)
+    (function(leaf) * weight).sum().backward()
+    return leaf.grad
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("strategy", TRIED, ids=repr)
+def test_result_and_gradient_are_as_near_to_float64_as_the_formula(strategy, last, taken):
+    x = torch.randn(5, 4, 6, 7, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    params = strategy.make_params(x.shape, generator=torch.Generator().manual_seed(2)).to(DEVICE)
+    active = params.active & torch.tensor([True, True, False, True, True], device=DEVICE)
+    params = dataclasses.replace(params, active=active)
+
+    def fast(z):
+        return strategy.transform(z, params)
+
+    def formula(z):
+        return Strategy.gated(strategy, z, params.tied())
+
+    assert fast(x).stride() == x.stride()
+    assert torch.equal(fast(x)[~active], x[~active])
+    assert taken
+    for measure in (lambda function, z: function(z), gradient):
+        exact = measure(formula, x.double())
+        off, allowed = (measure(function, x).double().sub(exact).abs().max() for function in (fast, formula))
+        assert off <= 2 * allowed + 4 * torch.finfo(x.dtype).eps * exact.abs().max()
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="laws draw on the CPU: they try the kernels in the interpreter")
+@parametrize_with_checks(
+    [fm.MoEx("pono"), fm.MixStyle(p=0.5, per="sample"), *MIXERS],
+    examples=3,
+    dtypes=(torch.float32, torch.bfloat16),
+    kinds=("strategy",),
+    where=lambda _, law: law.drawn and not law.of_draws,
+)
+def test_every_law_holds(check):
+    check()
