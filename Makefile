@@ -49,6 +49,7 @@ docs: .venv/installed  ## build the documentation into docs/_build/html, warning
 bench: .venv/installed  ## measure featmix against other libraries on a quiet machine; the documentation shows what comes out
 	$(BIN)/python -m pip install --quiet --no-deps mixup
 	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
+	$(BIN)/python tools/readme_table.py
 
 nightly: .venv/installed  ## the laws with 5,000 random examples each
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing

@@ -11,6 +11,7 @@ import cards
 import commands
 import faults
 import laws
+import measured
 import outputs
 import presets
 import programs

@@ -1,8 +1,8 @@
 """Mixup and CutMix on the CPU, one sample after the other: what a sample is made of is read once, and written once.
 
 A sample's gradient is its own share of the gradient of its row, and what the rows took that it was partner of. Samples are far
-smaller than caches, or few. Where they are small and many, calls cost more than memory: rows with one box for all are then pasted
-together, and all else is left to the formula.
+smaller than caches, or few. Where they are small and many, calls cost more than memory: rows with one box for all are pasted
+together then, and all else is left to the formula.
 """
 
 from __future__ import annotations

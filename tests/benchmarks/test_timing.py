@@ -1,10 +1,12 @@
+from itertools import pairwise
+
 from benchmarks.timing import Stopwatch, timing
 
 
 def test_competitors_take_turns():
     order = []
     Stopwatch(seconds=0.0, rounds=3).race({"one": lambda: order.append(1), "other": lambda: order.append(2)})
-    changes = sum(before != after for before, after in zip(order, order[1:], strict=False))
+    changes = sum(before != after for before, after in pairwise(order))
     assert changes == 7  # once each to warm up, then three rounds of two
 
 
