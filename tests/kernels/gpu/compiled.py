@@ -33,14 +33,14 @@ POINTERS = {
     "paste_back_program": {"g": "in", "to": "in", **dict.fromkeys(("partner", "box", "takers", "first", "past"), "i64")},
 }
 GEOMETRY = ("outer1", "inner", "O0", "O1", "OI", "S0", "S1", "SI", "fast", "R0", "R1")
-SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False), "AXES": (1, 2, 3)}
+SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False), "AXES": (1, 3)}
 BITS = {"fp32": 32, "bf16": 16}
 LAST = torch.empty(64, 64, 56, 56, device="meta").contiguous(memory_format=torch.channels_last)
 CASES = {
     "pono": (torch.empty(64, 64, 56, 56, device="meta"), (1,)),
     "in": (torch.empty(64, 64, 56, 56, device="meta"), (2, 3)),
+    "ln of one": (torch.empty(1, 64, 56, 56, device="meta"), (1, 2, 3)),  # many arguments are 1, and then constants
     "pono last": (LAST, (1,)),
-    "in last": (LAST, (2, 3)),
     "gn last": (LAST.view(64, 8, 8, 56, 56), (2, 3, 4)),
 }
 
@@ -99,12 +99,14 @@ def everything(arch):
     for name in (name for name in programs if name.endswith("_program")):
         arguments = programs[name].arg_names
         of_features = "outer1" in arguments
-        for case, (x, dims) in CASES.items() if of_features else [("rows", CASES["in"])]:
+        cases = CASES if of_features else {"merged": CASES["ln of one"]} if name == "merge_program" else {"rows": CASES["in"]}
+        for case, (x, dims) in cases.items():
             loops = plan(x, dims)
             ints = dict(zip(GEOMETRY, _geometry(loops), strict=True), number=loops.elements, share=loops.share)
-            ints.update(size=x[0].numel(), s0=56, n0=56, s1=1, n1=56)
+            ints.update(size=x[0].numel() if case == "rows" else x.numel() // loops.elements, splits=loops.splits)
+            ints.update(s0=56, n0=56, s1=1, n1=56, s2=1, n2=1)
             tiles, warps = {**_tile(loops), "BLOCK": 1024}, loops.warps if of_features else 4
-            once = case in ("pono", "rows") and "WIDE" in arguments
+            once = case in ("pono", "ln of one", "rows") and "WIDE" in arguments
             dtypes = BITS if "in" in POINTERS[name].values() else ("fp32",)
             for dtype, wide in [*((dtype, False) for dtype in dtypes), *[("fp32", True)] * once]:
                 for switches in variants(programs[name]):

@@ -22,7 +22,7 @@ WRITING = ("affine", "combine", "blend", "blend_back", "paste", "paste_back")
 WIDEST = 128  # bits that a thread reads or writes at once
 
 
-@pytest.fixture(scope="module", params=[80, 90])
+@pytest.fixture(scope="module", params=[pytest.param(arch, marks=pytest.mark.xdist_group(f"sm_{arch}")) for arch in (80, 90)])
 def compiled(request):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "tests.kernels.gpu.compiled", str(request.param)]
