@@ -6,7 +6,7 @@ ARGS ?=
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: compare test test-triton lint types docs nightly clean help
+.PHONY: compare test test-triton lint types docs bench nightly clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -45,6 +45,10 @@ types: .venv/installed  ## mypy --strict
 
 docs: .venv/installed  ## build the documentation into docs/_build/html, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+bench: .venv/installed  ## measure featmix against other libraries on a quiet machine; the documentation shows what comes out
+	$(BIN)/python -m pip install --quiet --no-deps mixup
+	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
 
 nightly: .venv/installed  ## the laws with 5,000 random examples each
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing

@@ -1,20 +1,21 @@
-"""Write the table of strategies into README.md, from the registry.
+"""Write the tables into README.md: strategies from the registry, speed from the results of the benchmarks.
 
-Run ``python tools/readme_table.py`` after adding a strategy. With ``--check`` nothing is written, and the exit status is 1
-where the table is not what the registry says.
+Run ``python tools/readme_table.py`` after adding a strategy, or after ``make bench``. With ``--check`` nothing is written, and the exit status is 1
+where a table is not what it should be.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import featmix as fm
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- strategies:begin -->", "<!-- strategies:end -->"
+ROOT = Path(__file__).resolve().parent.parent
+README, RESULTS = ROOT / "README.md", ROOT / "docs" / "benchmarks" / "results.json"
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
@@ -39,22 +40,43 @@ def strategy_table(link: Callable[[str], str] = lambda name: f"`{name}`") -> str
     return markdown_table(["name", "class", "mixes labels", "works at", "usual place", "moments", "paper"], rows)
 
 
+def speed_table() -> str:
+    """What moment exchange and mixing cost in clones of their input, beside the formula and other libraries."""
+    parts = json.loads(RESULTS.read_text(encoding="utf-8"))["parts"]
+    rows = []
+    for each in parts["exchange"]["rows"]:
+        if each["labels"]["shape"] == "64×64×56×56":
+            ours, formula, clone = (each["timings"][who]["median"] for who in ("featmix", "formula", "clone"))
+            rows.append(
+                [f"{each['labels']['strategy']}, hidden layer", f"{ours / clone:.1f}", f"formula {formula / clone:.1f}"]
+            )
+    for method in ("mixup", "cutmix"):
+        found = {each["labels"]["who"]: each["values"]["clones"] for each in parts["mixing"]["rows"]
+                 if each["labels"]["method"] == method and each["labels"]["memory"] == "new memory"}  # fmt: skip
+        others = ", ".join(f"{who} {clones:.1f}" for who, clones in found.items() if "featmix" not in who)
+        rows.append([f"{method}, images", f"{found['featmix']:.1f}", others])
+    return markdown_table(["forward on the CPU, in clones of its input", "featmix", "others"], rows)
+
+
 def updated(text: str) -> str:
-    """The README's text with the table of today between its markers.
+    """The README's text with the tables of today between their markers.
 
     Raises:
-        ValueError: If a marker is missing, stands twice, or the two stand in the wrong order.
+        ValueError: If a marker is missing, stands twice, or the two of a table stand in the wrong order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"expected {BEGIN} and then {END}, once each")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{strategy_table()}\n{END}{rest.split(END)[1]}"
+    for name, table in {"strategies": strategy_table, "speed": speed_table}.items():
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(f"expected {begin} and then {end}, once each")
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n\n{table()}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or check; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Write the table of strategies into README.md.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the table is stale")
+    parser = argparse.ArgumentParser(description="Write the tables into README.md.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a table is stale")
     parser.add_argument("--readme", type=Path, default=README, help="the file that holds the markers")
     options = parser.parse_args(arguments)
     old = options.readme.read_text(encoding="utf-8")
@@ -62,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     if new == old:
         return 0
     if options.check:
-        sys.stderr.write(f"{options.readme.name}: the table of strategies is stale; run python tools/readme_table.py\n")
+        sys.stderr.write(f"{options.readme.name}: a table is stale; run python tools/readme_table.py\n")
         return 1
     options.readme.write_text(new, encoding="utf-8")
     return 0

@@ -28,7 +28,7 @@ def generate(app: Sphinx) -> None:
     """Write ``_generated``; a file whose content is the same is left alone, and what is not written any more is removed."""
     folder = Path(app.srcdir) / "_generated"
     files: dict[str, bytes] = {}
-    for source in (tables, cards, shown, presets, programs, reference, commands, laws, faults, outputs):
+    for source in (tables, cards, shown, presets, programs, reference, commands, laws, faults, outputs, measured):
         for name, content in source.pages().items():
             files[name] = content if isinstance(content, bytes) else content.encode()
     for name, content in files.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from importlib import import_module
 from importlib.util import find_spec
-from math import prod
 from typing import Protocol, cast
 
 import torch
@@ -19,7 +18,6 @@ from featmix.kernels import blocks, samples
 from featmix.kernels.mixing import Rows
 
 SMALLEST = 1 << 17  # elements; below, the formula's few calls cost less than the blocks' many
-SMALLEST_SAMPLE = 1 << 12  # elements; below, many samples cost more calls than the formula's passes over memory
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # kernels compute in float32
@@ -48,12 +46,12 @@ class MomentKernels(Protocol):
 class RowKernels(Protocol):
     """What mixing rows needs."""
 
-    def blend(self, partner: Tensor, lam: Tensor) -> Rows:
-        """Rows ``lam * x_i + (1 - lam) * x_j``."""
+    def blend(self, x: Tensor, partner: Tensor, lam: Tensor) -> Rows | None:
+        """Rows ``lam * x_i + (1 - lam) * x_j``; ``None`` where the formula is faster."""
         ...
 
-    def paste(self, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Rows:
-        """Rows that are the partner's inside ``box``, whose ends are along the axes ``positions``."""
+    def paste(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Rows | None:
+        """Rows that are the partner's inside ``box``, whose ends are along the axes ``positions``; ``None`` likewise."""
         ...
 
 
@@ -72,8 +70,7 @@ def row_kernels(x: Tensor) -> RowKernels | None:
         return None
     if x.device.type == "cuda":
         return cast(RowKernels, import_module("featmix.kernels.gpu.rows")) if _on_device(x) else None
-    large = x.numel() >= SMALLEST and prod(x.shape[1:]) >= SMALLEST_SAMPLE
-    return samples if x.device.type == "cpu" and large and dense(x) else None
+    return samples if x.device.type == "cpu" and x.numel() >= SMALLEST and dense(x) else None
 
 
 def plain(x: Tensor) -> bool:

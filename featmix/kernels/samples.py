@@ -1,7 +1,8 @@
 """Mixup and CutMix on the CPU, one sample after the other: what a sample is made of is read once, and written once.
 
 A sample's gradient is its own share of the gradient of its row, and what the rows took that it was partner of. Samples are far
-smaller than caches, or few.
+smaller than caches, or few. Where they are small and many, calls cost more than memory: rows with one box for all are then pasted
+together, and all else is left to the formula.
 """
 
 from __future__ import annotations
@@ -13,23 +14,29 @@ import torch
 from torch import Tensor
 
 from featmix.kernels import pages
+from featmix.kernels.mixing import Rows
 
 Box = tuple[slice, ...]  # of one sample, with an entry for each of its axes
+BLENDED, PASTED = 1 << 14, 1 << 16  # elements of a sample from which on one at a time is fastest
 
 
-def blend(partner: Tensor, lam: Tensor) -> Samples:
+def blend(x: Tensor, partner: Tensor, lam: Tensor) -> Rows | None:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``, for ``(B,)`` partners and own shares."""
-    return _Blend(partner.tolist(), lam.tolist())
+    return _Blend(partner.tolist(), lam.tolist()) if x[0].numel() >= BLENDED else None
 
 
-def paste(partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Samples:
+def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Rows | None:
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
+    if x[0].numel() >= PASTED:
+        return _Paste(partner.tolist(), [_index(ends, positions) for ends in box.tolist()])
+    if bool((box == box[:1]).all()):
+        return _PasteTogether(partner, _index(box[0].tolist(), positions))
+    return None
+
+
+def _index(ends: list[list[int]], positions: tuple[int, ...]) -> Box:
     axes = range(1, max(positions) + 1)
-    boxes = [
-        tuple(slice(*ends[positions.index(axis)]) if axis in positions else slice(None) for axis in axes)
-        for ends in box.tolist()
-    ]
-    return _Paste(partner.tolist(), boxes)
+    return tuple(slice(*ends[positions.index(axis)]) if axis in positions else slice(None) for axis in axes)
 
 
 class Samples(ABC):
@@ -122,6 +129,27 @@ class _Paste(Samples):
 
     def lend(self, k: int, g: Tensor, to: Tensor) -> None:
         to[self.boxes[k]].add_(g[self.boxes[k]])
+
+
+class _PasteTogether:
+    """One box for all rows: what lies in it is gathered and written at once."""
+
+    def __init__(self, partner: Tensor, box: Box) -> None:
+        self.partner, self.box = partner, (slice(None), *box)
+
+    def mixed(self, x: Tensor) -> Tensor:
+        y = pages.empty_like(x).copy_(x)
+        y[self.box] = x[self.box].index_select(0, self.partner)
+        return y
+
+    def mix_in_place(self, x: Tensor) -> Tensor:
+        x[self.box] = x[self.box].index_select(0, self.partner)
+        return x
+
+    def returned(self, g: Tensor, like: Tensor) -> Tensor:
+        to, taken = pages.empty_like(like).copy_(g), g[self.box]
+        to[self.box] = torch.zeros_like(taken).index_add_(0, self.partner, taken)
+        return to
 
 
 def takers_first(partner: list[int]) -> Iterator[tuple[int, bool]]:

@@ -119,12 +119,11 @@ class CutMix(Strategy):
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
         kernels = row_kernels(x) if type(self).act is CutMix.act and params.mask is None else None
-        formula = partial(super().gated, params=params)
-        if kernels is None:
-            return formula(x)
         lay = self.layout_of(x.shape)
         decided = decided_for(self._who, params, CutMixParams, lay.spatial_shape(x.shape), "a box")
-        return mix(x, kernels.paste(params.partner, decided.box, lay.positions), formula, inplace=self.inplace)
+        rows = kernels.paste(x, params.partner, decided.box, lay.positions) if kernels else None
+        formula = partial(super().gated, params=params)
+        return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """All of it inside the box."""

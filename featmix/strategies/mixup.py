@@ -80,16 +80,14 @@ class Mixup(Strategy):
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Blend."""
         own = upcast(x)
-        lam = params.strength(own)
-        return lam * own + (1 - lam) * own.index_select(0, params.partner)
+        return torch.lerp(own.index_select(0, params.partner), own, params.strength(own))
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
         kernels = row_kernels(x) if type(self).act is Mixup.act and params.mask is None else None
+        rows = kernels.blend(x, params.partner, params.own_share()) if kernels else None
         formula = partial(super().gated, params=params)
-        if kernels is None:
-            return formula(x)
-        return mix(x, kernels.blend(params.partner, params.own_share()), formula, inplace=self.inplace)
+        return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """The same everywhere."""

@@ -173,3 +173,20 @@ class LastBatch(MoEx):
         new = own if self.last is None or self.last.mean.shape != own.mean.shape else self.last
         self.last = own.detach()
         return (upcast(x) - own.mean) / own.std * new.std + new.mean
+
+
+@fault("writes rows into its input before others have taken from them", refused_by="in_place", inplace=True)
+class WritesTooEarly(Mixup):
+    def gated(self, x, params):
+        if not self.inplace or params.lam is None:
+            return super().gated(x, params)
+        with torch.no_grad():
+            for i, j in enumerate(params.partner.tolist()):
+                x[i] = params.lam[i] * x[i] + (1 - params.lam[i]) * x[j]
+        return x
+
+
+@fault("says that it works in place, and gives new memory", refused_by="in_place", inplace=True)
+class GivesNewMemory(Mixup):
+    def transform(self, x, params, mask=None):
+        return super().transform(x.clone(), params, mask)

@@ -23,7 +23,8 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 @pytest.fixture(autouse=True)
 def _every_tensor(monkeypatch):
     monkeypatch.setattr(dispatch, "SMALLEST", 0)
-    monkeypatch.setattr(dispatch, "SMALLEST_SAMPLE", 0)
+    monkeypatch.setattr(samples, "BLENDED", 0)
+    monkeypatch.setattr(samples, "PASTED", 0)
 
 
 @pytest.fixture
@@ -192,12 +193,29 @@ def test_what_the_fast_path_does_not_take_goes_by_the_formula(strategy, spoil, t
     assert not taken
 
 
-def test_small_samples_go_by_the_formula(monkeypatch, taken):
-    monkeypatch.setattr(dispatch, "SMALLEST_SAMPLE", 10**6)
-    mixup = fm.Mixup()
-    x, params = case(mixup)
-    assert torch.equal(mixup.transform(x, params), by_formula(mixup, x, params))
+@pytest.mark.parametrize("strategy", [fm.Mixup(), fm.CutMix(lam_per="sample")], ids=lambda s: s.name)
+def test_small_samples_go_by_the_formula(strategy, monkeypatch, taken):
+    monkeypatch.setattr(samples, "BLENDED", 10**6)
+    monkeypatch.setattr(samples, "PASTED", 10**6)
+    x, params = case(strategy)
+    assert torch.equal(strategy.transform(x, params), by_formula(strategy, x, params))
     assert not taken
+
+
+@pytest.mark.parametrize("partner", PARTNERS, ids=str)
+@pytest.mark.parametrize("layout", ["bchw", "bhwc", "btc", "bcdhw"])
+def test_small_samples_with_one_box_are_pasted_together(layout, partner, monkeypatch, taken):
+    monkeypatch.setattr(samples, "PASTED", 10**6)
+    strategy, within = (fm.CutMix(layout=layout, inplace=inplace) for inplace in (False, True))
+    x = torch.randn([SIZES[letter] for letter in layout], dtype=torch.float64)
+    params = strategy.make_params(x.shape, partner=torch.tensor(partner), generator=torch.Generator().manual_seed(4))
+    expected = by_formula(strategy, x, params)
+    assert torch.equal(strategy.transform(x, params), expected)
+    found = gradient(lambda z: strategy.transform(z, params), x)
+    torch.testing.assert_close(found, gradient(lambda z: by_formula(strategy, z, params), x))
+    assert within.transform(x, params) is x
+    assert torch.equal(x, expected)
+    assert len(taken) == 3
 
 
 def test_a_strategy_that_acts_in_its_own_way_is_left_alone():

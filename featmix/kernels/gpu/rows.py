@@ -17,12 +17,12 @@ from featmix.kernels.gpu.plan import grid, wide
 _BLOCK = 1024
 
 
-def blend(partner: Tensor, lam: Tensor) -> _Blend:
+def blend(x: Tensor, partner: Tensor, lam: Tensor) -> _Blend:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``, for ``(B,)`` partners and own shares."""
     return _Blend(partner, lam.float())
 
 
-def paste(partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> _Paste:
+def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> _Paste:
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
     return _Paste(partner, box.contiguous(), positions)
 

@@ -19,8 +19,8 @@ PARTNERS = [[1, 0, 3, 4, 2], [1, 2, 0, 0, 3], [3, 3, 3, 3, 3], [0, 1, 2, 3, 4], 
 
 def rows_of(strategy, x, params):
     if strategy.name == "mixup":
-        return kernels.blend(params.partner, params.own_share())
-    return kernels.paste(params.partner, params.box, strategy.layout_of(x.shape).positions)
+        return kernels.blend(x, params.partner, params.own_share())
+    return kernels.paste(x, params.partner, params.box, strategy.layout_of(x.shape).positions)
 
 
 def case(name, layout, partner, dtype=torch.float32, last=False):

@@ -1,0 +1,1 @@
+"""What featmix costs, against the published formulas and other libraries: ``python -m benchmarks --help``."""

@@ -1,0 +1,101 @@
+"""What the authors' code does, as they published it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import featmix as fm
+
+Layer = Callable[[Tensor], Tensor]
+
+
+def moex(x: Tensor, partner: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The op of the MoEx authors: normalize, then restore with the partner's moments."""
+    mean, std = x.mean(dims, keepdim=True), x.var(dims, keepdim=True).add(1e-5).sqrt()
+    return (x - mean) / std * std[partner] + mean[partner]
+
+
+def mixstyle(x: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+    """The layer of the MixStyle authors."""
+    mean, std = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True).add(1e-6).sqrt()
+    mean, std = mean.detach(), std.detach()
+    normed = (x - mean) / std
+    return normed * (lam * std + (1 - lam) * std[partner]) + lam * mean + (1 - lam) * mean[partner]
+
+
+def mixup(x: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+    """Mixup as published."""
+    return lam * x + (1 - lam) * x[partner]
+
+
+def cutmix(x: Tensor, partner: Tensor, box: list[list[int]]) -> Tensor:
+    """CutMix as published, with one box for the batch."""
+    (top, bottom), (left, right) = box
+    y = x.clone()
+    y[:, :, top:bottom, left:right] = x[partner, :, top:bottom, left:right]
+    return y
+
+
+@dataclass(frozen=True)
+class Duel:
+    """The same decision by the formula and by featmix.
+
+    Args:
+        name: Of the strategy and what it was made with.
+        formula: As published.
+        featmix: Ours.
+        plain: The formula with its decision as arguments, for the compiler.
+        decision: Those arguments.
+    """
+
+    name: str
+    formula: Layer
+    featmix: Layer
+    plain: Callable[..., Tensor]
+    decision: tuple[object, ...]
+
+
+def duels(shape: tuple[int, ...], *, labels_too: bool = False) -> list[Duel]:
+    """MoEx by both of its usual normalizers and MixStyle; Mixup and CutMix where they are asked for."""
+    found = []
+    for norm, dims in {"pono": (1,), "in": (2, 3)}.items():
+        found.append(_duel(f"moex {norm}", fm.create("moex", norm=norm), shape, moex, lambda p, d=dims: (p.partner, d)))
+    like = torch.empty(1, *[1] * (len(shape) - 1))
+    found.append(_duel("mixstyle", fm.create("mixstyle", p=1.0), shape, mixstyle, lambda p: (p.partner, p.strength(like))))
+    if labels_too:
+        found.append(_duel("mixup", fm.create("mixup"), shape, mixup, lambda p: (p.partner, p.strength(like))))
+        found.append(_duel("cutmix", fm.create("cutmix"), shape, cutmix, lambda p: (p.partner, p.box[0].tolist())))
+    return found
+
+
+def _duel(
+    name: str,
+    strategy: fm.Strategy,
+    shape: tuple[int, ...],
+    plain: Callable[..., Tensor],
+    decision: Callable[[fm.Params], tuple[object, ...]],
+) -> Duel:
+    params = strategy.make_params(shape, generator=torch.Generator().manual_seed(0))
+    chosen = decision(params)
+    return Duel(name, lambda x: plain(x, *chosen), lambda x: strategy.transform(x, params), plain, chosen)
+
+
+def agree(duel: Duel, x: Tensor) -> None:
+    """Stop where the two differ by more than rounding."""
+    if not torch.allclose(duel.formula(x), duel.featmix(x), atol=1e-4, rtol=1e-4):
+        raise SystemExit(f"{duel.name} {tuple(x.shape)}: featmix and the formula disagree")
+
+
+def there_and_back(layer: Layer, x: Tensor, weight: Tensor) -> Callable[[], None]:
+    """Forward and backward."""
+    leaf = x.clone().requires_grad_()
+
+    def run() -> None:
+        leaf.grad = None
+        layer(leaf).backward(weight)
+
+    return run

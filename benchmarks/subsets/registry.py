@@ -1,0 +1,50 @@
+"""Every strategy of the registry.
+
+Defaults at p = 1 on 64×64×56×56 in float32, the decision made before, against the strategy's own formula: what runs where there
+is no faster way. A ratio near 1 means that the formula is the only way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+import featmix as fm
+from benchmarks.formulas import there_and_back
+from benchmarks.results import Row
+from benchmarks.timing import Stopwatch
+from featmix.strategy import Strategy
+
+
+def rows(watch: Stopwatch) -> Iterator[Row]:
+    """Each strategy."""
+    shape = (4, 8, 8, 8) if watch.quick else (64, 64, 56, 56)
+    x, weight = torch.randn(shape), torch.randn(shape)
+    for name in fm.available():
+        strategy = fm.create(name, p=1.0)
+        params = strategy.make_params(shape, generator=torch.Generator().manual_seed(0))
+
+        def ours(z: torch.Tensor, s: Strategy = strategy, p: fm.Params = params) -> torch.Tensor:
+            return s.transform(z, p)
+
+        def formula(z: torch.Tensor, s: Strategy = strategy, p: fm.Params = params) -> torch.Tensor:
+            return Strategy.gated(s, z, p.tied())
+
+        found = watch.race(
+            {
+                "clone": x.clone,
+                "formula": lambda f=formula: f(x),
+                "featmix": lambda f=ours: f(x),
+                "formula and backward": there_and_back(formula, x, weight),
+                "featmix and backward": there_and_back(ours, x, weight),
+            }
+        )
+        seconds = {who: each.median for who, each in found.items()}
+        values = {
+            "forward: clones": seconds["featmix"] / seconds["clone"],
+            "forward: × own formula": seconds["formula"] / seconds["featmix"],
+            "with backward: clones": seconds["featmix and backward"] / seconds["clone"],
+            "with backward: × own formula": seconds["formula and backward"] / seconds["featmix and backward"],
+        }
+        yield Row({"strategy": name}, values, found)

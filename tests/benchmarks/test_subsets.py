@@ -1,0 +1,78 @@
+"""Each subset in a rehearsal: what it gives, never how long anything took."""
+
+import math
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import featmix as fm
+from benchmarks import peers
+from benchmarks.__main__ import app
+from benchmarks.report import markdown, modules
+from benchmarks.results import Part, Results
+from benchmarks.timing import Stopwatch
+
+QUICK = Stopwatch(seconds=0.001, rounds=1, quick=True)
+SHOWN = Path(__file__).parents[2] / "docs" / "benchmarks" / "results.json"
+
+
+@pytest.mark.parametrize("name", modules())
+def test_rows_have_the_same_columns_and_numbers(name):
+    module = modules()[name]
+    rows = list(module.rows(QUICK))
+    assert rows or module.missing
+    assert len({(*row.labels, *row.values) for row in rows}) <= 1
+    for row in rows:
+        assert all(math.isfinite(value) for value in row.values.values())
+        assert all(timing.median > 0 for timing in row.timings.values())
+    if rows and hasattr(module, "summary"):
+        assert all(math.isfinite(value) for value in module.summary(rows).values())
+    if rows and hasattr(module, "figure"):
+        assert module.figure(rows).axes
+
+
+def test_the_whole_registry_is_measured():
+    found = {row.labels["strategy"] for row in modules()["registry"].rows(QUICK)}
+    assert found == set(fm.available())
+
+
+@pytest.mark.parametrize("make", peers.out_of_place().values(), ids=peers.out_of_place())
+def test_a_library_that_is_missing_is_named(make, monkeypatch):
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(peers.importlib, "import_module", missing)
+    with pytest.raises(ImportError, match="No module named"):
+        make("mixup", 10)
+
+
+def test_a_run_writes_results_and_a_report_reads_them(tmp_path):
+    run = CliRunner().invoke(app, ["attached", "--quick", "--out", str(tmp_path)])
+    assert run.exit_code == 0, run.output
+    results = Results.load(tmp_path / "results.json")
+    assert results.quick
+    assert list(results.parts) == ["attached"]
+    again = CliRunner().invoke(app, ["--report", "--out", str(tmp_path)])
+    assert again.exit_code == 0, again.output
+    assert "a draw for 64 samples" in again.output
+
+
+@pytest.mark.parametrize("arguments", [["exchnage"], ["--report"]], ids=str)
+def test_what_cannot_be_done_is_said(arguments, tmp_path):
+    run = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)])
+    assert run.exit_code == 2
+
+
+def test_the_documentation_shows_a_whole_run():
+    shown = Results.load(SHOWN)
+    assert not shown.quick
+    assert set(shown.parts) == set(modules())
+
+
+def test_a_page_says_what_was_not_measured():
+    results = Results.here(quick=True)
+    results.parts["device"] = Part([], missing=["there is no CUDA device"])
+    page = markdown(results, "{}.png")
+    assert "not measured: there is no CUDA device" in page
+    assert "### On a CUDA device" in page
