@@ -34,7 +34,7 @@ test: .venv/installed lint types  ## lint, types, documentation, doctests, laws 
 	touch $@
 
 test-triton: .venv-triton/installed  ## the kernels for GPUs, in Triton's interpreter, or on a GPU where there is one
-	.venv-triton/bin/python -m pytest -n $(JOBS) tests/kernels/gpu
+	.venv-triton/bin/python -m pytest -n $(JOBS) --dist loadgroup tests/kernels/gpu
 
 lint: .venv/installed  ## ruff
 	$(BIN)/ruff check .

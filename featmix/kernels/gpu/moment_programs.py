@@ -8,6 +8,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from featmix.kernels.gpu.grid_programs import step
+
 
 @triton.jit
 def groups(column, outer1, inner, O0, O1, OI, S0, S1, SI, WIDTH: tl.constexpr, WIDE: tl.constexpr):
@@ -44,7 +46,7 @@ def moments_program(
 ):  # fmt: skip
     """Mean and ``sqrt(var + eps)`` of all elements; of a share of them, the mean from a pivot and the centred squares."""
     at, to, exists = groups(tl.program_id(0), outer1, inner, O0, O1, OI, S0, S1, SI, WIDTH, WIDE)
-    begin = tl.program_id(1) * share
+    begin = step(WIDE) * share
     end = tl.minimum(begin + share, number)
     n, m, q = 0.0, tl.zeros([WIDTH], tl.float32), tl.zeros([WIDTH], tl.float32)
     pivot = tl.zeros([WIDTH], tl.float32)  # the first tile's mean: differences between tiles are small beside it
@@ -92,7 +94,7 @@ def affine_program(
 ):  # fmt: skip
     """One tile of ``x * scale + shift``; groups that are not active are copied."""
     at, small, exists = groups(tl.program_id(0), outer1, inner, O0, O1, OI, S0, S1, SI, WIDTH, WIDE)
-    r, offset = elements(tl.program_id(1) * DEPTH, fast, R0, R1, DEPTH, WIDE, FLAT)
+    r, offset = elements(step(WIDE) * DEPTH, fast, R0, R1, DEPTH, WIDE, FLAT)
     real = exists[:, None] & (r < number)[None, :]
     where = at[:, None] + offset[None, :]
     tile = tl.load(x + where, mask=real)
@@ -110,7 +112,7 @@ def sums_program(
 ):  # fmt: skip
     """``sum g`` and ``sum g * (x - mean)`` over a share of each group."""
     at, small, exists = groups(tl.program_id(0), outer1, inner, O0, O1, OI, S0, S1, SI, WIDTH, WIDE)
-    begin = tl.program_id(1) * share
+    begin = step(WIDE) * share
     end = tl.minimum(begin + share, number)
     m = tl.load(mean + small, mask=exists, other=0.0)
     plain, weighted = tl.zeros([WIDTH], tl.float32), tl.zeros([WIDTH], tl.float32)
@@ -134,7 +136,7 @@ def combine_program(
 ):  # fmt: skip
     """One tile of ``g * a + x * b + c``."""
     at, small, exists = groups(tl.program_id(0), outer1, inner, O0, O1, OI, S0, S1, SI, WIDTH, WIDE)
-    r, offset = elements(tl.program_id(1) * DEPTH, fast, R0, R1, DEPTH, WIDE, FLAT)
+    r, offset = elements(step(WIDE) * DEPTH, fast, R0, R1, DEPTH, WIDE, FLAT)
     real = exists[:, None] & (r < number)[None, :]
     where = at[:, None] + offset[None, :]
     slope, tile = tl.load(g + where, mask=real).to(tl.float32), tl.load(x + where, mask=real).to(tl.float32)

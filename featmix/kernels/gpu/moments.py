@@ -13,7 +13,7 @@ from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.kernels.gpu import moment_programs as programs
-from featmix.kernels.gpu.plan import Plan, plan
+from featmix.kernels.gpu.plan import Plan, grid, plan
 
 _MERGED = 128  # groups that a program merges the shares of
 
@@ -45,13 +45,14 @@ def affine(x: Tensor, scale: Tensor, shift: Tensor | None, active: Tensor) -> Te
     y = torch.empty_like(x)
     if y.stride() != x.stride():  # a gradient that is expanded, or part of a larger tensor
         x = torch.empty_like(y).copy_(x)
-    scale, shift = scale.contiguous(), scale if shift is None else shift.contiguous()
+    scale, shifted = scale.contiguous(), shift is not None
+    shift = scale if shift is None else shift.contiguous()  # a pointer that nobody follows
     gate = active.view(-1, *[1] * (x.ndim - 1)).expand(scale.shape).to(torch.uint8, memory_format=torch.contiguous_format)
     loops = _loops(x, _shared(x, scale))
     with torch.cuda.device(x.get_device()):
-        programs.affine_program[(loops.columns, -(-loops.elements // loops.depth))](
+        programs.affine_program[grid(loops.columns, -(-loops.elements // loops.depth))](
             x, y, scale, shift, gate, *_geometry(loops), loops.elements,
-            **_tile(loops), SHIFTED=shift is not scale, num_warps=loops.warps,
+            **_tile(loops), SHIFTED=shifted, num_warps=loops.warps,
         )  # fmt: skip
     return y
 
@@ -75,7 +76,7 @@ def combine(g: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
     a, b, c = (small.expand_as(b).contiguous() for small in (a, b, c))
     loops = _loops(x, _shared(x, b))
     with torch.cuda.device(x.get_device()):
-        programs.combine_program[(loops.columns, -(-loops.elements // loops.depth))](
+        programs.combine_program[grid(loops.columns, -(-loops.elements // loops.depth))](
             _like(g, x), x, y, a, b, c, *_geometry(loops), loops.elements, **_tile(loops), num_warps=loops.warps
         )
     return y

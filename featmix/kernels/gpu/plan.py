@@ -15,7 +15,8 @@ from torch import Tensor
 TILE = 4096  # elements that a program holds at a time
 _WIDEST = 128  # groups side by side in a tile whose neighbours in memory are groups
 _PROGRAMS = 512  # fewer than these leave much of a large device idle
-_INT32 = 1 << 31
+_INT32 = (1 << 31) - (1 << 24)  # a tile's numbers run past the end, and are compared with it: they must not wrap around
+_LINE = (1 << 16) - 1  # programs along any axis of a grid but the first
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,18 @@ def plan(x: Tensor, dims: tuple[int, ...]) -> Plan | None:
     else:
         depth = min(_power_of_two(elements), TILE)
         width = min(_power_of_two(inner.size), TILE // depth, 32)
-    return Plan((first, second), inner, (slow, fast), width, depth, x.numel() >= _INT32)
+    return Plan((first, second), inner, (slow, fast), width, depth, wide(x.numel()))
+
+
+def grid(columns: int, steps: int) -> tuple[int, int, int]:
+    """``columns`` programs by ``steps``, in a grid that a device takes: with some to spare where steps are very many."""
+    layers = -(-steps // _LINE)
+    return columns, -(-steps // layers), layers
+
+
+def wide(elements: int) -> bool:
+    """Whether so many elements need offsets of 64 bits."""
+    return elements >= _INT32
 
 
 def _joined(axes: list[Axis]) -> list[Axis]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from featmix.kernels.gpu.grid_programs import step
+
 
 @triton.jit
 def inside(box, row, at, s0, n0, s1, n1, s2, n2, AXES: tl.constexpr):
@@ -22,10 +24,10 @@ def inside(box, row, at, s0, n0, s1, n1, s2, n2, AXES: tl.constexpr):
 
 
 @triton.jit
-def blend_program(x, y, partner, lam, size, BLOCK: tl.constexpr):
+def blend_program(x, y, partner, lam, size, BLOCK: tl.constexpr, WIDE: tl.constexpr):
     """``lam * x_i + (1 - lam) * x_j``; rows that are their own partner are copied."""
     i = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    at = step(WIDE) * BLOCK + tl.arange(0, BLOCK)
     real = at < size
     j, own_share = tl.load(partner + i), tl.load(lam + i)
     own, other = tl.load(x + i * size + at, mask=real), tl.load(x + j * size + at, mask=real)
@@ -34,10 +36,10 @@ def blend_program(x, y, partner, lam, size, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def blend_back_program(g, to, partner, lam, takers, first, past, size, BLOCK: tl.constexpr):
+def blend_back_program(g, to, partner, lam, takers, first, past, size, BLOCK: tl.constexpr, WIDE: tl.constexpr):
     """A sample's share of its own row's gradient, and what its takers took."""
     i = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    at = step(WIDE) * BLOCK + tl.arange(0, BLOCK)
     real = at < size
     own = tl.load(g + i * size + at, mask=real).to(tl.float32)
     total = tl.where(tl.load(partner + i) == i, own, own * tl.load(lam + i))
@@ -49,11 +51,11 @@ def blend_back_program(g, to, partner, lam, takers, first, past, size, BLOCK: tl
 
 @triton.jit
 def paste_program(
-    x, y, partner, box, size, s0, n0, s1, n1, s2, n2, AXES: tl.constexpr, BLOCK: tl.constexpr
+    x, y, partner, box, size, s0, n0, s1, n1, s2, n2, AXES: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr
 ):  # fmt: skip
     """The partner's inside the box; only there it is read."""
     i = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    at = step(WIDE) * BLOCK + tl.arange(0, BLOCK)
     real = at < size
     j = tl.load(partner + i)
     taken = real & inside(box, i, at, s0, n0, s1, n1, s2, n2, AXES)
@@ -64,11 +66,12 @@ def paste_program(
 
 @triton.jit
 def paste_back_program(
-    g, to, partner, box, takers, first, past, size, s0, n0, s1, n1, s2, n2, AXES: tl.constexpr, BLOCK: tl.constexpr
+    g, to, partner, box, takers, first, past, size, s0, n0, s1, n1, s2, n2,
+    AXES: tl.constexpr, BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """A sample's own row's gradient outside its box, and what its takers took inside theirs."""
     i = tl.program_id(0).to(tl.int64)
-    at = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    at = step(WIDE) * BLOCK + tl.arange(0, BLOCK)
     real = at < size
     lost = (tl.load(partner + i) != i) & inside(box, i, at, s0, n0, s1, n1, s2, n2, AXES)
     total = tl.load(g + i * size + at, mask=real & (lost == 0), other=0.0).to(tl.float32)

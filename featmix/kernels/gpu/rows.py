@@ -6,10 +6,13 @@ addition, so that the same step twice is bitwise the same, and nothing waits.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from featmix.kernels.gpu import row_programs as programs
+from featmix.kernels.gpu.plan import grid, wide
 
 _BLOCK = 1024
 
@@ -28,7 +31,7 @@ class _OnDevice:
     """What each row is made of; rows that are their own partner are copied."""
 
     def __init__(self, partner: Tensor) -> None:
-        self.partner = partner
+        self.partner = partner.contiguous()
 
     def mixed(self, x: Tensor) -> Tensor:
         """The mixed batch in new memory."""
@@ -44,27 +47,27 @@ class _OnDevice:
         key, order = torch.where(self.partner == rows, len(rows), self.partner).sort(stable=True)
         return order, torch.searchsorted(key, rows), torch.searchsorted(key, rows, right=True)
 
-    def grid(self, x: Tensor) -> tuple[int, int]:
+    def grid(self, x: Tensor) -> tuple[int, int, int]:
         """Programs: rows, and blocks of a row."""
-        return len(x), -(-_size(x) // _BLOCK)
+        return grid(len(x), -(-_size(x) // _BLOCK))
 
 
 class _Blend(_OnDevice):
     def __init__(self, partner: Tensor, lam: Tensor) -> None:
         super().__init__(partner)
-        self.lam = lam
+        self.lam = lam.contiguous()
 
     def mixed(self, x: Tensor) -> Tensor:
         y = torch.empty_like(x)
         with torch.cuda.device(x.get_device()):
-            programs.blend_program[self.grid(x)](x, y, self.partner, self.lam, _size(x), BLOCK=_BLOCK)
+            programs.blend_program[self.grid(x)](x, y, self.partner, self.lam, _size(x), **_block(x))
         return y
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """The gradient of the batch."""
         g, to = _like(g, like), torch.empty_like(like, device=g.device)
         with torch.cuda.device(g.get_device()):
-            programs.blend_back_program[self.grid(g)](g, to, self.partner, self.lam, *self.takers(), _size(g), BLOCK=_BLOCK)
+            programs.blend_back_program[self.grid(g)](g, to, self.partner, self.lam, *self.takers(), _size(g), **_block(g))
         return to
 
 
@@ -77,7 +80,7 @@ class _Paste(_OnDevice):
         y = torch.empty_like(x)
         with torch.cuda.device(x.get_device()):
             programs.paste_program[self.grid(x)](
-                x, y, self.partner, self.box, _size(x), *self._places(x), AXES=len(self.positions), BLOCK=_BLOCK
+                x, y, self.partner, self.box, _size(x), *self._places(x), AXES=len(self.positions), **_block(x)
             )
         return y
 
@@ -87,7 +90,7 @@ class _Paste(_OnDevice):
         with torch.cuda.device(g.get_device()):
             programs.paste_back_program[self.grid(g)](
                 g, to, self.partner, self.box, *self.takers(), _size(g), *self._places(to),
-                AXES=len(self.positions), BLOCK=_BLOCK,
+                AXES=len(self.positions), **_block(g),
             )  # fmt: skip
         return to
 
@@ -95,6 +98,10 @@ class _Paste(_OnDevice):
         """Stride and size of each position axis; three of them, whatever the layout."""
         found = [n for axis in self.positions for n in (x.stride(axis), x.shape[axis])]
         return found + [1] * (6 - len(found))
+
+
+def _block(x: Tensor) -> dict[str, Any]:
+    return {"BLOCK": _BLOCK, "WIDE": wide(_size(x))}
 
 
 def _size(x: Tensor) -> int:

@@ -1,11 +1,14 @@
 """Compiles every program for a device that need not be there: ``python -m tests.kernels.gpu.compiled 90``."""
 
+import contextlib
+import io
 import itertools
 import json
 import re
 import sys
 
 import torch
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
@@ -30,16 +33,19 @@ POINTERS = {
     "paste_back_program": {"g": "in", "to": "in", **dict.fromkeys(("partner", "box", "takers", "first", "past"), "i64")},
 }
 GEOMETRY = ("outer1", "inner", "O0", "O1", "OI", "S0", "S1", "SI", "fast", "R0", "R1")
-SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False), "AXES": (1, 2, 3)}
+SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False), "AXES": (1, 3)}
+BITS = {"fp32": 32, "bf16": 16}
+LAST = torch.empty(64, 64, 56, 56, device="meta").contiguous(memory_format=torch.channels_last)
 CASES = {
     "pono": (torch.empty(64, 64, 56, 56, device="meta"), (1,)),
     "in": (torch.empty(64, 64, 56, 56, device="meta"), (2, 3)),
-    "ln": (torch.empty(8, 64, 56, 56, device="meta"), (1, 2, 3)),
-    "last": (torch.empty(64, 64, 56, 56, device="meta").contiguous(memory_format=torch.channels_last), (1,)),
+    "ln of one": (torch.empty(1, 64, 56, 56, device="meta"), (1, 2, 3)),  # many arguments are 1, and then constants
+    "pono last": (LAST, (1,)),
+    "gn last": (LAST.view(64, 8, 8, 56, 56), (2, 3, 4)),
 }
 
 
-def ptx(name, program, ints, constants, dtype, arch, warps):
+def compiled(name, program, ints, constants, dtype, arch, warps):
     signature, values, hints = {}, dict(constants), {}
     for i, argument in enumerate(program.arg_names):
         if argument in constants:
@@ -57,7 +63,10 @@ def ptx(name, program, ints, constants, dtype, arch, warps):
             if ints.get(argument, 1) % 16 == 0:
                 hints[i,] = [["tt.divisibility", 16]]
     source = ASTSource(program, signature, {(program.arg_names.index(k),): v for k, v in values.items()}, hints)
-    return compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps}).asm["ptx"]
+    log = io.StringIO()
+    with contextlib.redirect_stdout(log):
+        made = compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps})
+    return made.asm["ptx"], log.getvalue()
 
 
 def variants(program):
@@ -65,35 +74,48 @@ def variants(program):
     return [dict(zip(switches, chosen, strict=True)) for chosen in itertools.product(*switches.values())]
 
 
-def described(name, case, dtype, switches, ptx):
-    wide = len(re.findall(r"ld\.global[.\w]*\.v[248]", ptx))
-    stores = len(re.findall(r"st\.global[.\w]*\.v[248]", ptx))
+def described(name, case, dtype, switches, found):
+    ptx, log = found
     return {
         "program": name,
         "case": case,
         "dtype": dtype,
         **switches,
-        "wide": wide,
-        "stores": stores,
-        "local": ptx.count(".local"),
+        "loads": [bits(*each) for each in re.findall(r"ld\.global[.\w:]*?(?:\.v(\d))?\.b(\d+)", ptx)],
+        "stores": [bits(*each) for each in re.findall(r"st\.global[.\w:]*?(?:\.v(\d))?\.b(\d+)", ptx)],
+        "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))) if "bytes spill" in log else None,
     }
 
 
+def bits(lanes, each):
+    """Of one instruction, for one thread."""
+    return int(lanes or 1) * int(each)
+
+
 def everything(arch):
-    """What the compiler made of each program, for each case, dtype and switch."""
+    """What the compiler made of each program, for each case, dtype and switch; with wide offsets once."""
+    knobs.compilation.always_compile = knobs.nvidia.dump_ptxas_log = True  # only ptxas tells what it spilled
     programs = {**vars(moment_programs), **vars(row_programs)}
     for name in (name for name in programs if name.endswith("_program")):
-        by_axes = "outer1" in programs[name].arg_names
-        for case, (x, dims) in CASES.items() if by_axes else [("rows", CASES["in"])]:
+        arguments = programs[name].arg_names
+        of_features = "outer1" in arguments
+        cases = CASES if of_features else {"merged": CASES["ln of one"]} if name == "merge_program" else {"rows": CASES["in"]}
+        for case, (x, dims) in cases.items():
             loops = plan(x, dims)
             ints = dict(zip(GEOMETRY, _geometry(loops), strict=True), number=loops.elements, share=loops.share)
-            ints.update(size=x[0].numel(), s0=56, n0=56, s1=1, n1=56)
-            tiles = {**_tile(loops), "BLOCK": 1024}
-            for switches, dtype in itertools.product(variants(programs[name]), ("fp32", "bf16")):
-                constants = {k: v for k, v in {**tiles, **switches}.items() if k in programs[name].arg_names}
-                yield described(
-                    name, case, dtype, switches, ptx(name, programs[name], ints, constants, dtype, arch, loops.warps)
-                )
+            ints.update(size=x[0].numel() if case == "rows" else x.numel() // loops.elements, splits=loops.splits)
+            ints.update(s0=56, n0=56, s1=1, n1=56, s2=1, n2=1)
+            tiles, warps = {**_tile(loops), "BLOCK": 1024}, loops.warps if of_features else 4
+            once = case in ("pono", "ln of one", "rows") and "WIDE" in arguments
+            dtypes = BITS if "in" in POINTERS[name].values() else ("fp32",)
+            for dtype, wide in [*((dtype, False) for dtype in dtypes), *[("fp32", True)] * once]:
+                for switches in variants(programs[name]):
+                    constants = {k: v for k, v in {**tiles, **switches, "WIDE": wide}.items() if k in arguments}
+                    found = compiled(name, programs[name], ints, constants, dtype, arch, warps)
+                    tile = loops.width * loops.depth if of_features else tiles["BLOCK"]
+                    yield described(name, case, dtype, {**switches, "WIDE": wide}, found) | {
+                        "tile": tile * BITS[dtype] // (32 * warps)
+                    }
 
 
 if __name__ == "__main__":

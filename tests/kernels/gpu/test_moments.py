@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from featmix.kernels.gpu import plan as plans
 from featmix.moments import compute_moments
 from featmix.normalizers import normalizer
 from tests.kernels.gpu.devices import DEVICE
@@ -120,3 +121,24 @@ def test_a_constant_group_has_no_variance():
     x = torch.full((2, 3, 70, 70), 1e4, device=DEVICE)
     _, std = kernels.moments(x, (1, 2, 3), eps=0.0, unbiased=True)
     assert std.abs().max() <= 1e-2
+
+
+def test_scales_in_any_memory_order():
+    x, active = features((3, 4, 5, 5), torch.float32), torch.ones(3, dtype=torch.bool, device=DEVICE)
+    scale = features((4, 3, 1, 1), torch.float32).transpose(0, 1)
+    assert not scale.is_contiguous()
+    torch.testing.assert_close(kernels.affine(x, scale, None, active), x * scale)
+    torch.testing.assert_close(kernels.affine(x, scale, scale, active), x * scale + scale)
+    torch.testing.assert_close(kernels.combine(x, scale, x, scale, scale), x * scale * 2 + scale)
+
+
+def test_steps_that_overflow_one_axis_of_the_grid(monkeypatch):
+    monkeypatch.setattr(plans, "_LINE", 2)
+    monkeypatch.setattr(plans, "_INT32", 0)
+    x, active = features((1, 2, 150, 150), torch.float32), torch.ones(1, dtype=torch.bool, device=DEVICE)
+    mean, std = kernels.moments(x, (2, 3), eps=1e-5, unbiased=True)
+    torch.testing.assert_close(mean, x.mean((2, 3), keepdim=True))
+    torch.testing.assert_close(kernels.affine(x, std, mean, active), x * std + mean)
+    torch.testing.assert_close(kernels.combine(x, std, x, std, mean), x * std * 2 + mean)
+    total, _ = kernels.sums(x, x, mean, (2, 3))
+    torch.testing.assert_close(total, x.sum((2, 3), keepdim=True), rtol=1e-4, atol=1e-3)

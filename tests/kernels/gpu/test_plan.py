@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featmix.kernels.gpu.plan import TILE, plan
+from featmix.kernels.gpu.plan import TILE, grid, plan
 from featmix.normalizers import normalizer
 
 NORMS = ["pono", "in", "ln", "gn2", "gn-d2", "gpono2", "gpono-d2"]
@@ -87,3 +87,16 @@ def test_neighbours_in_memory_are_neighbours_in_a_tile():
 
 def test_axes_too_many_apart_have_no_plan():
     assert plan(torch.empty(2, 3, 4, 5, 6, 7).permute(0, 2, 4, 1, 3, 5), (3, 4, 5)) is None
+
+
+@pytest.mark.parametrize("steps", [1, 65535, 65536, 200_001])
+def test_a_grid_fits_a_device_and_covers_all_steps(steps):
+    columns, line, layers = grid(7, steps)
+    assert columns == 7
+    assert max(line, layers) < 1 << 16  # the limit of CUDA for all axes but the first
+    assert steps <= line * layers < steps + layers
+
+
+def test_offsets_are_wide_before_a_tile_can_wrap_around():
+    assert not plan(torch.empty(2, 1 << 29, device="meta"), (1,)).wide
+    assert plan(torch.empty((1 << 31) - 1, 1, device="meta"), (1,)).wide

@@ -1,9 +1,12 @@
 """The kernels for rows against the formula, in Triton's interpreter or on a GPU."""
 
+import dataclasses
+
 import pytest
 import torch
 
 import featmix as fm
+from featmix.kernels.gpu import plan as plans
 from featmix.strategy import Strategy
 from tests.kernels.gpu.devices import DEVICE
 
@@ -82,3 +85,25 @@ def test_the_same_gradient_twice_is_the_same():
     rows = rows_of(strategy, x, params)
     like = torch.empty_like(x, device="meta")
     assert torch.equal(rows.returned(x, like), rows.returned(x, like))
+
+
+def test_shares_and_partners_that_are_one_value_for_all():
+    strategy, x, params = case("mixup", "bchw", PARTNERS[2])
+    lam, partner = params.lam[:1].expand(5), params.partner[:1].expand(5)
+    expected = rows_of(strategy, x, dataclasses.replace(params, lam=lam.clone(), partner=partner.clone()))
+    found = rows_of(strategy, x, dataclasses.replace(params, lam=lam, partner=partner))
+    assert torch.equal(found.mixed(x), expected.mixed(x))
+    like = torch.empty_like(x, device="meta")
+    assert torch.equal(found.returned(x, like), expected.returned(x, like))
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_steps_that_overflow_one_axis_of_the_grid(name, monkeypatch):
+    strategy, x, params = case(name, "bchw", PARTNERS[1])
+    rows, like = rows_of(strategy, x, params), torch.empty_like(x, device="meta")
+    expected = rows.mixed(x), rows.returned(x, like)
+    monkeypatch.setattr(kernels, "_BLOCK", 16)
+    monkeypatch.setattr(plans, "_LINE", 3)
+    monkeypatch.setattr(plans, "_INT32", 0)
+    assert torch.equal(rows.mixed(x), expected[0])
+    assert torch.equal(rows.returned(x, like), expected[1])

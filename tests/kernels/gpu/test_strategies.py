@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import featmix as fm
 from featmix.kernels import dispatch
@@ -68,6 +69,37 @@ def test_result_and_gradient_are_as_near_to_float64_as_the_formula(strategy, las
         exact = measure(formula, x.double())
         off, allowed = (measure(function, x).double().sub(exact).abs().max() for function in (fast, formula))
         assert off <= 2 * allowed + 4 * torch.finfo(x.dtype).eps * exact.abs().max()
+
+
+class _Reading(TorchDispatchMode):
+    """Refuses what a device would have to be waited for: values that Python reads, sizes that depend on values."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket not in READING, f"{func} reads values"
+        return func(*args, **(kwargs or {}))
+
+
+aten = torch.ops.aten
+READING = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten._unique2, aten.equal, aten.is_nonzero}
+
+
+@pytest.mark.parametrize("strategy", TRIED, ids=repr)
+def test_no_value_is_read_between_decision_and_gradient(strategy, taken, monkeypatch):
+    x = torch.randn(2, 4, 3, 3, device=DEVICE)
+    leaf, weight, params = x.clone().requires_grad_(), torch.randn_like(x), strategy.make_params(x.shape).to(DEVICE)
+
+    def refuse(tensor):
+        raise AssertionError("tolist reads values")
+
+    monkeypatch.setattr(torch.Tensor, "tolist", refuse)  # on the CPU it passes by the dispatcher
+    with _Reading():
+        torch.autograd.grad(strategy.transform(leaf, params), leaf, weight)
+    assert taken
+
+
+def test_a_value_that_is_read_is_noticed():
+    with _Reading(), pytest.raises(AssertionError, match="reads values"):
+        torch.ones(3).sum().item()
 
 
 @pytest.mark.skipif(DEVICE.type != "cpu", reason="laws draw on the CPU: they try the kernels in the interpreter")
