@@ -1,7 +1,7 @@
 """Write the tables into README.md: strategies from the registry, speed from the results of the benchmarks.
 
-Run ``python tools/readme_table.py`` after adding a strategy; ``make bench`` runs it too. With ``--check`` nothing is written, and
-the exit status is 1 where a table is not what it should be.
+Run ``python tools/readme_table.py`` after adding a strategy; ``make bench`` runs it too. With ``--check`` nothing is written,
+and the exit status is 1 where a table is not what it should be.
 """
 
 from __future__ import annotations
