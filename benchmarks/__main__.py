@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.report import draw, modules, show, title
-from benchmarks.results import Part, Results
+from benchmarks.results import Part, Results, moment
 from benchmarks.timing import Stopwatch
 
 app = typer.Typer(add_completion=False)
@@ -52,12 +52,12 @@ def main(
 
 
 def _measured(name: str, watch: Stopwatch, tell: Callable[[str], None]) -> Part:
-    module, rows = modules()[name], []
+    module, rows, begun = modules()[name], [], moment()
     for row in module.rows(watch):
         rows.append(row)
         tell(f"{title(module)}: {', '.join(row.labels.values())}")
     summary = module.summary(rows) if rows and hasattr(module, "summary") else {}
-    return Part(rows, summary, list(dict.fromkeys(getattr(module, "missing", []))))
+    return Part(rows, summary, list(dict.fromkeys(getattr(module, "missing", []))), begun)
 
 
 if __name__ == "__main__":

@@ -53,15 +53,20 @@ def out_of_place() -> dict[str, Callable[[str, int], Mixing]]:
     return {"kornia": kornia, "torchvision": torchvision, "mixup (the package)": mixup}
 
 
+def aside() -> Path:
+    """Where torchvision lies, out of others' sight."""
+    return Path(os.environ.get("FEATMIX_TORCHVISION", Path(sys.prefix) / "torchvision"))
+
+
 def torchvision_v2() -> ModuleType:
     """Torchvision's transforms, from the environment or a folder aside.
 
     A wheel built for another torch cannot load its compiled operators. Mixing calls none of them: they are declared here
     without an implementation, so that the Python part can be imported.
     """
-    aside = Path(os.environ.get("FEATMIX_TORCHVISION", Path(sys.prefix) / "torchvision"))
-    if aside.is_dir() and str(aside) not in sys.path:
-        sys.path.append(str(aside))
+    folder = aside()
+    if folder.is_dir() and str(folder) not in sys.path:
+        sys.path.append(str(folder))
     try:
         return importlib.import_module("torchvision.transforms.v2")
     except RuntimeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from pathlib import Path
+from statistics import median
 from types import ModuleType
 
 from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def markdown(results: Results, picture: str) -> str:
     """All subsets, as a section of a page; ``picture`` is where its figures are, with the subset's name for ``{}``."""
     machine = ", ".join(f"{name}: {value}" for name, value in results.machine.items())
     versions = ", ".join(f"{name} {value}" for name, value in results.versions.items())
-    lines = [f"Measured on {results.date}. {machine}. {versions}.", ""]
+    lines = [f"Begun on {results.date}. {machine}. {versions}.", ""]
     for name, part in results.parts.items():
         module = modules()[name]
         about = (module.__doc__ or "").partition("\n\n")[2].strip().replace("``", "`")
@@ -91,5 +92,18 @@ def _number(value: float) -> str:
 def _notes(part: Part) -> list[str]:
     return [
         *(f"{name}: {value:.2f}" for name, value in part.summary.items()),
+        *_spread(part),
+        f"measured: {part.measured or 'not recorded'}",
         *(f"not measured: {why}" for why in part.missing),
     ]
+
+
+def _spread(part: Part) -> list[str]:
+    """How far runs of one call lie apart: what a busy machine does to a part is seen here."""
+    spreads = [(each.iqr / each.median, row, who) for row in part.rows for who, each in row.timings.items()]
+    if not spreads:
+        return []
+    usual = median(spread for spread, _, _ in spreads)
+    most, row, who = max(spreads, key=lambda each: each[0])
+    where = ", ".join([*row.labels.values(), who])
+    return [f"spread: the quartiles are {usual:.0%} of the median apart, at most {most:.0%} ({where})"]

@@ -6,15 +6,19 @@ import dataclasses
 import json
 import os
 import platform
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import aside
 from benchmarks.timing import THREADS, Timing
 
 _VERSIONS = ("featmix", "torch", "numpy", "kornia", "torchvision", "timm", "mixup")
+_ROOT = Path(__file__).resolve().parent.parent
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -41,11 +45,13 @@ class Part:
         rows: In the order in which they were measured.
         summary: What all rows together say, by name.
         missing: Why something was not measured.
+        measured: When, and at which commit; parts of one file can come from different runs.
     """
 
     rows: list[Row]
     summary: dict[str, float] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Results:
     Args:
         machine: Where.
         versions: With what.
-        date: When, by day.
+        date: When the file was begun, by day.
         quick: Whether it was a rehearsal.
         parts: By subset.
     """
@@ -91,7 +97,21 @@ def _part(plain: dict[str, Any]) -> Part:
         Row(row["labels"], row["values"], {who: Timing(**seconds) for who, seconds in row["timings"].items()})
         for row in plain["rows"]
     ]
-    return Part(rows, plain["summary"], plain["missing"])
+    return Part(rows, plain["summary"], plain["missing"], plain.get("measured", ""))
+
+
+def moment() -> str:
+    """Now, and the commit that is measured; that its code was changed since is said."""
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    try:
+        commit, changes = (_git(*words) for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "featmix")))
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
+        return now
+    return f"{now}, commit {commit}{' with changes' if changes else ''}"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=_ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _machine() -> dict[str, str]:
@@ -103,6 +123,7 @@ def _machine() -> dict[str, str]:
     huge = _HUGE_PAGES.read_text() if _HUGE_PAGES.is_file() else ""
     return {
         "processor": cpu,
+        "cores": str(os.cpu_count() or "unknown"),
         "threads": str(THREADS),
         "memory": f"{memory:.0f} GiB",
         "huge pages": huge.partition("[")[2].partition("]")[0] or "unknown",
@@ -112,7 +133,5 @@ def _machine() -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+    found = distributions(name=name, path=[*sys.path, str(aside())])
+    return next((each.version for each in found), "not installed")

@@ -33,6 +33,15 @@ def rows(watch: Stopwatch) -> Iterator[Row]:
                 yield Row({"grows": what, "size": str(size), "strategy": duel.name}, values, found)
 
 
+def summary(found: list[Row]) -> dict[str, float]:
+    """The shape that all three start from is measured three times; what differs there is the machine."""
+    spread = 1.0
+    for size, name in {(row.labels["size"], row.labels["strategy"]) for row in found if row.labels["size"] == str(START[0])}:
+        times = [row.values["featmix, µs"] for row in found if (row.labels["size"], row.labels["strategy"]) == (size, name)]
+        spread = max(spread, max(times) / min(times))
+    return {"the starting shape thrice, slowest by quickest": spread}
+
+
 def figure(found: list[Row]) -> Figure:
     """Lines, on logarithmic axes."""
     return figures.lines(found, across="grows", along="size", each="strategy", columns=("featmix, µs", "formula, µs"))

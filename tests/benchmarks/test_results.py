@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from benchmarks.results import Part, Results, Row
+from benchmarks.results import Part, Results, Row, moment
 from benchmarks.timing import Timing
 
 
@@ -28,3 +30,26 @@ def test_machine_and_versions_are_known():
     results = Results.here(quick=False)
     assert results.versions["torch"][0].isdigit()
     assert int(results.machine["threads"]) >= 1
+
+
+def test_what_lies_aside_has_a_version(tmp_path, monkeypatch):
+    (tmp_path / "torchvision-9.8.7.dist-info").mkdir()
+    (tmp_path / "torchvision-9.8.7.dist-info" / "METADATA").write_text("Name: torchvision\nVersion: 9.8.7\n")
+    monkeypatch.setenv("FEATMIX_TORCHVISION", str(tmp_path))
+    monkeypatch.setattr("sys.path", [])
+    assert Results.here(quick=True).versions["torchvision"] == "9.8.7"
+
+
+def test_a_file_without_moments_is_read(tmp_path):
+    results, path = Results.here(quick=True), tmp_path / "results.json"
+    results.parts["exchange"] = Part([])
+    results.save(path)
+    plain = json.loads(path.read_text())
+    del plain["parts"]["exchange"]["measured"]
+    path.write_text(json.dumps(plain))
+    assert Results.load(path).parts["exchange"].measured == ""
+
+
+def test_a_moment_is_told_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert moment().endswith("UTC")

@@ -10,8 +10,8 @@ import featmix as fm
 from benchmarks import peers
 from benchmarks.__main__ import app
 from benchmarks.report import markdown, modules
-from benchmarks.results import Part, Results
-from benchmarks.timing import Stopwatch
+from benchmarks.results import Part, Results, Row
+from benchmarks.timing import Stopwatch, Timing
 
 QUICK = Stopwatch(seconds=0.001, rounds=1, quick=True)
 SHOWN = Path(__file__).parents[2] / "docs" / "benchmarks" / "results.json"
@@ -76,3 +76,22 @@ def test_a_page_says_what_was_not_measured():
     page = markdown(results, "{}.png")
     assert "not measured: there is no CUDA device" in page
     assert "### On a CUDA device" in page
+
+
+def test_a_page_says_when_each_part_was_measured_and_how_steadily():
+    results = Results.here(quick=True)
+    rows = [Row({"what": what}, {"x": 1.0}, {"featmix": Timing(1.0, iqr, 5)}) for what, iqr in (("calm", 0.1), ("busy", 6.0))]
+    results.parts["exchange"] = Part(rows, measured="some day")
+    results.parts["growth"] = Part([])
+    page = markdown(results, "{}.png")
+    assert "at most 600% (busy, featmix)" in page
+    assert "measured: some day" in page
+    assert "measured: not recorded" in page
+
+
+def test_growth_tells_a_machine_that_was_disturbed():
+    module = modules()["growth"]
+    rows = [
+        Row({"grows": what, "size": "32", "strategy": "moex"}, {"featmix, µs": t}) for what, t in (("a", 10.0), ("b", 60.0))
+    ]
+    assert list(module.summary(rows).values()) == [6.0]
