@@ -1,6 +1,6 @@
 """Time to import.
 
-Each time in a process of its own, after one that warms the files up.
+Each time in a process of its own, with featmix and without in turns, after one of each that warms the files up.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from benchmarks.timing import Stopwatch, timing
 
 def rows(watch: Stopwatch) -> Iterator[Row]:
     """Torch and numpy alone, and featmix besides."""
-    found = {}
-    for code in ("import numpy, torch", "import numpy, torch, featmix"):
-        times = [_seconds(code) for _ in range(2 if watch.quick else 8)]
-        found[code] = timing(times[1:])
+    codes = ("import numpy, torch", "import numpy, torch, featmix")
+    turns = [[_seconds(code) for code in codes] for _ in range(2 if watch.quick else 8)][1:]
+    found = {code: timing(list(times)) for code, times in zip(codes, zip(*turns, strict=True), strict=True)}
     alone, both = (each.median for each in found.values())
     values = {"torch and numpy, s": alone, "featmix besides, ms": 1e3 * (both - alone)}
     yield Row({"what": "import"}, values, found)

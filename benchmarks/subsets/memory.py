@@ -1,7 +1,8 @@
 """Peak memory.
 
 The most that is allocated at once during a call beyond what was there before, by torch's profiler, in sizes of the input: 1
-is the result alone. MoEx and MixStyle on 32×64×56×56, Mixup and CutMix on 32×3×224×224, against the formulas.
+is the result alone. MoEx and MixStyle on 32×64×56×56, Mixup and CutMix on 32×3×224×224, against the published formulas, and
+every strategy of the registry on 32×64×56×56 against its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.formulas import duels, there_and_back
+import featmix as fm
+from benchmarks.formulas import Layer, duels, own, there_and_back
 from benchmarks.results import Row
 from benchmarks.timing import Stopwatch
 
@@ -19,20 +21,23 @@ HIDDEN, IMAGES = (32, 64, 56, 56), (32, 3, 224, 224)
 
 
 def rows(watch: Stopwatch) -> Iterator[Row]:
-    """Each strategy."""
-    wanted = [(shape, duel) for shape in (HIDDEN, IMAGES) for duel in duels(shape, labels_too=True)]
-    for shape, duel in wanted:
-        if (shape == IMAGES) != (duel.name in ("mixup", "cutmix")):
-            continue
-        x = torch.randn((4, *shape[1:]) if watch.quick else shape)
-        if len(x) != shape[0]:
-            duel = next(each for each in duels(x.shape, labels_too=True) if each.name == duel.name)
-        size, weight = x.numel() * x.element_size(), torch.randn(x.shape)
-        values = {}
-        for who, layer in (("featmix", duel.featmix), ("formula", duel.formula)):
-            values[f"{who}: forward"] = peak(lambda f=layer, x=x: f(x)) / size
-            values[f"{who}: with backward"] = peak(there_and_back(layer, x, weight)) / size
-        yield Row({"strategy": duel.name, "shape": "×".join(map(str, x.shape))}, values)
+    """Against the published formulas, then against each strategy's own."""
+    hidden, images = ((4, *shape[1:]) if watch.quick else shape for shape in (HIDDEN, IMAGES))
+    for shape, chosen in ((hidden, ("moex pono", "moex in", "mixstyle")), (images, ("mixup", "cutmix"))):
+        for duel in duels(shape, labels_too=True):
+            if duel.name in chosen:
+                yield _row(duel.name, "published", shape, duel.formula, duel.featmix)
+    for name in fm.available():
+        yield _row(name, "own", hidden, *own(name, hidden))
+
+
+def _row(name: str, which: str, shape: tuple[int, ...], formula: Layer, featmix: Layer) -> Row:
+    x, weight = torch.randn(shape), torch.randn(shape)
+    size, values = x.numel() * x.element_size(), {}
+    for who, layer in (("featmix", featmix), ("formula", formula)):
+        values[f"{who}: forward"] = peak(lambda layer=layer: layer(x)) / size
+        values[f"{who}: with backward"] = peak(there_and_back(layer, x, weight)) / size
+    return Row({"strategy": name, "formula": which, "shape": "×".join(map(str, shape))}, values)
 
 
 def peak(call: Callable[[], object]) -> float:

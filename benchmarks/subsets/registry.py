@@ -11,10 +11,9 @@ from collections.abc import Iterator
 import torch
 
 import featmix as fm
-from benchmarks.formulas import there_and_back
+from benchmarks.formulas import own, there_and_back
 from benchmarks.results import Row
 from benchmarks.timing import Stopwatch
-from featmix.strategy import Strategy
 
 
 def rows(watch: Stopwatch) -> Iterator[Row]:
@@ -22,15 +21,7 @@ def rows(watch: Stopwatch) -> Iterator[Row]:
     shape = (4, 8, 8, 8) if watch.quick else (64, 64, 56, 56)
     x, weight = torch.randn(shape), torch.randn(shape)
     for name in fm.available():
-        strategy = fm.create(name, p=1.0)
-        params = strategy.make_params(shape, generator=torch.Generator().manual_seed(0))
-
-        def ours(z: torch.Tensor, s: Strategy = strategy, p: fm.Params = params) -> torch.Tensor:
-            return s.transform(z, p)
-
-        def formula(z: torch.Tensor, s: Strategy = strategy, p: fm.Params = params) -> torch.Tensor:
-            return Strategy.gated(s, z, p.tied())
-
+        formula, ours = own(name, shape)
         found = watch.race(
             {
                 "clone": x.clone,
