@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -64,9 +65,8 @@ def torchvision_v2() -> ModuleType:
     A wheel built for another torch cannot load its compiled operators. Mixing calls none of them: they are declared here
     without an implementation, so that the Python part can be imported.
     """
-    folder = aside()
-    if folder.is_dir() and str(folder) not in sys.path:
-        sys.path.append(str(folder))
+    extra = [str(aside())] if importlib.util.find_spec("torchvision") is None else []
+    sys.path += extra
     try:
         return importlib.import_module("torchvision.transforms.v2")
     except RuntimeError:
@@ -77,3 +77,6 @@ def torchvision_v2() -> ModuleType:
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _kept.append(library)
         return importlib.import_module("torchvision.transforms.v2")
+    finally:
+        for path in extra:  # processes that are spawned get this list, and nobody declares operators there
+            sys.path.remove(path)

@@ -27,7 +27,7 @@ missing: list[str] = []
 
 def rows(watch: Stopwatch) -> Iterator[Row]:
     """Each network with each of its strategies."""
-    number = 3 if watch.quick else 40
+    number = 3 if watch.quick else 20
     for name in SOME if watch.quick else fm.available():
         yield _row("small residual network", _small, name, (32, 3, 32, 32), number)
     try:

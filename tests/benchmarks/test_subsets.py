@@ -1,6 +1,7 @@
 """Each subset in a rehearsal: what it gives, never how long anything took."""
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,12 @@ def test_growth_tells_a_machine_that_was_disturbed():
         Row({"grows": what, "size": "32", "strategy": "moex"}, {"featmix, µs": t}) for what, t in (("a", 10.0), ("b", 60.0))
     ]
     assert list(module.summary(rows).values()) == [6.0]
+
+
+def test_torchvision_stays_out_of_others_sight():
+    before = list(sys.path)
+    try:
+        peers.torchvision_v2()
+    except ImportError as error:
+        pytest.skip(f"no torchvision here: {error}")
+    assert sys.path == before
