@@ -189,7 +189,7 @@ def contract(case: Case) -> None:
     applies=lambda strategy: strategy.inplace,
 )
 def in_place(case: Case) -> None:
-    """``inplace=True`` returns the input itself, and in it what comes out without.
+    """With ``inplace=True`` the input itself comes back, and in it what comes out without.
 
     No tolerance: the same arithmetic in other memory.
     """
