@@ -37,7 +37,7 @@ def rows(watch: Stopwatch) -> Iterator[Row]:
         missing.append(f"timm: {error}")
         return
     for name in () if watch.quick else SOME:
-        yield _row("timm resnet18", lambda: create_model("resnet18", num_classes=10), name, (32, 3, 64, 64), 30)
+        yield _row("timm resnet18", lambda: create_model("resnet18", num_classes=10), name, (32, 3, 64, 64), 40)
 
 
 def _small() -> nn.Module:
