@@ -1,7 +1,7 @@
 """Growth with batch, channels and resolution.
 
-Forward, the decision made before, from a shape of 32×32×32×32, one of its sizes at a time. Below some ten thousand elements
-what counts is the fixed cost of a call, its checks among it, and the formula alone is quicker.
+Forward, the decision made before, from a shape of 32×32×32×32, one of its sizes at a time. Where tensors are
+small, what counts is the fixed cost of a call, its checks among it: there the formulas of Mixup and CutMix alone are quicker.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ addition, so that the same step twice is bitwise the same, and nothing waits.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -27,15 +28,15 @@ def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -
     return _Paste(partner, box.contiguous(), positions)
 
 
-class _OnDevice:
+class _OnDevice(ABC):
     """What each row is made of; rows that are their own partner are copied."""
 
     def __init__(self, partner: Tensor) -> None:
         self.partner = partner.contiguous()
 
+    @abstractmethod
     def mixed(self, x: Tensor) -> Tensor:
         """The mixed batch in new memory."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what rows are made of")
 
     def mix_in_place(self, x: Tensor) -> Tensor:
         """The mixed batch in the memory of ``x``: programs run in any order, so that a copy cannot be spared."""
