@@ -67,7 +67,8 @@ def main(*, epochs: int = 15, limit: int | None = None) -> dict[str, float]:
     seen = watch(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     pipeline = fm.Pipeline(
-        mix={"input": fm.Mixup(alpha=0.2, p=0.5), SITE: fm.MoEx("pono", layout="bnc", prefix=1, lam=0.9, p=0.5)}, seed=0
+        mix={"input": fm.Mixup(alpha=0.2, p=0.5), SITE: fm.MoEx("pono", layout="bnc", num_prefix_tokens=1, lam=0.9, p=0.5)},
+        seed=0,
     )
     print(pipeline.summary())
 

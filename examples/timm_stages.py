@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import featmix as fm
-from featmix.stages import stages
+from featmix.mixer.stages import stages
 
 TREE = fm.OneOf([fm.At("stem", fm.MoEx("pono", lam=0.9)), fm.At("stage1", fm.CutMix())])  # each step one of them
 

@@ -9,21 +9,21 @@ import importlib
 from typing import Any
 
 from featmix import configuration, schedule
-from featmix.attach import Mix, Mixer, attach
 from featmix.configuration import from_dict, load, save, to_dict
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer, normalizers
-from featmix.params import Params
+from featmix.labels.mixture import Mixture
+from featmix.mixer.attach import Mix, Mixer, attach
+from featmix.mixer.tree import At, Compose, OneOf, SomeOf
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import list_normalizers, normalizer
+from featmix.normalizers.moments import Moments
 from featmix.pipeline import Pipeline
-from featmix.presets import preset, presets
-from featmix.registry import available, create, register, strategy_class
+from featmix.presets.registry import list_presets, preset
+from featmix.strategies.base import Strategy
 from featmix.strategies.manifold_mixup import manifold_mixup
-from featmix.strategy import Strategy
-from featmix.tags import Tags
-from featmix.tree import At, Compose, OneOf, SomeOf
+from featmix.strategies.params import Params
+from featmix.strategies.registry import create, list_strategies, register, strategy_class
+from featmix.strategies.tags import Tags
 
 __version__ = "0.1.0"
 
@@ -43,16 +43,16 @@ __all__ = [
     "Strategy",
     "Tags",
     "attach",
-    "available",
     "configuration",
     "create",
     "from_dict",
+    "list_normalizers",
+    "list_presets",
+    "list_strategies",
     "load",
     "manifold_mixup",
     "normalizer",
-    "normalizers",
     "preset",
-    "presets",
     "register",
     "save",
     "schedule",
@@ -66,11 +66,11 @@ def __getattr__(name: str) -> Any:
     if name == "interop":
         return importlib.import_module("featmix.interop")
     if not name.startswith("_"):
-        for registered in available():
+        for registered in list_strategies():
             if strategy_class(registered).__name__ == name:
                 return strategy_class(registered)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "interop", *(strategy_class(name).__name__ for name in available())])
+    return sorted([*globals(), "interop", *(strategy_class(name).__name__ for name in list_strategies())])

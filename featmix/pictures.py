@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
+from featmix.labels.mixture import Mixture
 
 _LEAST_SHARE = 0.005
 _OUTSIDE = 1 / 3  # with more of its values than this outside [0, 1] an image is taken for a normalized one

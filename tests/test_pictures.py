@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
+from featmix.labels.mixture import Mixture
 from featmix.pictures import Row, as_png, as_target, captions, draw_rows, names_of, shares_in_words
 
 IMAGES = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ import featmix as fm
 from featmix import schedule
 from featmix.schedule import Schedule
 
-EVERY = fm.available()
+EVERY = fm.list_strategies()
 
 
 @pytest.mark.parametrize(

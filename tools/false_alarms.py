@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import hypothesis
 import torch
 
-from featmix.normalizer import Normalizer
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.strategies.base import Strategy
 from featmix.testing import LawError, every_default, every_normalizer, every_strategy, laws, run_law
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

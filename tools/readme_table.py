@@ -31,7 +31,7 @@ def strategy_table(link: Callable[[str], str] = lambda name: f"`{name}`") -> str
         link: What stands in the first column for a name.
     """
     rows = []
-    for name in fm.available():
+    for name in fm.list_strategies():
         cls = fm.strategy_class(name)
         tags = cls.tags
         paper = f"[{tags.paper}]({tags.url})" if tags.url else tags.paper

@@ -27,7 +27,7 @@ def rows(watch: Stopwatch) -> Iterator[Row]:
         for duel in duels(shape, labels_too=True):
             if duel.name in chosen:
                 yield _row(duel.name, "published", shape, duel.formula, duel.featmix)
-    for name in fm.available():
+    for name in fm.list_strategies():
         yield _row(name, "own", hidden, *own(name, hidden))
 
 

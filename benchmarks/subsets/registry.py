@@ -20,7 +20,7 @@ def rows(watch: Stopwatch) -> Iterator[Row]:
     """Each strategy."""
     shape = (4, 8, 8, 8) if watch.quick else (64, 64, 56, 56)
     x, weight = torch.randn(shape), torch.randn(shape)
-    for name in fm.available():
+    for name in fm.list_strategies():
         formula, ours = own(name, shape)
         found = watch.race(
             {

@@ -28,7 +28,7 @@ missing: list[str] = []
 def rows(watch: Stopwatch) -> Iterator[Row]:
     """Each network with each of its strategies."""
     number = 3 if watch.quick else 20
-    for name in SOME if watch.quick else fm.available():
+    for name in SOME if watch.quick else fm.list_strategies():
         yield _row("small residual network", _small, name, (32, 3, 32, 32), number)
     try:
         peers.torchvision_v2()  # timm's layers import it

@@ -12,7 +12,7 @@ COUNT, SIZE, DRAWS = 5, 32, 15
 
 
 def pages() -> dict[str, bytes]:
-    return {f"cards/{name}.png": picture(name) for name in fm.available()}
+    return {f"cards/{name}.png": picture(name) for name in fm.list_strategies()}
 
 
 def picture(name: str) -> bytes:

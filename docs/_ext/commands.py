@@ -4,7 +4,7 @@ import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-from featmix.cli import app
+from featmix.cli.main import app
 
 
 def pages() -> dict[str, str]:

@@ -43,7 +43,7 @@ def generate(app: Sphinx) -> None:
 
 
 def resolve(app: Sphinx, env, node, contnode):
-    """A reference by the name that the referring module itself uses: ``Mixture`` in ``featmix.tree`` is ``featmix.Mixture``."""
+    """A reference by the name that the referring module itself uses: ``Mixture`` may be ``featmix.Mixture``."""
     module = node.get("py:module")
     if node.get("refdomain") != "py" or not module:
         return None

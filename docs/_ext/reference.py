@@ -11,7 +11,7 @@ import featmix as fm
 def pages() -> dict[str, str]:
     public = {name: getattr(fm, name) for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))}
     made = {"parts/api.md": "\n".join(_entry("featmix", name, obj) for name, obj in public.items())}
-    elsewhere = list(public.values()) + [fm.strategy_class(name) for name in fm.available()]
+    elsewhere = list(public.values()) + [fm.strategy_class(name) for name in fm.list_strategies()]
     for found in pkgutil.walk_packages(fm.__path__, "featmix."):
         if any(part.startswith("_") for part in found.name.split(".")):
             continue

@@ -13,7 +13,7 @@ SHAPE = (2, 8, 5, 5)
 def pages() -> dict[str, str]:
     return {
         "parts/strategies.md": strategy_table(lambda name: f"[`{name}`](#strategy-{name})"),
-        "parts/cards.md": "\n".join(_card(name) for name in fm.available()),
+        "parts/cards.md": "\n".join(_card(name) for name in fm.list_strategies()),
         "parts/normalizers.md": _normalizers(),
     }
 
@@ -46,7 +46,7 @@ def _card(name: str) -> str:
 
 def _normalizers() -> str:
     rows = []
-    for name in fm.normalizers():
+    for name in fm.list_normalizers():
         norm = fm.normalizer(name.replace("<G>", "4").replace("<D>", "4"))
         shape = tuple(norm.moments(torch.zeros(SHAPE)).mean.shape)
         who, _, over = inspect.getdoc(type(norm)).splitlines()[0].partition(": over ")

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import featmix as fm
 from featmix.compare.spec import Spec
 from featmix.errors import FeatmixError
-from featmix.tree import Tree
+from featmix.mixer.tree import Tree
 
 PIPELINE = "pipeline"
 

@@ -207,7 +207,7 @@ def _in_effect(summary: Summary) -> str:
     """Site and all settings, also those left at their defaults; only what the row says if the strategy is gone."""
     if summary.strategy == PIPELINE:
         return f"see {file_of(summary.settings)}"
-    if summary.strategy not in fm.available():
+    if summary.strategy not in fm.list_strategies():
         return f"at {summary.site}, {summary.settings or 'default settings'}"
     settings = parse(summary.label).strategy().settings()
     written = ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)

@@ -73,8 +73,8 @@ def parse(text: str, site: str | None = None) -> Spec:
         if at or written:
             raise FeatmixError("compare", "strategies", expected=f"{BASELINE!r} alone", got=repr(text))
         return Spec(BASELINE)
-    if name not in fm.available():
-        fix = nearest(name, [BASELINE, *fm.available()])
+    if name not in fm.list_strategies():
+        fix = nearest(name, [BASELINE, *fm.list_strategies()])
         raise FeatmixError("compare", "strategies", expected="a strategy", got=repr(name), fix=fix)
     values = _read_settings(text, written)
     chosen = check_site(own_site if at else site if site is not None else usual_site(name))
@@ -119,7 +119,7 @@ def tree_of(site: str, strategy: fm.Strategy) -> fm.At | fm.OneOf:
 
 def label_of(name: str, settings: str, site: str) -> str:
     """The label of a strategy, from what is written in a row of ``runs.csv``; it can be read again by `parse`."""
-    unusual = site and (name not in fm.available() or site != usual_site(name))
+    unusual = site and (name not in fm.list_strategies() or site != usual_site(name))
     return name + (f"@{site}" if unusual else "") + (f":{settings}" if settings else "")
 
 

@@ -13,8 +13,8 @@ from featmix.configuration.plain import Plain, as_dict, plain
 from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import read, write
 from featmix.configuration.versions import current_versions, mismatches
+from featmix.mixer.tree import Tree
 from featmix.pipeline import Pipeline
-from featmix.tree import Tree
 
 FORMAT = 1
 

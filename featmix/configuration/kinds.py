@@ -13,8 +13,8 @@ from featmix import schedule
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
 from featmix.configuration.values import Codec, add_codec, built, check_names, read, snake_case, write
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import normalizer
 from featmix.schedule import Schedule
 
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}

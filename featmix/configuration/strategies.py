@@ -16,8 +16,8 @@ from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
 from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, write
 from featmix.errors import FeatmixError
-from featmix.registry import available, strategy_class
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
+from featmix.strategies.registry import list_strategies, strategy_class
 
 _NAME = "name"
 _ADAPTERS = {f"from_{library}": f"featmix.interop.{library}" for library in ("kornia", "torchvision")}
@@ -31,7 +31,7 @@ def write_strategy(strategy: Strategy, place: Place) -> Plain:
     """
     cls = type(strategy)
     name = _adapter_of(cls) or strategy.name
-    if name not in _ADAPTERS and not (name in available() and strategy_class(name) is cls):
+    if name not in _ADAPTERS and not (name in list_strategies() and strategy_class(name) is cls):
         raise place.refuse("a strategy that is in the registry", cls.__qualname__, "Decorate its class with featmix.register.")
 
     def written(exact: bool) -> dict[str, Plain]:

@@ -1,7 +1,7 @@
 """Trees: ``{at: layer1, strategy: ...}``, ``{compose: [...]}`` and the other branches, and the short ``{sites: {...}}``.
 
 A branch stands under its name in snake case, beside the other arguments of its constructor. Which branches there are is read
-off ``featmix.tree.Tree``.
+off ``featmix.mixer.tree.Tree``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from featmix.configuration.plain import Plain, as_dict, as_list
 from featmix.configuration.strategies import read_strategy, write_strategy
 from featmix.configuration.values import built, check_names, read, snake_case, write
 from featmix.errors import nearest
-from featmix.strategy import Strategy
-from featmix.tree import At, Tree
+from featmix.mixer.tree import At, Tree
+from featmix.strategies.base import Strategy
 
 
 def write_tree(tree: Tree | Mapping[str, Strategy], place: Place) -> Plain:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from featmix.errors import FeatmixError
 from featmix.interop.loading import loaded
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import normalizer
+from featmix.normalizers.moments import Moments
 
 _WHO = "MomentExchange"
 _INSTALL = "albumentations==2.0.8"

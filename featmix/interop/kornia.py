@@ -26,7 +26,7 @@ from featmix.errors import FeatmixError
 from featmix.interop.kornia_mixers import KorniaCutMix, KorniaMixup, KorniaPatchMix
 from featmix.interop.kornia_tiles import KorniaCutMixes, KorniaMosaic
 from featmix.interop.loading import loaded
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 
 INSTALL = "kornia>=0.9"
 _REASONS = {

@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
-from featmix.params import Params
+from featmix.labels.mixture import Mixture
 from featmix.seeding import torch_seeded
 from featmix.strategies.cutmix import CutMix, CutMixParams
 from featmix.strategies.mixup import Mixup
+from featmix.strategies.params import Params
 
 
 class KorniaMixup(Mixup):

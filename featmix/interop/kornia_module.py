@@ -9,8 +9,8 @@ from kornia.augmentation import MixAugmentationBaseV2
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.params import Params
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
 
 _DECISION = "decision"
 

@@ -13,10 +13,10 @@ from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
 from featmix.interop.kornia_mixers import corners, drawn, take
-from featmix.mixture import Mixture
-from featmix.params import Params
-from featmix.strategy import Strategy
-from featmix.tags import Tags
+from featmix.labels.mixture import Mixture
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+from featmix.strategies.tags import Tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class TileParams(Params):
 
     Args:
         partner: ``(B,)`` the first of the other samples.
-        active: See :class:`~featmix.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the share of positions that are the sample's own.
         mixture: With the shares of all samples that are in a row.
         rows: ``(B, H, W)`` int64, which sample a position is from.
@@ -113,7 +113,7 @@ class KorniaTiles(Strategy):
         return params.sizes if isinstance(params, TileParams) else None
 
     def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
-        """Each of the samples where it lies; see :func:`featmix.stacking.parts`."""
+        """Each of the samples where it lies; see :func:`featmix.labels.stacking.parts`."""
         if not isinstance(params, TileParams):
             raise TypeError(f"expected TileParams, got {type(params).__name__}")
         moved = self.act(shares.flatten(1, 2), params).view(shares.shape)

@@ -22,9 +22,9 @@ from typing import Any
 from featmix.errors import FeatmixError
 from featmix.interop.loading import loaded
 from featmix.schedule import Schedule
+from featmix.strategies.base import Strategy
 from featmix.strategies.cutmix import CutMix
 from featmix.strategies.mixup import Mixup
-from featmix.strategy import Strategy
 
 INSTALL = "torchvision>=0.21"
 

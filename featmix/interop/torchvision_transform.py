@@ -10,8 +10,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from featmix.errors import FeatmixError
 from featmix.interop.loading import loaded
-from featmix.params import Params
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
 
 
 class TorchvisionTransform(nn.Module):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from featmix.kernels.dispatch import MomentKernels
-from featmix.moments import Moments
+from featmix.normalizers.moments import Moments
 
 NewMoments = Callable[[Moments], Moments]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from featmix.errors import FeatmixError
 from featmix.pipeline.origin import derives_from, library_of, parts_of
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 
 _MIXERS = (
     "kornia.augmentation._2d.mix.base.MixAugmentationBaseV2",

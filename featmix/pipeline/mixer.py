@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from featmix.attach import Mix, Mixer
-from featmix.containers import first_tensor
 from featmix.errors import FeatmixError
+from featmix.mixer.attach import Mix, Mixer
+from featmix.mixer.containers import first_tensor
+from featmix.mixer.tree import Compose, Tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.seeding import derived, rank, seeded
-from featmix.tree import Compose, Tree
 
 
 class NoMix(Compose):

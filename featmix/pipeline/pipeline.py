@@ -8,10 +8,11 @@ from typing import Any
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
-from featmix.attach import Mixer
-from featmix.containers import first_tensor, replace
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
+from featmix.labels.mixture import Mixture
+from featmix.mixer.attach import Mixer
+from featmix.mixer.containers import first_tensor, replace
+from featmix.mixer.tree import Tree, as_tree
 from featmix.pictures import names_of
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.dataset import Transformed, collate
@@ -21,8 +22,7 @@ from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.preview import one_step, picture, transformed
 from featmix.pipeline.words import summary, tree_in_words
 from featmix.seeding import derived, seed_worker
-from featmix.strategy import Strategy
-from featmix.tree import Tree, as_tree
+from featmix.strategies.base import Strategy
 
 
 class Pipeline:

@@ -10,7 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
+from featmix.labels.mixture import Mixture
+from featmix.labels.stacking import composed
+from featmix.mixer.tree import INPUT, Request, Tree
 from featmix.pictures import Row, as_target, captions, draw_rows
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.dataset import collate
@@ -18,8 +20,6 @@ from featmix.pipeline.items import take_apart
 from featmix.pipeline.mixer import drawing
 from featmix.pipeline.sample import apply_to_item
 from featmix.seeding import seed_transforms
-from featmix.stacking import composed
-from featmix.tree import INPUT, Request, Tree
 
 
 def one_step(

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from featmix.mixer.tree import INPUT, At, OneOf, Tree
 from featmix.pipeline.origin import library_of
-from featmix.strategy import Strategy
-from featmix.tree import INPUT, At, OneOf, Tree
+from featmix.strategies.base import Strategy
 
 
 def strategy_in_words(strategy: Strategy) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from featmix.mixture import Mixture
+from featmix.labels.mixture import Mixture
 from featmix.pictures import Row, captions, draw_rows
 from featmix.show.maps import MomentMaps
 from featmix.show.step import Site, Step

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from featmix.compare.network import SmallResNet
 from featmix.errors import FeatmixError, nearest
+from featmix.mixer.tree import INPUT
 from featmix.pipeline.items import as_float_image, take_apart
 from featmix.pipeline.preview import transformed
 from featmix.schedule import checked_progress
@@ -17,7 +18,6 @@ from featmix.show.arguments import check_whole
 from featmix.show.samples import from_data
 from featmix.show.step import Step, take_step
 from featmix.show.subject import Subject, subject_of
-from featmix.tree import INPUT
 
 _CLASSES = 10  # outputs of the small network, which nobody looks at
 

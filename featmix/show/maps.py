@@ -8,7 +8,7 @@ from math import isqrt, prod
 from torch import Tensor
 
 from featmix.layouts import Layout
-from featmix.moments import compute_moments
+from featmix.normalizers.moments import compute_moments
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from featmix import sampling
 from featmix.compare.data import read
 from featmix.compare.folder import SUFFIXES
 from featmix.errors import FeatmixError
+from featmix.sampling import draws as sampling
 from featmix.show.arguments import check_whole
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from featmix.labels.mixture import Mixture
+from featmix.labels.stacking import composed
 from featmix.layouts import resolve_layout
-from featmix.mixture import Mixture
-from featmix.params import Params
+from featmix.mixer.tree import INPUT, At, Tree
 from featmix.pictures import names_of
-from featmix.presets import outline
+from featmix.presets.registry import outline
 from featmix.show.maps import MomentMaps, moment_maps
 from featmix.show.watching import Call, Seen, watch
-from featmix.stacking import composed
-from featmix.tree import INPUT, At, Tree
+from featmix.strategies.params import Params
 
 _AT_INPUT = -1  # the moment before all calls of hidden layers
 
@@ -141,7 +141,7 @@ def _site(place: str, call: Call, course: _Course, clean: Seen, seen: Seen) -> S
     x = seen.before[call]
     strategy = here[-1][0].strategy if here else None
     layout = resolve_layout(None, x.shape, "show") if strategy is None else strategy.layout_of(x.shape)
-    prefix = 0 if strategy is None else strategy.prefix
+    prefix = 0 if strategy is None else strategy.num_prefix_tokens
     return Site(
         place=place,
         before=moment_maps(x if here else clean.before[call], layout, prefix),

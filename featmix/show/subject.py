@@ -10,11 +10,11 @@ import featmix as fm
 from featmix.compare.network import HIDDEN_SITES, check_site
 from featmix.compare.spec import BASELINE, parse, tree_of, usual_site
 from featmix.errors import FeatmixError
+from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
 from featmix.pipeline import Pipeline
 from featmix.pipeline.mixer import NoMix
-from featmix.presets import preset, presets
-from featmix.strategy import Strategy
-from featmix.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
+from featmix.presets.registry import list_presets, preset
+from featmix.strategies.base import Strategy
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
     if not isinstance(what, str):
         expected = "a strategy, a preset, a tree or a pipeline"
         raise FeatmixError("show", "what", expected=expected, got=type(what).__name__, fix="For example 'moex:lam=0.9'.")
-    if what.strip().lower() in presets():
+    if what.strip().lower() in list_presets():
         return Subject(preset(what.strip()))
     return Subject(_in_words(what, site, any_site))
 

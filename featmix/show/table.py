@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from featmix.mixture import Mixture
+from featmix.labels.mixture import Mixture
 from featmix.show.step import Step
 
 LOSS = "loss"

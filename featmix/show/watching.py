@@ -11,12 +11,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from featmix.attach import Mix, Mixer
-from featmix.containers import first_tensor
 from featmix.errors import FeatmixError
+from featmix.mixer.attach import Mix, Mixer
+from featmix.mixer.containers import first_tensor
+from featmix.mixer.sites import find, unwrap
+from featmix.mixer.tree import Tree
 from featmix.seeding import seeded
-from featmix.sites import find, unwrap
-from featmix.tree import Tree
 
 Call = tuple[str, int]  # a site, and which call of it in one forward
 

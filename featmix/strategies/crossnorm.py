@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling_crops
 from featmix.errors import FeatmixError
-from featmix.masks import inside
-from featmix.mixture import Mixture
-from featmix.moment_strategy import MomentSettings, MomentStrategy
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.params import Params
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.layouts import inside
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.moments import Moments
+from featmix.sampling import boxes as sampling_crops
 from featmix.schedule import Schedule
-from featmix.strategy import Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import Strategy
+from featmix.strategies.moments import MomentSettings, MomentStrategy
+from featmix.strategies.params import Params
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class CrossNormParams(Params):
     """The decision of CrossNorm.
 
     Args:
-        partner: See :class:`~featmix.params.Params`.
-        active: See :class:`~featmix.params.Params`.
+        partner: See :class:`~featmix.strategies.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the share of its own style that a row keeps: 0, and 1 where it is not active.
-        mixture: See :class:`~featmix.params.Params`.
+        mixture: See :class:`~featmix.strategies.params.Params`.
         content_box: ``(B, d, 2)`` int64, what is restyled: first position inside and first past the box, for each of ``d``
             position axes; ``None`` where it is the whole map.
         style_box: The same of what each row lends its moments from.
@@ -59,7 +59,7 @@ class CrossNorm(MomentStrategy):
     images themselves; for GTAV to Cityscapes at the outputs of all stages' blocks, one active.
 
     *Suggested settings.* ``crop="neither"`` inside CIFAR networks, ``crop="both"`` on ImageNet's images, ``crop="style"`` for
-    segmentation; ``p=0.5``, 0.25 for a DenseNet. ``fm.presets()`` has the trees.
+    segmentation; ``p=0.5``, 0.25 for a DenseNet. ``fm.list_presets()`` has the trees.
 
     *When it hurts.* Where the class is in the style. A flat crop as receiver is amplified by up to ``std_j / sqrt(eps)``.
 
@@ -76,8 +76,9 @@ class CrossNorm(MomentStrategy):
         eps: Added to the variance, inside the root.
         detach: Treat the moments as constants in backward; off as published.
         p: Probability that a batch (or a row) is mixed.
-        common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
-            ``partner``, ``num_classes``: see :class:`~featmix.Strategy`.
+        common: ``unbiased``, ``positive_only`` and ``layout``: see
+            :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
+            ``num_classes``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, ``norm`` is ``bn``, or crops are asked of a layout without a grid or of a

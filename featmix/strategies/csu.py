@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
-from featmix.moment_strategy import MomentSettings
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.params import Params
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.moments import Moments
+from featmix.sampling import draws as sampling
 from featmix.schedule import Schedule
-from featmix.style_noise import NoiseParams, StyleNoise, centred
-from featmix.tags import Tags
+from featmix.strategies.moments import MomentSettings
+from featmix.strategies.noise import NoiseParams, StyleNoise, centred
+from featmix.strategies.params import Params
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 _SMALLEST = 1e-12  # of a variance along an eigenvector, as published
 
@@ -59,8 +59,9 @@ class CorrelatedStyleUncertainty(StyleNoise):
         eps: Added to variances inside the root.
         detach: Treat the moments as constants in backward; off as published.
         p: Probability that a batch (or a row) is changed.
-        common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
-            ``prefix``, ``num_classes``: see :class:`~featmix.Strategy`.
+        common: ``unbiased``, ``positive_only`` and ``layout``: see
+            :class:`~featmix.strategies.moments.MomentStrategy`; ``per``,
+            ``num_prefix_tokens``, ``num_classes``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` takes its moments at single positions.

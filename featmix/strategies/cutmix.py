@@ -13,16 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling
 from featmix.kernels.dispatch import row_kernels
 from featmix.kernels.mixing import mix
-from featmix.masks import inside
-from featmix.mixture import Mixture
-from featmix.params import Params, decided_for
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.layouts import inside
+from featmix.sampling import draws as sampling
 from featmix.schedule import Schedule
-from featmix.strategy import CommonSettings, Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import CommonSettings, Strategy
+from featmix.strategies.params import Params, decided_for
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class CutMixParams(Params):
     """The decision of CutMix.
 
     Args:
-        partner: See :class:`~featmix.params.Params`.
-        active: See :class:`~featmix.params.Params`.
+        partner: See :class:`~featmix.strategies.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the share of positions that stay, after clipping.
-        mixture: See :class:`~featmix.params.Params`.
+        mixture: See :class:`~featmix.strategies.params.Params`.
         box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.
         sizes: The sizes of the position axes that the box was drawn for.
     """
@@ -59,7 +59,7 @@ class CutMix(Strategy):
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
-        total: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
+        loss_weight: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
         inplace: Write into the batch instead of new memory.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
@@ -88,7 +88,7 @@ class CutMix(Strategy):
         *,
         alpha: float | Schedule = 1.0,
         lam_per: str = "batch",
-        total: float | Schedule = 1.0,
+        loss_weight: float | Schedule = 1.0,
         inplace: bool = False,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
@@ -96,7 +96,7 @@ class CutMix(Strategy):
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
-        self.total = self._scheduled("total", total, 0, 1e6)
+        self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         self.inplace = self._flag("inplace", inplace)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
@@ -107,7 +107,7 @@ class CutMix(Strategy):
         box = torch.where(active.view(-1, 1, 1), box, 0)
         area = (box[..., 1] - box[..., 0]).prod(1).double()
         lam = (1 - area / max(prod(sizes), 1)).float()
-        return CutMixParams(partner, active, lam, Mixture.pair(partner, lam).counted(active, self.total), box, sizes)
+        return CutMixParams(partner, active, lam, Mixture.pair(partner, lam).counted(active, self.loss_weight), box, sizes)
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Paste."""

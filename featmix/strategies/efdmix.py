@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling
-from featmix.mixture import Mixture
-from featmix.moments import upcast
-from featmix.params import Params
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.moments import upcast
+from featmix.sampling import draws as sampling
 from featmix.schedule import Schedule
-from featmix.strategy import CommonSettings, Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import CommonSettings, Strategy
+from featmix.strategies.params import Params
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @register("efdmix")
@@ -47,7 +47,7 @@ class EFDMix(Strategy):
         lam_per: One ``lam`` for each ``sample`` (as published) or one for the ``batch``.
         gradient: ``published`` or ``exact``; see above.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (any with positions), ``prefix``, ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any with positions), ``num_prefix_tokens``, ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:

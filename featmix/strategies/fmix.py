@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling_masks
-from featmix.mixture import Mixture
-from featmix.moments import upcast
-from featmix.params import Params, decided_for
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.moments import upcast
+from featmix.sampling import masks as sampling_masks
 from featmix.schedule import Schedule
-from featmix.strategy import CommonSettings, Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import CommonSettings, Strategy
+from featmix.strategies.params import Params, decided_for
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class FMixParams(Params):
     """The decision of FMix.
 
     Args:
-        partner: See :class:`~featmix.params.Params`.
-        active: See :class:`~featmix.params.Params`.
+        partner: See :class:`~featmix.strategies.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the label's own share.
-        mixture: See :class:`~featmix.params.Params`.
+        mixture: See :class:`~featmix.strategies.params.Params`.
         share: ``(B, 1, *sizes)``, the partner's share of each position: bool, or float32 where the mask is soft.
         sizes: The sizes of the position axes that the mask was drawn for.
     """

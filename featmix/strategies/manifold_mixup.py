@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Unpack
 
-from featmix.registry import register
+from featmix.mixer.tree import OneOf
 from featmix.schedule import Schedule
+from featmix.strategies.base import CommonSettings
 from featmix.strategies.mixup import Mixup
-from featmix.strategy import CommonSettings
-from featmix.tree import OneOf
+from featmix.strategies.registry import register
 
 
 class _Settings(CommonSettings, total=False):

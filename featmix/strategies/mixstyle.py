@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling
-from featmix.mixture import Mixture
-from featmix.moment_strategy import MomentSettings, MomentStrategy
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.params import Params
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.moments import Moments
+from featmix.sampling import draws as sampling
 from featmix.schedule import Schedule
-from featmix.tags import Tags
+from featmix.strategies.moments import MomentSettings, MomentStrategy
+from featmix.strategies.params import Params
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @register("mixstyle")
@@ -43,8 +43,9 @@ class MixStyle(MomentStrategy):
         eps: Added to the variance, inside the root.
         detach: Treat the moments as constants in backward, as published.
         p: Probability that a batch (or a row) is mixed.
-        common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
-            ``partner``, ``num_classes``: see :class:`~featmix.Strategy`.
+        common: ``unbiased``, ``positive_only`` and ``layout``: see
+            :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
+            ``num_classes``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling
 from featmix.kernels.dispatch import row_kernels
 from featmix.kernels.mixing import mix
-from featmix.mixture import Mixture
-from featmix.moments import upcast
-from featmix.params import Params
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.moments import upcast
+from featmix.sampling import draws as sampling
 from featmix.schedule import Schedule
-from featmix.strategy import CommonSettings, Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import CommonSettings, Strategy
+from featmix.strategies.params import Params
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @register("mixup")

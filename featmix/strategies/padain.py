@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix.mixture import Mixture
-from featmix.moment_strategy import MomentSettings, MomentStrategy
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.params import Params
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.moments import Moments
 from featmix.schedule import Schedule
-from featmix.tags import Tags
+from featmix.strategies.moments import MomentSettings, MomentStrategy
+from featmix.strategies.params import Params
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @register("padain")
@@ -46,8 +46,9 @@ class PAdaIN(MomentStrategy):
         detach_partner: Treat the partner's moments as constants in backward, as published.
         detach: Treat all moments as constants in backward.
         p: Probability that a batch (or a row) is mixed.
-        common: ``unbiased``, ``positive_only`` and ``layout``: see :class:`~featmix.moment_strategy.MomentStrategy`; ``per``,
-            ``partner``, ``num_classes``: see :class:`~featmix.Strategy`.
+        common: ``unbiased``, ``positive_only`` and ``layout``: see
+            :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
+            ``num_classes``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.

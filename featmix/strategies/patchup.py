@@ -12,17 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling, sampling_masks
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
-from featmix.moments import upcast
-from featmix.params import Params, decided_for, of_the_batch
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.mixer.tree import INPUT
+from featmix.normalizers.moments import upcast
+from featmix.sampling import draws as sampling
+from featmix.sampling import masks as sampling_masks
 from featmix.schedule import Schedule
+from featmix.strategies.base import CommonSettings, Strategy
 from featmix.strategies.cutmix import CutMix
-from featmix.strategy import CommonSettings, Strategy
-from featmix.tags import Tags
-from featmix.tree import INPUT
+from featmix.strategies.params import Params, decided_for, of_the_batch
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 MODES = ("soft", "hard")
 
@@ -32,10 +33,10 @@ class PatchUpParams(Params):
     """The decision of PatchUp.
 
     Args:
-        partner: See :class:`~featmix.params.Params`.
-        active: See :class:`~featmix.params.Params`.
+        partner: See :class:`~featmix.strategies.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the label's own share.
-        mixture: See :class:`~featmix.params.Params`; its ``scale`` is the weight of the three terms together.
+        mixture: See :class:`~featmix.strategies.params.Params`; its ``scale`` is the weight of the three terms together.
         blend: ``(B,)`` float32, the sample's own share inside the blocks; 0 in hard mode.
         sizes: The sizes of the position axes that the blocks were drawn for.
         changed: ``(1, C, *sizes)`` bool, True inside the blocks; all rows share it.
@@ -60,7 +61,7 @@ class PatchUp(Strategy):
     ``w * y_i + (1 - w) * y_j`` with ``w = u + (1 - u) * b``. Cross entropy and binary cross entropy are linear in the target.
     So the first two terms are ``(u + (1 - u) * b) * l(y_i) + (1 - u) * (1 - b) * l(y_j)``, which is
     ``w * l(y_i) + (1 - w) * l(y_j)``, and the third is the same: the sum is twice the loss of the mixture whose own share is
-    ``w``. The mixture therefore has the scale ``total`` = 2 for rows that are mixed; rows that are not have one term.
+    ``w``. The mixture therefore has the scale ``loss_weight`` = 2 for rows that are mixed; rows that are not have one term.
 
     *Where to put it.* At one of several places each step, the input among them, where the paper has a CutMix:
     ``fm.OneOf.over(fm.PatchUp(), ["input", "conv1", "layer1"])``.
@@ -73,7 +74,7 @@ class PatchUp(Strategy):
     *Where it departs from published code.* Blocks larger than the map are cut to the largest odd side that fits, seeds are no
     likelier than 1, and maps need not be square; that code divides by zero, raises, or gets ``u`` wrong. It also keeps the
     seeds' probability of the first map that it sees. Its one network has blocks of 7, 7, 5 and 3 along its stages; set
-    ``block_size`` for each site to do the same. ``total=1.0`` gives mixed rows the weight of the others.
+    ``block_size`` for each site to do the same. ``loss_weight=1.0`` gives mixed rows the weight of the others.
 
     Args:
         mode: ``soft`` or ``hard``.
@@ -81,7 +82,7 @@ class PatchUp(Strategy):
         block_size: Side of a block, an odd number.
         alpha: Of the Beta distribution of ``b``, at least 0; hard mode has no use for it.
         lam_per: One ``b`` for the ``batch`` (as published) or one for each ``sample``.
-        total: What the loss of a mixed row is multiplied with.
+        loss_weight: What the loss of a mixed row is multiplied with.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
             :class:`~featmix.Strategy`.
@@ -116,7 +117,7 @@ class PatchUp(Strategy):
         block_size: int = 7,
         alpha: float | Schedule = 2.0,
         lam_per: str = "batch",
-        total: float | Schedule = 2.0,
+        loss_weight: float | Schedule = 2.0,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -128,7 +129,7 @@ class PatchUp(Strategy):
             raise FeatmixError(self._who, "block_size", expected="an odd number", got=repr(block_size))
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
-        self.total = self._scheduled("total", total, 0, 1e6)
+        self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         vars(self)["tags"] = dataclasses.replace(self.tags, needs_float=mode == "soft")  # hard mode only copies
 
     def for_site(self, site: str) -> Strategy:
@@ -136,7 +137,7 @@ class PatchUp(Strategy):
         if site != INPUT:
             return self
         common = {name: getattr(self, name) for name in CommonSettings.__optional_keys__}
-        return CutMix(total=self.total, p=self.p, **common)
+        return CutMix(loss_weight=self.loss_weight, p=self.p, **common)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> PatchUpParams:
         """Draw the blocks, and in soft mode the blend."""
@@ -149,7 +150,7 @@ class PatchUp(Strategy):
             blend = torch.zeros(shape[0], dtype=torch.float32, device=partner.device)
         replaced = changed.double().mean() * (1 - blend.double())
         lam = torch.where(active, 1 - replaced, 1.0).float()
-        mixture = Mixture.pair(partner, lam).counted(active, self.total)
+        mixture = Mixture.pair(partner, lam).counted(active, self.loss_weight)
         return PatchUpParams(partner, active, lam, mixture, blend, sizes, changed.unsqueeze(0))
 
     def act(self, x: Tensor, params: Params) -> Tensor:

@@ -12,14 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from featmix import sampling, sampling_masks
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
-from featmix.params import Params, decided_for
-from featmix.registry import register
+from featmix.labels.mixture import Mixture
+from featmix.sampling import draws as sampling
+from featmix.sampling import masks as sampling_masks
 from featmix.schedule import Schedule
-from featmix.strategy import CommonSettings, Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import CommonSettings, Strategy
+from featmix.strategies.params import Params, decided_for
+from featmix.strategies.registry import register
+from featmix.strategies.tags import Tags
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +28,10 @@ class ResizeMixParams(Params):
     """The decision of ResizeMix.
 
     Args:
-        partner: See :class:`~featmix.params.Params`.
-        active: See :class:`~featmix.params.Params`.
+        partner: See :class:`~featmix.strategies.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the share of positions that stay.
-        mixture: See :class:`~featmix.params.Params`.
+        mixture: See :class:`~featmix.strategies.params.Params`.
         box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.
         sizes: The sizes of the position axes that the box was drawn for.
     """

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from featmix.attach import Mixer, attach
-from featmix.strategy import Strategy
+from featmix.mixer.attach import Mixer, attach
+from featmix.strategies.base import Strategy
 from featmix.testing.host import SITE, Host, batch, gradients, host
 from featmix.testing.law import can_be_pickled, demand, demand_close, law, same_bits
 from featmix.testing.two_ranks import gradients_on_two_ranks

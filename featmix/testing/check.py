@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 
 from featmix.errors import FeatmixError, nearest
-from featmix.normalizer import Normalizer
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.strategies.base import Strategy
 from featmix.testing.adapters import adapt
 from featmix.testing.law import Kind, Law, LawError, laws
 from featmix.testing.records import Record

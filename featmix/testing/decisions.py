@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featmix.mixture import Mixture
-from featmix.params import Params
+from featmix.labels.mixture import Mixture
+from featmix.strategies.params import Params
 
 
 def restrict(params: Params, rows: Sequence[int]) -> Params:

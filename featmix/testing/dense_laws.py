@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
-from featmix.params import Params
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
 from featmix.testing.law import Case, demand, demand_close, law, rounding
 
 CLASSES = 200

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 from featmix.testing.law import layout_name, sample_shape
 
 CLASSES = 5

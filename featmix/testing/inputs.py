@@ -17,11 +17,11 @@ from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError, nearest
 from featmix.layouts import layout as layout_named
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer
-from featmix.params import Params
-from featmix.registry import available, create, strategy_class
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import normalizer
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+from featmix.strategies.registry import create, list_strategies, strategy_class
 from featmix.testing.instances import choices, example_normalizers, has_use_for
 from featmix.testing.law import channel_multiple, layout_name
 
@@ -224,14 +224,14 @@ def strategies(draw: st.DrawFn, /, *, layout: str | None = None, **tags: Any) ->
     Args:
         draw: Given by hypothesis.
         layout: Names the axes; those that have no use for it are left out.
-        tags: As for :func:`featmix.available`: ``mixes_labels=True``, for example.
+        tags: As for :func:`featmix.list_strategies`: ``mixes_labels=True``, for example.
 
     Example:
         >>> from hypothesis import find
         >>> find(strategies(layout="bct", mixes_labels=True), lambda _: True).layout
         'bct'
     """
-    fitting = [name for name in available(**tags) if layout is None or has_use_for(create(name, layout=layout))]
+    fitting = [name for name in list_strategies(**tags) if layout is None or has_use_for(create(name, layout=layout))]
     if not fitting:
         raise FeatmixError("strategies", "tags", expected="tags that a strategy has", got=f"layout={layout!r}, {tags}")
     name = draw(st.sampled_from(fitting))

@@ -7,10 +7,10 @@ from typing import Any
 
 from featmix.errors import FeatmixError
 from featmix.layouts import layouts
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer, normalizers
-from featmix.registry import available, create, strategy_class
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import list_normalizers, normalizer
+from featmix.strategies.base import Strategy
+from featmix.strategies.registry import create, list_strategies, strategy_class
 
 
 def example_normalizers() -> list[str]:
@@ -20,7 +20,7 @@ def example_normalizers() -> list[str]:
         >>> example_normalizers()
         ['bn', 'gn-d2', 'gn2', 'gpono-d2', 'gpono2', 'in', 'ln', 'pono']
     """
-    return [name.replace("<G>", "2").replace("<D>", "2") for name in normalizers()]
+    return [name.replace("<G>", "2").replace("<D>", "2") for name in list_normalizers()]
 
 
 def every_normalizer() -> Iterator[Normalizer]:
@@ -35,13 +35,13 @@ def every_normalizer() -> Iterator[Normalizer]:
 
 def every_default() -> Iterator[Strategy]:
     """Each strategy with its own defaults, always mixing."""
-    for name in available():
+    for name in list_strategies():
         yield create(name, p=1.0)
 
 
 def every_strategy() -> Iterator[Strategy]:
     """Each strategy in each setting that it has: gates, partners, layouts, normalizers, strengths a row."""
-    for name in available():
+    for name in list_strategies():
         yield create(name, p=0.5, per="sample")
         default = strategy_class(name)()
         for setting, values in choices(default).items():

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 from featmix.testing.law import (
     Case,
     channel_multiple,

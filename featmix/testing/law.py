@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from featmix.moment_strategy import MomentStrategy
-from featmix.normalizer import Normalizer
-from featmix.params import Params
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.strategies.base import Strategy
+from featmix.strategies.moments import MomentStrategy
+from featmix.strategies.params import Params
 
 Kind = Literal["strategy", "normalizer", "attached"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from featmix.moment_strategy import MomentStrategy
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.moments import Moments
+from featmix.strategies.moments import MomentStrategy
 from featmix.testing.inputs import rows
 from featmix.testing.law import Case, demand, demand_close, law, moves_moments, rounding, sample_shape
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from featmix.normalizer import Normalizer
+from featmix.normalizers.base import Normalizer
 from featmix.testing.inputs import rows
 from featmix.testing.law import demand, demand_close, law, rounding, same_bits
 from featmix.testing.strategy_laws import memory_formats

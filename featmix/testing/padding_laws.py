@@ -9,9 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.layouts import layout
-from featmix.moment_strategy import MomentStrategy
-from featmix.params import Params
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
+from featmix.strategies.moments import MomentStrategy
+from featmix.strategies.params import Params
 from featmix.testing.label_laws import content, sources
 from featmix.testing.law import (
     Case,
@@ -40,7 +40,7 @@ def mixes_content_under_masks(strategy: Strategy) -> bool:
 
 def takes_prefix(strategy: Strategy) -> bool:
     """Whether the strategy can be made again with prefix tokens."""
-    return "prefix" in strategy.setting_names() and _remade(strategy, prefix=0) is not None
+    return "num_prefix_tokens" in strategy.setting_names() and _remade(strategy, num_prefix_tokens=0) is not None
 
 
 @law(
@@ -151,7 +151,7 @@ def prefix(strategy: Strategy) -> None:
     grid.
     """
     for name in ("btc", "bct") if strategy.needs_grid else ("bnc", "bcn"):
-        with_prefix, without = _remade(strategy, layout=name, prefix=2), _remade(strategy, layout=name, prefix=0)
+        with_prefix, without = (_remade(strategy, layout=name, num_prefix_tokens=count) for count in (2, 0))
         if with_prefix is None or without is None:
             continue
         shape = sample_shape(without, positions=7)

@@ -11,8 +11,8 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from featmix.normalizer import Normalizer
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.strategies.base import Strategy
 from featmix.testing.explain import explanation, measured
 from featmix.testing.inputs import features_for
 from featmix.testing.law import Case, Kind, Law, LawError, laws

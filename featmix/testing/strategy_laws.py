@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from featmix.moment_strategy import MomentStrategy
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
+from featmix.strategies.moments import MomentStrategy
 from featmix.testing.decisions import all_idle, restrict, with_partner
 from featmix.testing.inputs import rows as structured
 from featmix.testing.law import (

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.parallel import DistributedDataParallel
 
-from featmix.attach import attach
-from featmix.strategy import Strategy
+from featmix.mixer.attach import attach
+from featmix.strategies.base import Strategy
 from featmix.testing.host import SITE, batch, gradients, host
 
 _STEPS = 3

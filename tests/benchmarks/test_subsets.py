@@ -35,7 +35,7 @@ def test_rows_have_the_same_columns_and_numbers(name):
 
 def test_the_whole_registry_is_measured():
     found = {row.labels["strategy"] for row in modules()["registry"].rows(QUICK)}
-    assert found == set(fm.available())
+    assert found == set(fm.list_strategies())
 
 
 @pytest.mark.parametrize("make", peers.out_of_place().values(), ids=peers.out_of_place())

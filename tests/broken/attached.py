@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Generator
 
-from featmix.mixture import Mixture
-from featmix.params import Params
+from featmix.labels.mixture import Mixture
 from featmix.strategies.cutmix import CutMix
 from featmix.strategies.mixup import Mixup
+from featmix.strategies.params import Params
 from tests.broken.fault import fault
 
 

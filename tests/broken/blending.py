@@ -5,9 +5,9 @@ from math import prod
 
 import torch
 
-from featmix import sampling
-from featmix.mixture import Mixture
-from featmix.moments import upcast
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.moments import upcast
+from featmix.sampling import draws as sampling
 from featmix.strategies.cutmix import CutMix
 from featmix.strategies.mixup import Mixup
 from featmix.strategies.moex import MoEx

@@ -4,10 +4,10 @@ import dataclasses
 
 import torch
 
-from featmix import sampling
-from featmix.mixture import Mixture
-from featmix.params import Params
+from featmix.labels.mixture import Mixture
+from featmix.sampling import draws as sampling
 from featmix.strategies.mixup import Mixup
+from featmix.strategies.params import Params
 from tests.broken.fault import fault
 
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import torch
 
-from featmix.moments import Moments, upcast
-from featmix.normalizers import IN
+from featmix.normalizers.kinds import IN
+from featmix.normalizers.moments import Moments, upcast
 from featmix.strategies.mixstyle import MixStyle
 from featmix.strategies.moex import MoEx
 from tests.broken.fault import fault

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from featmix.normalizer import Normalizer
+from featmix.normalizers.base import Normalizer
 from featmix.testing import LawError, laws, run_law
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from featmix.moments import upcast
+from featmix.normalizers.moments import upcast
 from featmix.strategies.mixup import Mixup
 from featmix.strategies.moex import MoEx
 from tests.broken.fault import fault

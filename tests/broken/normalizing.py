@@ -2,8 +2,8 @@
 
 import torch
 
-from featmix.moments import Moments, upcast
-from featmix.normalizers import GN, IN, LN, PONO
+from featmix.normalizers.kinds import GN, IN, LN, PONO
+from featmix.normalizers.moments import Moments, upcast
 from tests.broken.fault import fault
 
 POSITIONS = (2, 3)

@@ -208,7 +208,7 @@ def test_the_grid():
     assert len(grid) == len({run.key for run in grid}) == 2 * 4 * 2
 
 
-@pytest.mark.parametrize("name", fm.available())
+@pytest.mark.parametrize("name", fm.list_strategies())
 def test_rehearsals_leave_the_random_state_alone(name):
     before = torch.random.get_rng_state()
     for site in ("input", "stem", "layer3"):

@@ -36,7 +36,7 @@ def one_thread():
 
 
 def command(out, *more):
-    code = "from featmix.cli import main; main()"
+    code = "from featmix.cli.main import main; main()"
     return [sys.executable, "-c", code, "compare", *ARGUMENTS, "--out", str(out), *more]
 
 

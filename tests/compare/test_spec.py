@@ -13,7 +13,7 @@ def test_settings_are_values_not_text():
     assert spec.strategy().lam == 0.5
 
 
-@pytest.mark.parametrize("name", fm.available())
+@pytest.mark.parametrize("name", fm.list_strategies())
 def test_every_strategy_has_a_usual_site_and_its_label_can_be_read_again(name):
     assert set(sites_of(usual_site(name))) <= set(SITES)
     for text in (name, f"{name}@layer2", f"{name}:p=0.25", f"{name}@layer1|layer3:p=0.25"):

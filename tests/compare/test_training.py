@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_row(digits, text):
     assert first.key == run.key
 
 
-@pytest.mark.parametrize("name", fm.available())
+@pytest.mark.parametrize("name", fm.list_strategies())
 def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
     """So a strategy changes neither the weights at the start nor the order of the batches."""
     idle = train(Run(parse(f"{name}:p=0.0"), 1, "plain"), TINY, digits)

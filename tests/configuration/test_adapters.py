@@ -15,7 +15,7 @@ import featmix as fm
 from featmix.interop.albumentations import MomentExchange
 from featmix.interop.kornia import from_kornia, to_kornia
 from featmix.seeding import seed_transforms, seeded
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -32,7 +32,7 @@ def test_every_strategy_comes_back_in_every_setting(strategy, tmp_path):
 
 
 def test_all_settings_are_written():
-    for name in fm.available():
+    for name in fm.list_strategies():
         written = fm.to_dict(fm.create(name))["strategy"]
         assert set(written) == {"name", *fm.strategy_class(name).setting_names()}
 

@@ -7,8 +7,8 @@ import featmix as fm
 from featmix import schedule
 from featmix.configuration.place import Place
 from featmix.configuration.yaml_text import emit, parse
+from featmix.mixer.tree import Request, as_tree
 from featmix.testing.inputs import strategies
-from featmix.tree import Request, as_tree
 
 SITES = st.sampled_from(["input", "layer1", "layer2.0", "0", "no", "a b", "3.14"])
 LEAVES = st.builds(fm.At, SITES, strategies(layout="bchw"), call=st.none() | st.integers(0, 3))
@@ -57,7 +57,7 @@ def test_random_trees_come_back(tree):
     assert drawn(again) == drawn(tree)
 
 
-@pytest.mark.parametrize("name", fm.presets())
+@pytest.mark.parametrize("name", fm.list_presets())
 def test_every_preset_comes_back(name):
     written = fm.to_dict(fm.preset(name))
     assert fm.to_dict(fm.from_dict(written)) == written

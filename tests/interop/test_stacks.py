@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 import featmix as fm
-from featmix.stacking import composed
+from featmix.labels.stacking import composed
 from featmix.testing import every_strategy
 from featmix.testing.law import mixes_content
 
@@ -28,7 +28,7 @@ def registered():
     """Every mixer in the registry, once for each of its settings that changes what is mixed where."""
     found = {}
     for strategy in every_strategy():
-        if mixes_content(strategy) and strategy.layout in (None, "bchw") and not strategy.prefix:
+        if mixes_content(strategy) and strategy.layout in (None, "bchw") and not strategy.num_prefix_tokens:
             mode = getattr(strategy, "mode", "")
             found.setdefault(f"{strategy.name} {mode}".strip(), type(strategy)(**{**strategy.settings(), "p": 1.0}))
     return found
@@ -53,7 +53,7 @@ def content(strategies, seed):
 
 def test_all_mixers_are_tried():
     names = {name.partition(" ")[0] for name in MIXERS}
-    assert {name for name in fm.available() if mixes_content(fm.create(name))} <= names
+    assert {name for name in fm.list_strategies() if mixes_content(fm.create(name))} <= names
     assert {"patchup soft", "patchup hard"} <= set(MIXERS)
 
 

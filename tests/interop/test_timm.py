@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 import featmix as fm
-from featmix.stages import stages
+from featmix.mixer.stages import stages
 from tests.interop.real_torchvision import torchvision_or_skip
 
 torchvision_or_skip()  # timm imports it
@@ -46,13 +46,13 @@ def test_swin_has_channels_last():
         assert bool(mix.loss(F.cross_entropy, model(x), y).isfinite())
 
 
-@pytest.mark.parametrize(("name", "prefix"), [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2)])
+@pytest.mark.parametrize(("name", "num_prefix_tokens"), [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2)])
 def test_vit_with_prefix_tokens(name, prefix):
     model = timm.create_model(name, img_size=32, depth=3, num_classes=5).train()
     assert model.num_prefix_tokens == prefix
     assert stages(model)["stage3"] == "blocks.2"
     x, y = torch.rand(3, 3, 32, 32), torch.tensor([0, 1, 2])
-    moex = fm.MoEx("pono", layout="bnc", prefix=prefix)
+    moex = fm.MoEx("pono", layout="bnc", num_prefix_tokens=prefix)
     seen = []
     for mixed in (False, True):
         with fm.attach(model, {"stem": moex}, example=x, seed=0) as mixer:

@@ -6,8 +6,9 @@ from torch import Generator, nn
 from torch.utils.data import DataLoader, default_collate
 
 import featmix as fm
-from featmix import FeatmixError, sampling
+from featmix import FeatmixError
 from featmix.interop.torchvision import from_torchvision, to_torchvision
+from featmix.sampling import draws as sampling
 from tests.interop.real_torchvision import torchvision_or_skip
 
 v2 = torchvision_or_skip("torchvision.transforms.v2")

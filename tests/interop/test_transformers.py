@@ -36,7 +36,7 @@ def block(model, number):
 
 def test_tokens_of_a_block(model):
     site, nxt = block(model, 0), model.get_submodule(block(model, 1))
-    moex = fm.MoEx("pono", layout="bnc", prefix=1)
+    moex = fm.MoEx("pono", layout="bnc", num_prefix_tokens=1)
     seen = []
     with fm.attach(model, {site: moex, "input": fm.Mixup(p=0.0)}, example={"pixel_values": X}, seed=0) as mixer:
         assert mixer.shapes[site] == (17, 16)
@@ -55,7 +55,7 @@ def test_tokens_of_a_block(model):
 
 def test_a_module_that_returns_a_tuple(model):
     site = f"{block(model, 1)}.attention"
-    strategy = fm.MixStyle("in", layout="bnc", prefix=1, p=1.0)
+    strategy = fm.MixStyle("in", layout="bnc", num_prefix_tokens=1, p=1.0)
     seen = []
     with fm.attach(model, {site: strategy}, example={"pixel_values": X}, seed=0) as mixer:
         mix = mixer.draw(X, target=Y)
@@ -66,7 +66,7 @@ def test_a_module_that_returns_a_tuple(model):
 
 
 def test_images_by_keyword_and_a_hidden_layer_together(model):
-    tree = {"input": fm.CutMix(), block(model, 2): fm.MoEx("in", layout="bnc", prefix=1)}
+    tree = {"input": fm.CutMix(), block(model, 2): fm.MoEx("in", layout="bnc", num_prefix_tokens=1)}
     with fm.attach(model, tree, example={"pixel_values": X}, seed=0) as mixer:
         mix = mixer.draw(X, target=Y)
         seen = []
@@ -82,7 +82,9 @@ def test_gradient_checkpointing(model):
         if checkpointed:
             model.gradient_checkpointing_enable()
         model.zero_grad()
-        with fm.attach(model, {site: fm.MoEx("pono", layout="bnc", prefix=1)}, example={"pixel_values": X}, seed=0) as mixer:
+        with fm.attach(
+            model, {site: fm.MoEx("pono", layout="bnc", num_prefix_tokens=1)}, example={"pixel_values": X}, seed=0
+        ) as mixer:
             mix = mixer.draw(X, target=Y)
             mix.loss(F.cross_entropy, model(pixel_values=X).logits, Y).backward()
         found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))

@@ -9,9 +9,9 @@ import torch
 
 import featmix as fm
 from featmix.kernels import blocks, dispatch, pages
-from featmix.moment_strategy import MomentStrategy
-from featmix.normalizers import IN
-from featmix.strategy import Strategy
+from featmix.normalizers.kinds import IN
+from featmix.strategies.base import Strategy
+from featmix.strategies.moments import MomentStrategy
 from featmix.testing import every_strategy, parametrize_with_checks
 
 MOVERS = [s for s in every_strategy() if isinstance(s, MomentStrategy)]

@@ -185,7 +185,7 @@ def test_tokens_form_a_grid_behind_their_prefix():
             return self.block(torch.cat([tokens.mean(1, keepdim=True), tokens], 1))
 
     model = Tokens()
-    (site,) = step_of({"block": fm.MoEx("pono", layout="bnc", prefix=1)}, model).sites
+    (site,) = step_of({"block": fm.MoEx("pono", layout="bnc", num_prefix_tokens=1)}, model).sites
     assert site.before.mean.shape == (6, 4, 4)
     assert torch.allclose(
         site.before.mean, model.block(model.embed(IMAGES).flatten(2).mT).mean(-1).unflatten(1, (4, 4)), atol=1e-6
@@ -201,7 +201,7 @@ def test_a_vision_transformer():
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     model = transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=8, patch_size=2))
     name = next(name for name, _ in model.named_modules() if name.endswith(("layer.0", "layers.0")))
-    (site,) = step_of({name: fm.MoEx("pono", layout="bnc", prefix=1)}, model).sites
+    (site,) = step_of({name: fm.MoEx("pono", layout="bnc", num_prefix_tokens=1)}, model).sites
     assert site.after.mean.shape == (6, 4, 4)
     assert torch.allclose(site.after.mean, site.before.mean[site.partner], atol=1e-4)
 

@@ -10,7 +10,7 @@ def leaves(what, site=None, **settings):
     return [(leaf.site, leaf.strategy.name) for leaf in subject_of(what, site, **settings).tree.leaves()]
 
 
-@pytest.mark.parametrize("name", fm.available())
+@pytest.mark.parametrize("name", fm.list_strategies())
 def test_a_strategy_in_words_acts_in_every_step_where_it_usually_stands(name):
     usual = {"input": ["input"], "hidden": ["stem"], "one of several": ["input", "stem", "layer1"]}
     subject = subject_of(name)

@@ -118,7 +118,7 @@ def test_names_of_sites_make_names_of_files(tmp_path):
     assert written[1].name == "moments-0.0-call-0.png"
 
 
-@pytest.mark.parametrize("name", fm.available())
+@pytest.mark.parametrize("name", fm.list_strategies())
 def test_every_strategy_can_be_shown(name, tmp_path):
     written = show(name, images=IMAGES, site="layer1", out=tmp_path)
     assert written[0].name == "samples.png"

@@ -5,9 +5,9 @@ import torch
 from torch.autograd import gradcheck
 
 import featmix as fm
-from featmix.sampling_crops import CROPS
+from featmix.mixer.tree import Request
+from featmix.sampling.boxes import CROPS
 from featmix.strategies.crossnorm import CrossNormParams
-from featmix.tree import Request
 
 EPS = 1e-5
 CYCLE = torch.tensor([2, 0, 1])
@@ -182,7 +182,7 @@ def test_a_box_that_padding_leaves_nothing_of_restyles_nothing():
 
 
 def test_prefix_tokens_are_in_no_box():
-    crossnorm, x = fm.CrossNorm(crop="both", p=1, layout="btc", prefix=1), draw(3, 10, 4)
+    crossnorm, x = fm.CrossNorm(crop="both", p=1, layout="btc", num_prefix_tokens=1), draw(3, 10, 4)
     params = decision(crossnorm, x)
     y = crossnorm.transform(x, params)
     assert params.sizes == (9,)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, default_collate
 
 import featmix as fm
 
-EVERY = fm.available()
+EVERY = fm.list_strategies()
 FLOATS_ONLY = [name for name in EVERY if fm.strategy_class(name).tags.needs_float]
 SHAPES = {
     "bchw": (4, 8, 5, 6),

@@ -86,14 +86,14 @@ def test_rows_that_are_not_mixed_have_one_term():
     params = decision(patchup, (64, 2, 8, 8))
     assert set(params.active.tolist()) == {True, False}
     assert torch.equal(params.mixture.scale, torch.where(params.active, 2.0, 1.0))
-    assert decision(fm.PatchUp(total=1.0), (4, 2, 8, 8)).mixture.scale is None
+    assert decision(fm.PatchUp(loss_weight=1.0), (4, 2, 8, 8)).mixture.scale is None
 
 
 def test_at_the_input_it_is_cutmix_counted_as_often():
-    tree = fm.OneOf.over(fm.PatchUp("hard", total=2.0, p=0.7), ["input", "layer1"])
+    tree = fm.OneOf.over(fm.PatchUp("hard", loss_weight=2.0, p=0.7), ["input", "layer1"])
     at_input, hidden = tree.leaves()
     assert type(at_input.strategy) is fm.CutMix
-    assert (at_input.strategy.total, at_input.strategy.p) == (2.0, 0.7)
+    assert (at_input.strategy.loss_weight, at_input.strategy.p) == (2.0, 0.7)
     assert type(hidden.strategy) is fm.PatchUp
 
 
@@ -118,7 +118,9 @@ def test_other_grids(layout, shape):
     assert bool((y != x).any())
 
 
-@pytest.mark.parametrize("settings", [{"mode": "medium"}, {"block_size": 4}, {"block_size": 0}, {"gamma": 1.5}, {"total": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"mode": "medium"}, {"block_size": 4}, {"block_size": 0}, {"gamma": 1.5}, {"loss_weight": -1}]
+)
 def test_bad_settings_are_refused(settings):
     with pytest.raises(fm.FeatmixError, match=f"PatchUp: {next(iter(settings))}"):
         fm.PatchUp(**settings)

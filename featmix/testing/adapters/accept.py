@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from featmix.errors import FeatmixError
-from featmix.normalizer import Normalizer
-from featmix.strategy import Strategy
+from featmix.normalizers.base import Normalizer
+from featmix.strategies.base import Strategy
 from featmix.testing.adapters.functions import from_function
 from featmix.testing.adapters.normalizers import METHODS, from_normalizer
 from featmix.testing.adapters.torch_layers import TORCH_NORMS, from_torch_norm

@@ -8,13 +8,13 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
-from featmix.mixture import Mixture
-from featmix.moment_strategy import MomentStrategy
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.params import Params
-from featmix.strategy import Strategy
-from featmix.tags import Tags
+from featmix.labels.mixture import Mixture
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.moments import Moments
+from featmix.strategies.base import Strategy
+from featmix.strategies.moments import MomentStrategy
+from featmix.strategies.params import Params
+from featmix.strategies.tags import Tags
 
 PlainFunction = Callable[[Tensor, Tensor], Tensor]
 

@@ -10,12 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
+from featmix.labels.mixture import Mixture
 from featmix.layouts import layout as layout_named
-from featmix.mixture import Mixture
-from featmix.params import Params
 from featmix.seeding import seeded
-from featmix.strategy import Strategy
-from featmix.tags import Tags
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+from featmix.strategies.tags import Tags
 
 MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -67,7 +67,7 @@ class MixerParams(Params):
 
     Args:
         partner: ``(B,)`` the row from which most of the other labels come, or the row itself; read off the labels.
-        active: See :class:`~featmix.params.Params`.
+        active: See :class:`~featmix.strategies.params.Params`.
         lam: ``(B,)`` the label's own share, read off the labels.
         mixture: Read off the labels.
         seed: ``()`` int64, for the global generators.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import normalizer
+from featmix.normalizers.moments import Moments
 
 METHODS = ("moments", "normalize", "denormalize")
 

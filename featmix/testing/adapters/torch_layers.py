@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
 from featmix.layouts import layout as layout_named
-from featmix.moments import Moments
-from featmix.normalizer import Normalizer
-from featmix.normalizers import normalizer
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import normalizer
+from featmix.normalizers.moments import Moments
 from featmix.testing.adapters.normalizers import ForeignNormalizer, from_normalizer
 
 TORCH_NORMS: tuple[type[nn.Module], ...] = (

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from featmix.kernels.gpu import plan as plans
-from featmix.moments import compute_moments
-from featmix.normalizers import normalizer
+from featmix.normalizers.kinds import normalizer
+from featmix.normalizers.moments import compute_moments
 from tests.kernels.gpu.devices import DEVICE
 
 pytest.importorskip("triton", reason="triton is not installed: make test-triton has it")

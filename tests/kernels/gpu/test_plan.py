@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featmix.kernels.gpu.plan import TILE, grid, plan
-from featmix.normalizers import normalizer
+from featmix.normalizers.kinds import normalizer
 
 NORMS = ["pono", "in", "ln", "gn2", "gn-d2", "gpono2", "gpono-d2"]
 LAYOUTS = {

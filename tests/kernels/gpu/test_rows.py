@@ -7,7 +7,7 @@ import torch
 
 import featmix as fm
 from featmix.kernels.gpu import plan as plans
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 from tests.kernels.gpu.devices import DEVICE
 
 pytest.importorskip("triton", reason="triton is not installed: make test-triton has it")

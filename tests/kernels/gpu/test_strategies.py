@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import featmix as fm
 from featmix.kernels import dispatch
-from featmix.strategy import Strategy
+from featmix.strategies.base import Strategy
 from featmix.testing import parametrize_with_checks
 from tests.kernels.gpu.devices import DEVICE
 
@@ -34,7 +34,7 @@ def taken(monkeypatch):
 
         return choose
 
-    monkeypatch.setattr("featmix.moment_strategy.moment_kernels", choice(moments))
+    monkeypatch.setattr("featmix.strategies.moments.moment_kernels", choice(moments))
     monkeypatch.setattr("featmix.strategies.mixup.row_kernels", choice(rows))
     monkeypatch.setattr("featmix.strategies.cutmix.row_kernels", choice(rows))
     return seen

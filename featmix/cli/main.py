@@ -1,0 +1,247 @@
+"""The `featmix` command; every subcommand is thin, and imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from featmix.errors import FeatmixError
+
+app = typer.Typer(
+    help="Feature augmentation for PyTorch: MoEx, MixStyle, Mixup and CutMix behind one interface.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point of the `featmix` command."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        Console().print(f"featmix {version('featmix')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _featmix(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """The options of the command itself."""
+
+
+@app.command("list")
+def list_strategies(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List the strategies: what they mix, where they work, and where they come from."""
+    with _refusals_explained():
+        import featmix as fm
+
+        cards = [{"name": name, **_card(fm.strategy_class(name).tags)} for name in fm.list_strategies()]
+        console = Console()
+        if as_json:
+            console.print_json(json.dumps(cards))
+            return
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for column in ("name", "mixes labels", "where", "moments", "paper"):
+            table.add_column(column, no_wrap=column == "name")
+        for card in cards:
+            mixes = "yes" if card["mixes_labels"] else "no"
+            table.add_row(str(card["name"]), mixes, *(str(card[column] or "-") for column in ("where", "moments", "paper")))
+        console.print(table)
+
+
+@app.command("presets")
+def presets(
+    name: Annotated[str | None, typer.Argument(help="One of them, to see what it does where.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List the presets: published settings at published places, and where they come from."""
+    with _refusals_explained():
+        from featmix.presets.registry import known_presets, outline, preset
+
+        known = known_presets().values()
+        cards = {one.name: {"name": one.name, "description": one.description, "source": one.source} for one in known}
+        if name is not None:
+            does = outline(preset(name))
+            cards = {name: {**cards[name.lower()], "does": does}}
+        console = Console()
+        if as_json:
+            console.print_json(json.dumps(list(cards.values())))
+        elif name is not None:
+            for field, text in cards[name].items():
+                console.print(f"{field:<12} {text}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            table = Table(box=SIMPLE_HEAD, pad_edge=False)
+            for column in ("name", "description", "source"):
+                table.add_column(column, no_wrap=column == "name", overflow="fold")
+            for card in cards.values():
+                table.add_row(card["name"], card["description"], card["source"].removeprefix("https://github.com/"))
+            console.print(table)
+
+
+@app.command()
+def compare(
+    strategies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names, with site and settings if you like: moex, moex:norm=in,lam=0.9, mixup@layer2:alpha=2. "
+            "Default: none moex mixstyle mixup cutmix, unless there are pipelines. The baseline 'none' is always there.",
+            show_default=False,
+        ),
+    ] = None,
+    pipeline: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file that featmix.save wrote; may be given several times.", show_default=False),
+    ] = None,
+    data: Annotated[str, typer.Option(help="digits, fashion-mnist or folder:PATH.")] = "digits",
+    root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...  [default: 3]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.  [default: what suits the data]")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images per step, over all devices.")] = 64,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.01,
+    width: Annotated[int | None, typer.Option(help="Channels of the network's stem.  [default: what suits the data]")] = None,
+    size: Annotated[int | None, typer.Option(help="Side that images of a folder are resized to.  [default: 32]")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many training images per domain.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes.  [default: one per core, one on a GPU]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.  [default: compare-out]")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:NUMBER, mps, or auto.")] = "cpu",
+    devices: Annotated[int, typer.Option(help="Devices that train one network together.")] = 1,
+    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed, bf16-true or 64-true.")] = "32-true",
+    quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,
+) -> None:
+    """Compare strategies on real images, in domain and under a change of domain.
+
+    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, summary.md and
+    summary.png. Interrupted, the same command goes on where it was.
+    """
+    with _refusals_explained():
+        from featmix.compare import compare as run_comparison
+
+        found = run_comparison(
+            strategies or (), pipelines=pipeline or (), data=data, root=root, site=site, seeds=seeds, epochs=epochs,
+            batch_size=batch_size, lr=lr, width=width, size=size, limit=limit, jobs=jobs, out=out, device=device,
+            devices=devices, precision=precision, quick=quick, fresh=fresh,
+        )  # fmt: skip
+        if found.failures:
+            raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="package.module:Object, where Object is a strategy, a normalizer, a class of either, a function f(x, partner) "
+            "or one of torch's normalization layers; or a name that featmix knows, with settings if you like: "
+            "moex:norm=in, gn4.",
+            show_default=False,
+        ),
+    ],
+    laws: Annotated[str | None, typer.Option(help="Names of laws, with commas between.  [default: all that apply]")] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Inputs to draw for each law and dtype.")] = 200,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(help="float64, float32, bfloat16 or float16; may be given several times.  [default: all]"),
+    ] = None,
+    attached: Annotated[bool, typer.Option(help="Also the laws of a strategy inside a model.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """Hold a strategy or a normalizer to its laws; exit status 1 where one does not hold."""
+    with _refusals_explained():
+        from featmix.cli.check import run_check
+
+        names = None if laws is None else [name.strip() for name in laws.split(",") if name.strip()]
+        if not run_check(subject, laws=names, examples=examples, dtypes=dtype, attached=attached, as_json=as_json):
+            raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    strategy: Annotated[
+        str | None,
+        typer.Argument(
+            help="A strategy, with site and settings if you like, as in compare: moex, moex:norm=in,lam=0.9, cutmix@layer1. "
+            "Or a preset.",
+            show_default=False,
+        ),
+    ] = None,
+    pipeline: Annotated[Path | None, typer.Option(help="A file with a pipeline, tree or strategy, in place of one.")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, fashion-mnist or folder:PATH.  [default: digits]")] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="Your own: a picture, or a folder of them; may be given several times.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
+    size: Annotated[int | None, typer.Option(help="Side that images are resized to.  [default: what suits them]")] = None,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            help="A hidden layer to look at: stem, layer1, layer2, layer3. A strategy that usually stands in a hidden layer, "
+            "and names none, acts there.  [default: all in which something acts]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn; another one shows another step.")] = 0,
+    count: Annotated[int, typer.Option(help="Images at most.")] = 5,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("show-out"),
+) -> None:
+    """Show what a strategy or a pipeline does: samples, moments of hidden layers, and labels, before and after.
+
+    Writes samples.png, a moments-SITE.png for each hidden layer, and labels.csv.
+    """
+    with _refusals_explained():
+        from featmix.cli.show import run_show
+
+        run_show(
+            strategy, pipeline=pipeline, data=data, images=images or (), root=root, size=size, site=site, seed=seed,
+            count=count, out=out,
+        )  # fmt: skip
+
+
+def _card(tags: object) -> dict[str, object]:
+    names = ("mixes_labels", "where", "moments", "paper", "url")
+    return {name: getattr(tags, name) for name in names}
+
+
+@contextmanager
+def _refusals_explained() -> Iterator[None]:
+    """Turn a refused input into one message and exit status 2, a missing extra likewise, and Ctrl-C into status 130."""
+    try:
+        yield
+    except (FeatmixError, OSError) as error:  # refused, or a full disk and its like
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "featmix":
+            raise
+        extra = "testing" if error.name == "hypothesis" else "compare"
+        _fail(f"{error.name} is missing: install featmix[{extra}].")
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True).print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    main()

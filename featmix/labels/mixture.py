@@ -1,0 +1,267 @@
+"""What the labels become: a sparse row-stochastic matrix over the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.labels.devices import moved
+from featmix.labels.targets import as_vectors, per_sample
+
+_OFF = 1e-3  # how far from 1 a row of shares may add up to, after many compositions in float32
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Row ``i`` of a mixed batch is made of rows ``index[i]`` of the batch, by the shares ``weight[i]``.
+
+    Two extensions serve single strategies. Rows past the batch stand for labels that are not in it: ``index`` ``B + k`` is row
+    ``k`` of ``beyond``, which is laid under the targets (moments from a memory bring the labels remembered with them). And a
+    row may count more than once in the loss: ``scale`` (PatchUp's three terms add up to 2).
+
+    Args:
+        index: ``(B, K)`` int64, rows of the batch, and past them rows of ``beyond``.
+        weight: ``(B, K)`` float32, each row adds up to 1.
+        beyond: ``(M, ...)`` more targets, of the kind that the batch has; ``None`` where there are none.
+        scale: ``(B,)`` float32, what each row's loss is multiplied with; ``None`` is 1. Soft targets know nothing of it.
+
+    Example:
+        >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.9, 0.6]))
+        >>> mx.dense(torch.tensor([0, 2]), num_classes=3)
+        tensor([[0.9000, 0.0000, 0.1000],
+                [0.4000, 0.0000, 0.6000]])
+    """
+
+    index: Tensor
+    weight: Tensor
+    beyond: Tensor | None = None
+    scale: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if torch.compiler.is_compiling():
+            return
+        index, weight = self.index, self.weight
+        fits = index.ndim == 2 and index.shape == weight.shape and index.dtype == torch.int64 and weight.dtype == torch.float32
+        if not fits:
+            expected = "index (B, K) int64 and weight (B, K) float32"
+            got = f"{index.dtype} {tuple(index.shape)} and {weight.dtype} {tuple(weight.shape)}"
+            raise FeatmixError("Mixture", "weight", expected=expected, got=got)
+        if self.scale is not None and (self.scale.shape != weight.shape[:1] or self.scale.dtype != torch.float32):
+            got = f"{self.scale.dtype} {tuple(self.scale.shape)}"
+            raise FeatmixError("Mixture", "scale", expected=f"float32 ({len(index)},)", got=got)
+        if index.device.type != "cpu" or not index.numel():  # reading values off an accelerator would make it wait
+            return
+        if not 0 <= int(index.min()) <= int(index.max()) < self._known:
+            raise FeatmixError("Mixture", "index", expected=f"rows of a batch of {self._known}", got=index.tolist())
+        if not bool(((weight >= 0).all() & ((weight.sum(1) - 1).abs() < _OFF)).all()):
+            raise FeatmixError(
+                "Mixture", "weight", expected="shares from 0 up that add up to 1 in each row", got=weight.tolist()
+            )
+
+    @staticmethod
+    def identity(batch: int, device: torch.device | str | None = None) -> Mixture:
+        """The mixture that leaves ``batch`` rows as they are."""
+        return Mixture(
+            torch.arange(batch, device=device).unsqueeze(1), torch.ones(batch, 1, dtype=torch.float32, device=device)
+        )
+
+    @staticmethod
+    def pair(partner: Tensor, lam: Tensor) -> Mixture:
+        """Row ``i`` keeps the share ``lam[i]`` of itself and takes the rest from ``partner[i]``; both ``(B,)``."""
+        own = lam.float()
+        rows = torch.arange(len(partner), device=partner.device)
+        return Mixture(torch.stack([rows, partner], dim=1), torch.stack([own, 1 - own], dim=1))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def _known(self) -> int:
+        """How many targets there are: the batch's, and those beyond it."""
+        return len(self.index) + (0 if self.beyond is None else len(self.beyond))
+
+    def to(self, device: torch.device | str) -> Mixture:
+        """The same mixture on another device."""
+        beyond, scale = (None if t is None else moved(t, device) for t in (self.beyond, self.scale))
+        return Mixture(moved(self.index, device), moved(self.weight, device), beyond, scale)
+
+    def then(self, other: Mixture) -> Mixture:
+        """The mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.
+
+        Raises:
+            FeatmixError: If the two are for batches of different size.
+
+        Example:
+            >>> swap = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.0, 1.0]))
+            >>> blend = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]))
+            >>> swap.then(blend).matrix()
+            tensor([[0., 1.],
+                    [0., 1.]])
+        """
+        if not isinstance(other, Mixture) or len(self) != len(other):
+            got = f"{len(other)} rows" if isinstance(other, Mixture) else type(other).__name__
+            raise FeatmixError("Mixture.then", "other", expected=f"a mixture of {len(self)} rows", got=got)
+        sources, shares = self._sources(0 if other.beyond is None else len(other.beyond))
+        index = sources[other.index].flatten(1)
+        weight = (shares[other.index] * other.weight.unsqueeze(-1)).flatten(1)
+        composed = Mixture(index, weight, _joined(self.beyond, other.beyond), _product(self.scale, other.scale))
+        if index.shape[1] <= max(composed._known, 1):
+            return composed
+        rows = torch.arange(composed._known, device=index.device).expand(len(self), -1)
+        return Mixture(rows, composed.matrix(), composed.beyond, composed.scale)
+
+    def counted(self, active: Tensor, total: float) -> Mixture:
+        """The same mixture, whose active rows count ``total`` times in the loss.
+
+        Example:
+            >>> Mixture.identity(2).counted(torch.tensor([True, False]), 2.0).scale
+            tensor([2., 1.])
+        """
+        return self if total == 1 else replace(self, scale=torch.where(active, total, 1.0).float())
+
+    def matrix(self) -> Tensor:
+        """Dense ``(B, B + M)``, with M rows beyond the batch: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""
+        zeros = self.weight.new_zeros(len(self), self._known)
+        return zeros.scatter_add_(1, self.index, self.weight)
+
+    def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
+        """Soft targets.
+
+        Args:
+            target: Class indices ``(B,)`` of an integer dtype; one-hot, soft or multi-label targets ``(B, L)`` of any dtype
+                (integers become float32); regression targets ``(B,)`` or ``(B, D)`` of a floating dtype.
+            num_classes: Needed for class indices; for ``(B, L)`` targets it is checked.
+
+        Returns:
+            ``(B, num_classes)`` or the shape of ``target``; float32 for integer targets, otherwise their own dtype.
+
+        Raises:
+            FeatmixError: If the batch does not fit, class indices come without ``num_classes`` or outside it, or the shape
+                is none of the above.
+
+        Example:
+            >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]))
+            >>> mx.dense(torch.tensor([0.0, 4.0]))
+            tensor([1., 3.])
+        """
+        self._check_batch("dense", target=target)
+        vectors = as_vectors(self._with_beyond("dense", target), num_classes)
+        if self.index.device != target.device:
+            return self.to(target.device).dense(target, num_classes)
+        wide = vectors if vectors.dtype == torch.float64 else vectors.float()
+        weight = self.weight.to(wide.dtype).view(*self.weight.shape, *[1] * (vectors.ndim - 1))
+        return (wide[self.index] * weight).sum(1).to(vectors.dtype)
+
+    def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+        """``sum_k weight_k * criterion(output, target[index_k])``, averaged over the batch: a scalar.
+
+        A mean is over samples. Class weights therefore scale the loss, where torch divides their sum out again, and a
+        sample with ``ignore_index`` counts as a loss of 0.
+
+        Args:
+            criterion: A torch loss function, or a loss module of any reduction (its ``mean``, ``sum`` or ``batchmean`` is
+                applied to the weighted losses), or anything that returns a loss for each sample.
+            output: Model output, ``(B, ...)``.
+            target: Targets, ``(B, ...)``, whatever ``criterion`` takes.
+
+        Raises:
+            FeatmixError: If the batch does not fit or is empty, or ``criterion`` returns no loss a sample.
+
+        Example:
+            >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.9, 0.9]))
+            >>> mx.loss(torch.nn.functional.cross_entropy, torch.zeros(2, 4), torch.tensor([0, 3]))
+            tensor(1.3863)
+        """
+        self._check_batch("loss", output=output, target=target)
+        if len(self) == 0:
+            raise FeatmixError("Mixture.loss", "output", expected="at least one row", got="an empty batch", fix="Skip it.")
+        if not callable(criterion):
+            raise FeatmixError("Mixture.loss", "criterion", expected="a loss function or module", got=repr(criterion))
+        if self.index.device != target.device:
+            return self.to(target.device).loss(criterion, output, target)
+        each, reduction = per_sample(criterion)
+        target = self._with_beyond("loss", target)
+        total: Tensor | None = None
+        for k in range(self.index.shape[1]):
+            part = each(output, target[self.index[:, k]])
+            if not isinstance(part, Tensor) or part.ndim == 0 or part.shape[0] != len(self):
+                raise FeatmixError(
+                    "Mixture.loss",
+                    "criterion",
+                    expected=f"a loss for each of the {len(self)} samples",
+                    got=f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__,
+                    fix="Pass it with reduction='none'.",
+                )
+            weighted = part * self.weight[:, k].to(part.dtype).view(-1, *[1] * (part.ndim - 1))
+            total = weighted if total is None else total + weighted
+        if total is None:
+            raise FeatmixError("Mixture.loss", "index", expected="at least one column", got=tuple(self.index.shape))
+        if self.scale is not None:
+            total = total * self.scale.to(total.dtype).view(-1, *[1] * (total.ndim - 1))
+        if reduction == "sum":
+            return total.sum()
+        return total.sum() / len(self) if reduction == "batchmean" else total.mean()
+
+    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
+        """Weighted top-1: the share of each row's label weight that lies on the predicted class, averaged; a scalar.
+
+        Args:
+            output: Scores, ``(B, L)``.
+            target: Class indices ``(B,)``, or one-hot or soft targets ``(B, L)``, of which the largest entry counts.
+
+        Raises:
+            FeatmixError: If the batch does not fit or is empty, or ``output`` are no scores.
+        """
+        self._check_batch("accuracy", output=output, target=target)
+        if output.ndim != 2 or len(self) == 0:
+            raise FeatmixError(
+                "Mixture.accuracy", "output", expected="scores (B, L) of at least one row", got=tuple(output.shape)
+            )
+        if target.ndim > 2:
+            raise FeatmixError("Mixture.accuracy", "target", expected="targets (B,) or (B, L)", got=tuple(target.shape))
+        if self.index.device != target.device:
+            return self.to(target.device).accuracy(output, target)
+        target = self._with_beyond("accuracy", target)
+        classes = target.argmax(1) if target.ndim > 1 else target
+        hit = output.argmax(1, keepdim=True) == classes[self.index]
+        return (hit * self.weight).sum(1).mean()
+
+    def _sources(self, more: int) -> tuple[Tensor, Tensor]:
+        """Index and weight of what follows this mixture: its rows, and ``more`` beyond the batch that it does not touch."""
+        if not more:
+            return self.index, self.weight
+        rows = self._known + torch.arange(more, device=self.index.device).unsqueeze(1)
+        untouched = torch.zeros(more, self.weight.shape[1], device=self.weight.device)
+        untouched[:, 0] = 1
+        return torch.cat([self.index, rows.expand(-1, self.index.shape[1])]), torch.cat([self.weight, untouched])
+
+    def _with_beyond(self, method: str, target: Tensor) -> Tensor:
+        if self.beyond is None:
+            return target
+        if self.beyond.shape[1:] != target.shape[1:] or self.beyond.dtype != target.dtype:
+            raise FeatmixError(
+                f"Mixture.{method}",
+                "target",
+                expected=f"targets like those beyond the batch: {self.beyond.dtype}, rows of {tuple(self.beyond.shape[1:])}",
+                got=f"{target.dtype} {tuple(target.shape)}",
+                fix="Pass the targets that draw was given.",
+            )
+        return torch.cat([target, self.beyond.to(target.device)])
+
+    def _check_batch(self, method: str, **tensors: Tensor) -> None:
+        for name, value in tensors.items():
+            if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(self):
+                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+                raise FeatmixError(f"Mixture.{method}", name, expected=f"a tensor of {len(self)} rows", got=got)
+
+
+def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else torch.cat([first, second])
+
+
+def _product(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return second if first is None else first if second is None else first * second

@@ -1,0 +1,1 @@
+"""Strategies on a model that nobody edited."""

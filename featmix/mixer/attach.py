@@ -1,0 +1,401 @@
+"""Attaching to a model nobody edited: draw outside, act inside, tell the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from featmix.errors import FeatmixError, nearest
+from featmix.labels.mixture import Mixture
+from featmix.labels.stacking import composed
+from featmix.mixer.containers import first_tensor
+from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
+from featmix.mixer.sites import find, unwrap
+from featmix.mixer.switch import Decision, Switch
+from featmix.mixer.tree import INPUT, At, Request, Tree, as_tree
+from featmix.schedule import checked_progress
+from featmix.seeding import derived, rank
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+
+
+class Mix:
+    """One step's decision: params by site, and what the labels become.
+
+    Attributes:
+        params: The decision at each site; a second strategy at the same site stands under ``site#2``.
+        mixture: The labels of all sites composed, in the order of the forward pass.
+    """
+
+    def __init__(
+        self, params: dict[str, Params], mixture: Mixture, strategies: dict[str, Strategy], applied: Callable[[], None]
+    ) -> None:
+        self.params, self.mixture, self._strategies, self._applied = params, mixture, strategies, applied
+
+    def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`Mixture.loss`; checks that the decision reached the model.
+
+        Raises:
+            FeatmixError: If no training forward has taken the decision, or a site did not fire.
+        """
+        self._applied()
+        return self.mixture.loss(criterion, output, target)
+
+    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
+        """See :meth:`Mixture.accuracy`."""
+        return self.mixture.accuracy(output, target)
+
+    def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
+        """See :meth:`Mixture.dense`."""
+        return self.mixture.dense(target, num_classes)
+
+    def dense_targets(self, target_map: Tensor) -> Tensor:
+        """Label maps for this step, for segmentation: the boxes and masks of all sites, in the order of the forward pass.
+
+        Args:
+            target_map: Class indices ``(B, *positions)``, or ``(B, K, *positions)``; see :meth:`Strategy.dense_targets`.
+
+        Raises:
+            FeatmixError: If a strategy mixes labels without saying where, or the map does not fit.
+        """
+        for key, strategy in self._strategies.items():
+            target_map = strategy.dense_targets(target_map, self.params[key])
+        return target_map
+
+
+class Mixer:
+    """Strategies attached to a model; made by :func:`attach`."""
+
+    def __init__(self, model: nn.Module, tree: Tree, *, generator: Generator | None, seed: int | None) -> None:
+        self.tree = tree
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._root = unwrap(model)
+        self._switch = Switch()
+        self._leaves = _keyed(tree.leaves())
+        _check_that_inputs_stay(self._leaves.values())
+        # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
+        self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
+        self._generator = _checked_generator(generator)
+        self._seed = _checked_seed(seed, generator)
+        self._handles: list[RemovableHandle] = []
+        self._progress = 0.0
+        self._hook()
+
+    @property
+    def progress(self) -> float:
+        """How far training is, ``step / total`` in [0, 1]: what settings that are schedules go by."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        self._progress = checked_progress("Mixer", value)
+
+    def draw(
+        self,
+        images: Any,
+        target: Tensor | None = None,
+        domain: Tensor | None = None,
+        mask: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Mix:
+        """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
+
+        Args:
+            images: The batch that goes into the model next; of a container, the first tensor counts.
+            target: Its labels, for strategies that look at them.
+            domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
+            mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
+                differ in resolution, or some have no padding.
+
+        Raises:
+            FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
+        """
+        if torch.compiler.is_compiling():
+            raise FeatmixError(
+                "Mixer.draw", expected="a call outside compiled code", got="one inside", fix="Draw before the compiled step."
+            )
+        x = first_tensor(images)
+        if x is None or x.ndim == 0:
+            raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
+        if not self._handles:
+            raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
+        if not self._root.training:
+            request = self._request(x, target, domain, mask, Generator().manual_seed(0))  # the mixer's own stays where it is
+            drawn = zip(self._leaves, self.tree.draw(request), strict=True)
+            idle_params = {key: p.idle().to(x.device) for key, p in drawn}
+            return Mix(idle_params, Mixture.identity(len(x), x.device), {}, _nothing)
+        if self._switch.next is not None:
+            raise FeatmixError(
+                "Mixer.draw",
+                expected="a training forward after each draw",
+                got="a second draw",
+                fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
+                "compiled and run before attach, or what you called is not what you attached to.",
+            )
+        request = self._request(x, target, domain, mask, self._seeded())
+        params = dict(zip(self._leaves, self.tree.draw(request), strict=True))
+        in_order = [(self._leaves[key].place, self._leaves[key].strategy, params[key]) for key in self._order]
+        mixture = composed(len(x), in_order)
+        labelled = [key for key in self._order if self._leaves[key].strategy.tags.mixes_labels]
+        idle = frozenset(key for key, p in params.items() if not bool(p.active.any()))
+        params = {key: p.to(x.device) for key, p in params.items()}
+        sites = {key: leaf.place for key, leaf in self._leaves.items()}
+        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle), sites, tuple(x.shape[1:]))
+        self._switch.next = decision
+        strategies = {key: self._leaves[key].strategy for key in self._order}
+        return Mix(params, mixture.to(x.device), strategies, lambda: self._check_applied(decision))
+
+    def discard(self) -> None:
+        """Drop a decision that no forward has taken."""
+        self._switch.next = None
+
+    def learn_shapes(self, example: Any) -> None:
+        """Run the model once on an example, in eval mode and without gradient, to learn each site's shape and their order.
+
+        Args:
+            example: A batch as the model takes it: a tensor, a tuple of arguments or a dict of keyword arguments.
+        """
+        seen: dict[str, list[tuple[int, tuple[int, ...]]]] = {}  # of each site, when it was called and what it returned
+
+        def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(_: nn.Module, __: Any, output: Any) -> None:
+                x = first_tensor(output)
+                if x is not None:
+                    seen.setdefault(site, []).append((sum(map(len, seen.values())), tuple(x.shape[1:])))
+
+            return hook
+
+        sites = dict.fromkeys(leaf.site for leaf in self._leaves.values() if leaf.site != INPUT)
+        handles = [find(self._root, site).register_forward_hook(note(site)) for site in sites]
+        modes = {module: module.training for module in self._root.modules()}
+        armed, self._switch.next = self._switch.next, None
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                self._root.eval()
+                _call(self._root, example)
+        finally:
+            self._switch.next = armed
+            for module, mode in modes.items():
+                module.training = mode
+            for handle in handles:
+                handle.remove()
+        hidden = {key: leaf for key, leaf in self._leaves.items() if leaf.site != INPUT}
+        silent = [leaf.place for leaf in hidden.values() if len(seen.get(leaf.site, ())) <= (leaf.call or 0)]
+        if silent:
+            raise FeatmixError(
+                "attach",
+                ", ".join(silent),
+                expected="a module that the forward pass calls and that returns a tensor",
+                got="no call of it in a forward of the example",
+                fix="It may be bypassed or called by .forward().",
+            )
+        met = {key: seen[leaf.site][leaf.call or 0] for key, leaf in hidden.items()}
+        self.shapes = {leaf.place: met[key][1] for key, leaf in hidden.items()}
+        self._order.sort(key=lambda key: met[key][0] if key in met else -1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to continue exactly: plain numbers and tensors."""
+        return {
+            "seed": self._seed,
+            "rank": rank(),
+            "progress": self._progress,
+            "history": {key: leaf.strategy.history() for key, leaf in self._leaves.items()},
+            "generator": self._seeded().get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        known = isinstance(state, Mapping) and set(state) == set(self.state_dict())
+        if not known or not isinstance(state["generator"], Tensor) or set(state["history"]) != set(self._leaves):
+            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
+            raise FeatmixError(
+                "Mixer.load_state_dict", "state", expected="seed, rank, progress, history and generator", got=got
+            )
+        self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
+        for key, leaf in self._leaves.items():
+            leaf.strategy.load_history(state["history"][key])
+        bits = state["generator"].cpu()
+        try:
+            self._seeded().set_state(bits)
+        except (RuntimeError, TypeError) as error:
+            raise FeatmixError("Mixer.load_state_dict", "generator", expected="a generator's state", got=str(error)) from error
+        if state["rank"] != rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
+            self._seeded().manual_seed(derived(self._seed, rank(), *bits[:4096].view(torch.int32).abs().tolist()))
+
+    def remove(self) -> None:
+        """Take every hook off: the model is what it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._switch.next = self._switch.current = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def _hook(self) -> None:
+        hooks = [h for m in self._root.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
+        if any(isinstance(hook, ModelPreHook | SiteHook) for hook in hooks):
+            raise FeatmixError(
+                "attach",
+                "model",
+                expected="a model that nothing is attached to",
+                got="one with a mixer, on itself or on a part of it",
+                fix="Remove that one first, or compose both in one tree: the labels of two mixers would not compose.",
+            )
+        by_site: dict[str, dict[str, At]] = {}
+        for key, leaf in self._leaves.items():
+            by_site.setdefault(leaf.site, {})[key] = leaf
+        at_input = by_site.pop(INPUT, {})
+        modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
+        register = self._handles.append
+        register(self._root.register_forward_pre_hook(ModelPreHook(self._switch, at_input), with_kwargs=True))
+        for site, module in modules.items():
+            register(module.register_forward_hook(SiteHook(self._switch, site, by_site[site])))
+        register(self._root.register_forward_hook(ModelPostHook(self._switch), always_call=True))
+
+    def _request(
+        self,
+        x: Tensor,
+        target: Tensor | None,
+        domain: Tensor | None,
+        mask: Tensor | Mapping[str, Tensor] | None,
+        generator: Generator,
+    ) -> Request:
+        if isinstance(mask, Mapping):
+            sites = {leaf.site for leaf in self._leaves.values()}
+            for site in mask:
+                if site not in sites:
+                    raise FeatmixError(
+                        "Mixer.draw",
+                        "mask",
+                        expected="masks of the tree's sites",
+                        got=repr(site),
+                        fix=nearest(str(site), sites),
+                    )
+        return Request(
+            len(x),
+            {**self.shapes, INPUT: tuple(x.shape[1:])},
+            generator,
+            target,
+            domain,
+            mask=mask,
+            progress=self._progress,
+            training=self._root.training,
+        )
+
+    def _seeded(self) -> Generator:
+        """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
+        if self._generator is None:
+            self._generator = Generator().manual_seed(derived(self._seed, rank()))
+        return self._generator
+
+    def _check_applied(self, decision: Decision) -> None:
+        if self._switch.next is decision:
+            raise FeatmixError(
+                "Mix.loss",
+                expected="a training forward of the attached model between draw and loss",
+                got="none",
+                fix="If you did call it: it was compiled and run before attach, or is in eval mode.",
+            )
+        self._switch.check_fired(decision)
+
+
+def attach(
+    model: nn.Module,
+    tree: Tree | Mapping[str, Strategy],
+    *,
+    example: Any = None,
+    seed: int | None = None,
+    generator: Generator | None = None,
+) -> Mixer:
+    """Attach strategies to a model that nobody needs to edit.
+
+    Args:
+        model: Any module, also compiled, data-parallel or with checkpointed parts. Attach before the first compiled call.
+        tree: ``{site: strategy}``, or a tree of :class:`At`, :class:`Compose` and :class:`OneOf`. A site is a name from
+            ``model.named_modules()``, or ``input``.
+        example: A batch, for one dry run that learns the shape of each site; needed for spatial strategies in hidden layers.
+        seed: Of the mixer's own randomness, together with the rank; drawn from torch's default generator where not given.
+        generator: Use this generator instead.
+
+    Raises:
+        FeatmixError: If a site does not exist (the message names the nearest), or something is attached already.
+
+    Example:
+        >>> import featmix as fm
+        >>> from torch.nn import functional as F
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+        >>> images, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
+        >>> mixer = fm.attach(model, {"input": fm.CutMix(p=0.5), "0": fm.MoEx("pono")}, example=images)
+        >>> mix = mixer.draw(images, target=labels)
+        >>> loss = mix.loss(F.cross_entropy, model(images), labels)
+        >>> mixer.remove()
+    """
+    if not isinstance(model, nn.Module):
+        raise FeatmixError("attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
+    mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed)
+    if example is not None:
+        try:
+            mixer.learn_shapes(example)
+        except BaseException:
+            mixer.remove()
+            raise
+    return mixer
+
+
+def _keyed(leaves: tuple[At, ...]) -> dict[str, At]:
+    keyed: dict[str, At] = {}
+    for leaf in leaves:
+        again = sum(other.site == leaf.site for other in keyed.values())
+        keyed[f"{leaf.site}#{again + 1}" if again else leaf.site] = leaf
+    return keyed
+
+
+def _check_that_inputs_stay(leaves: Iterable[At]) -> None:
+    for leaf in leaves:
+        if leaf.strategy.inplace:
+            raise FeatmixError(
+                "attach",
+                repr(leaf.site),
+                expected="a strategy that leaves its input as it is",
+                got=f"{type(leaf.strategy).__name__} with inplace=True",
+                fix="Backward may need what a layer gave, and checkpointing runs it twice. In place, mix before the model: "
+                "images, targets = strategy(images, targets).",
+            )
+
+
+def _call(model: nn.Module, example: Any) -> None:
+    if isinstance(example, Mapping):
+        model(**example)
+    elif isinstance(example, tuple):
+        model(*example)
+    else:
+        model(example)
+
+
+def _checked_seed(seed: int | None, generator: Generator | None) -> int:
+    if seed is None:
+        return 0 if generator is not None else int(torch.randint(2**31, ()))
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise FeatmixError("attach", "seed", expected="a whole number from 0 up", got=repr(seed))
+    return seed
+
+
+def _checked_generator(generator: Generator | None) -> Generator | None:
+    if generator is not None and not isinstance(generator, Generator):
+        raise FeatmixError("attach", "generator", expected="a torch.Generator", got=repr(generator))
+    return generator
+
+
+def _nothing() -> None:
+    return None

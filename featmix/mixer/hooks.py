@@ -1,0 +1,233 @@
+"""The hooks that carry a decision into a forward pass. They hold no randomness and no state of their own.
+
+They find it in a :class:`~featmix.mixer.switch.Switch`. During backward the decision of the forward that is being
+differentiated is put back there, because activation checkpointing runs parts of that forward again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from featmix.errors import FeatmixError
+from featmix.mixer.compiling import constant_when_traced, run_as_plain_python
+from featmix.mixer.containers import first_tensor, replace, tensors
+from featmix.mixer.switch import Decision, Switch, switches
+from featmix.mixer.tree import INPUT, At
+
+
+class Inert:
+    """What a hook becomes in a copy or a pickle of its model: an EMA copy or a saved model never mixes."""
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        """Do nothing."""
+
+
+class _Hook:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Inert:
+        return Inert()
+
+    def __reduce__(self) -> tuple[type[Inert], tuple[()]]:
+        return Inert, ()
+
+
+class ModelPreHook(_Hook):
+    """Pre-hook on the model: a training forward takes the decision; the input site acts."""
+
+    def __init__(self, switch: Switch, leaves: dict[str, At]) -> None:
+        self.switch, self.number, self.leaves = switch, switch.number, leaves
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Take ``next`` in training mode; clear what an earlier forward left in any mode."""
+        switch = self.switch
+        if torch.compiler.is_compiling() or not _in_backward():
+            _begin(self.number)
+            decision = switch.next if module.training else None
+            if switch.current is not decision:
+                switch.current = decision
+            if decision is not None:
+                switch.next = None
+        elif not switch.replaying:
+            raise FeatmixError(
+                "attach",
+                "model",
+                expected="checkpointing with use_reentrant=False around a whole attached model, or of its parts",
+                got="a whole model run again inside backward, its decision unknown",
+                fix="Pass use_reentrant=False, or checkpoint the layers instead.",
+            )
+        decision = switch.current
+        if decision is None or not self.leaves:
+            return None
+
+        def act(x: Tensor) -> Tensor:
+            return _act(self.number, self.leaves, decision, x, 0)
+
+        found = _find(args, decision)
+        if found is not None:
+            return replace(args, found, act), kwargs
+        found = _find(kwargs, decision)
+        if found is None:
+            expected = f"a tensor of samples of shape {decision.sample_shape} among the model's arguments"
+            raise FeatmixError(
+                "attach", INPUT, expected=expected, got="none", fix="Draw for the batch that goes into the model."
+            )
+        return args, replace(kwargs, found, act)
+
+
+class SiteHook(_Hook):
+    """Forward hook on a site: acts on what the module returns."""
+
+    def __init__(self, switch: Switch, site: str, leaves: dict[str, At]) -> None:
+        self.switch, self.number, self.site, self.leaves = switch, switch.number, site, leaves
+        self.indexed = any(leaf.call is not None for leaf in leaves.values())
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        """Apply this step's decision, if there is one."""
+        decision = self.switch.current
+        if decision is None:
+            if not torch.compiler.is_compiling() and _in_backward():
+                self._check_known()
+            return None
+        if torch.compiler.is_compiling():
+            call = _count_traced(self.number, self.site, self.indexed)
+        elif _in_backward():
+            call = self._replayed_call()
+        else:
+            call = self.switch.count(self.site, self.indexed)
+        found = first_tensor(output)
+        if found is None:
+            raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
+        return replace(output, found, lambda x: _act(self.number, self.leaves, decision, x, call))
+
+    def _check_known(self) -> None:
+        if not self.switch.replaying and self.switch.pending is not None:
+            raise FeatmixError(
+                "attach",
+                self.site,
+                expected="backward through the output of the model",
+                got="a layer run again inside backward, its decision unknown",
+                fix="Activation checkpointing needs the loss to depend on a tensor that the model returns.",
+            )
+
+    def _replayed_call(self) -> int:
+        if self.indexed:
+            raise FeatmixError(
+                "attach",
+                self.site,
+                expected="no activation checkpointing around a module that is called more than once",
+                got="the module run again inside backward, where calls cannot be told apart",
+                fix="Checkpoint other layers, or give the model a module of its own for each call.",
+            )
+        return 0
+
+
+class ModelPostHook(_Hook):
+    """Post-hook on the model, called after exceptions too: clears the decision, and puts it back during backward."""
+
+    def __init__(self, switch: Switch) -> None:
+        self.switch, self.number = switch, switch.number
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Clear; in eager training check that every site fired, and remember the decision for backward."""
+        switch = self.switch
+        decision = switch.current
+        if torch.compiler.is_compiling():
+            if decision is not None:
+                switch.current = None
+            return
+        if _in_backward():  # a checkpointed model run again: the decision is needed until backward ends
+            return
+        switch.current = None
+        if output is None or not module.training:
+            return
+        if decision is not None:
+            switch.check_fired(decision)
+        if torch.is_grad_enabled():
+            if decision is not None:
+                switch.pending = decision
+            restore = _Restore(switch, decision)
+            for tensor in tensors(output):
+                if tensor.requires_grad:
+                    tensor.register_hook(restore)  # type: ignore[no-untyped-call]
+
+
+class _Restore:
+    """Tensor hook on an output: backward through this forward sees this forward's decision, and nothing after it does."""
+
+    def __init__(self, switch: Switch, decision: Decision | None) -> None:
+        self.switch, self.decision = switch, decision
+
+    def __call__(self, gradient: Tensor) -> None:
+        self.switch.current, self.switch.replaying = self.decision, True
+        if self.decision is self.switch.pending:
+            self.switch.pending = None
+        torch.autograd.Variable._execution_engine.queue_callback(self._forget)
+
+    def _forget(self) -> None:
+        self.switch.current, self.switch.replaying = None, False
+
+
+def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+    for key, leaf in leaves.items():
+        if leaf.call not in (None, call):
+            continue
+        compiling, params = torch.compiler.is_compiling(), decision.params[key]
+        if params.partner.device != x.device:
+            params = params.to(x.device)
+        if compiling:
+            _note_traced(number, key)
+        elif not _in_backward():
+            decision.fired.append(key)
+        if compiling or not _in_backward():
+            leaf.strategy.remember(x, params)
+        if not compiling:
+            if key in decision.idle:
+                continue
+            _check_has_effect(leaf, x)
+        x = leaf.strategy.transform(x, params)
+    return x
+
+
+def _check_has_effect(leaf: At, x: Tensor) -> None:
+    if leaf.strategy.tags.mixes_labels and leaf.strategy.passes_through(leaf.strategy.body_shape(x.shape)):
+        raise FeatmixError(
+            type(leaf.strategy).__name__,
+            leaf.site,
+            expected="features with more than one element a mean, or labels decided with their shape in view",
+            got=f"shape {tuple(x.shape)}, which it leaves as it is, and labels that are mixed",
+            fix="Pass attach(..., example=images) with images of this size: labels then stay where features do.",
+        )
+
+
+def _find(arguments: Any, decision: Decision) -> Tensor | None:
+    """Among a model's arguments, the batch that was decided for."""
+    return next((x for x in tensors(arguments) if x.shape[1:] == decision.sample_shape), None)
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+@constant_when_traced
+def _begin(number: int) -> bool:
+    switches[number].begin()
+    return True
+
+
+@constant_when_traced
+def _count_traced(number: int, site: str, indexed: bool) -> int:
+    """While a compiler traces: the count becomes a constant of the graph, and nothing is counted when it runs."""
+    trace = torch._guards.CompileContext.current_trace_id()
+    return switches[number].count_traced(site, indexed, *((trace.compile_id, trace.attempt) if trace else (None, None)))
+
+
+@constant_when_traced
+def _note_traced(number: int, key: str) -> bool:
+    switches[number].traced.add(key)
+    return True
+
+
+run_as_plain_python(ModelPreHook.__call__)
+run_as_plain_python(ModelPostHook.__call__)

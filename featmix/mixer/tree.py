@@ -1,0 +1,297 @@
+"""Where and which: trees of strategies at sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from numbers import Real
+from typing import Any, Self
+
+import torch
+from torch import Generator, Tensor
+
+from featmix.checks import Checks
+from featmix.errors import FeatmixError
+from featmix.sampling import draws as sampling
+from featmix.schedule import Schedule
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a tree is asked to draw for.
+
+    Args:
+        batch: Rows in the batch.
+        shapes: Shape of one sample at each place (``At.place``) where it is known.
+        generator: Source of randomness.
+        target: Labels, for strategies that look at them.
+        domain: ``(B,)`` domain labels.
+        partner: ``(B,)`` partners for all, or ``None``.
+        mask: Padding at all places, or of each site by name.
+        progress: How far training is, in [0, 1].
+        training: Whether a training forward follows; otherwise the decision is for looking at, and nothing is remembered.
+    """
+
+    batch: int
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    generator: Generator | None = None
+    target: Tensor | None = None
+    domain: Tensor | None = None
+    partner: Tensor | None = None
+    mask: Tensor | Mapping[str, Tensor] | None = None
+    progress: float = 0.0
+    training: bool = True
+
+    def mask_at(self, site: str) -> Tensor | None:
+        """The padding at a site."""
+        return self.mask.get(site) if isinstance(self.mask, Mapping) else self.mask
+
+
+@dataclass(frozen=True, eq=False)
+class At:
+    """A strategy at a site.
+
+    Args:
+        site: A module's name as ``model.named_modules()`` has it, or ``input`` for the model's own input.
+        strategy: What happens there.
+        call: Which call of the module in one forward is meant, counted from 0, for a module that is called more than once.
+
+    Raises:
+        FeatmixError: If the site is empty or the strategy is none.
+
+    Example:
+        >>> import featmix as fm
+        >>> At("layer1", fm.MoEx()).site
+        'layer1'
+    """
+
+    site: str
+    strategy: Strategy
+    call: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.site, str) or not self.site:
+            raise FeatmixError("At", "site", expected="the name of a module, or 'input'", got=repr(self.site))
+        if not isinstance(self.strategy, Strategy):
+            raise FeatmixError(
+                "At", "strategy", expected="a strategy", got=repr(self.strategy), fix="Make one with featmix.create(name)."
+            )
+        if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool) or self.call < 0):
+            raise FeatmixError("At", "call", expected="an index from 0", got=repr(self.call))
+
+    @property
+    def place(self) -> str:
+        """The site, and which call of it where that is said."""
+        return self.site if self.call is None else f"{self.site} (call {self.call})"
+
+    def leaves(self) -> tuple[At, ...]:
+        """All strategies with their sites, in the order in which they are listed."""
+        return (self,)
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf."""
+        sample = request.shapes.get(self.place)
+        if sample is None and self.strategy.needs_shape:
+            raise FeatmixError(
+                type(self.strategy).__name__,
+                self.site,
+                expected="the shape of the features there, to decide for it",
+                got="none",
+                fix="Pass attach(..., example=images): shapes are learned by one dry run.",
+            )
+        shape = (request.batch, *(sample or ()))
+        shared: dict[str, Any] = {} if request.partner is None else {"partner": request.partner}
+        params = self.strategy.make_params(
+            shape,
+            generator=request.generator,
+            target=request.target,
+            domain=request.domain,
+            mask=request.mask_at(self.site),
+            progress=request.progress,
+            **shared,
+        )
+        return [self.strategy.recall(params, shape, request.target, request.generator) if request.training else params]
+
+
+class _Branch:
+    """What Compose, OneOf and SomeOf share: members."""
+
+    def __init__(self, members: Sequence[Tree]) -> None:
+        who = type(self).__name__
+        if not isinstance(members, Sequence) or not members:
+            raise FeatmixError(who, "members", expected="at least one, in a list", got=repr(members))
+        self.members = tuple(members)
+        for member in self.members:
+            if not isinstance(member, At | Compose | OneOf | SomeOf):
+                raise FeatmixError(
+                    who,
+                    "members",
+                    expected="At, Compose, OneOf or SomeOf",
+                    got=repr(member),
+                    fix="Say where: At('layer1', strategy).",
+                )
+
+    def leaves(self) -> tuple[At, ...]:
+        """All strategies with their sites, in the order in which they are listed."""
+        return tuple(leaf for member in self.members for leaf in member.leaves())
+
+
+class Compose(_Branch):
+    """All of the members; their labels compose in the order of the forward pass.
+
+    Composed shares are the content of the result exactly, with one exception: a box cut from features that already hold a
+    box takes more or less of the first than its share, so that two spatial strategies in one tree agree on average only.
+
+    Args:
+        members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
+        share_partner: Draw one permutation for all members, as CutMix+MoEx of the MoEx paper does.
+
+    Raises:
+        FeatmixError: If there is no member, or a member is no tree, or partners are shared between strategies that choose
+            them differently.
+
+    Example:
+        >>> import featmix as fm
+        >>> tree = Compose([At("input", fm.CutMix()), At("layer1", fm.MoEx())], share_partner=True)
+        >>> [leaf.site for leaf in tree.leaves()]
+        ['input', 'layer1']
+    """
+
+    def __init__(self, members: Sequence[Tree], *, share_partner: bool = False) -> None:
+        super().__init__(members)
+        if not isinstance(share_partner, bool):
+            raise FeatmixError("Compose", "share_partner", expected="True or False", got=repr(share_partner))
+        self.share_partner = share_partner
+        kinds = {leaf.strategy.partner for leaf in self.leaves() if leaf.strategy.tags.partnered}
+        if share_partner and len(kinds) > 1:
+            raise FeatmixError("Compose", "share_partner", expected="members with one choice of partner", got=sorted(kinds))
+        self._kind = next(iter(kinds), None)
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf."""
+        if self.share_partner and request.partner is None and self._kind is not None:
+            partner = sampling.partners(request.batch, self._kind, domain=request.domain, generator=request.generator)
+            request = replace(request, partner=partner)
+        return [params for member in self.members for params in member.draw(request)]
+
+
+class OneOf(_Branch):
+    """One of the members each step; Manifold Mixup is ``OneOf`` over sites.
+
+    The others are drawn too and left idle, so that a compiled model stays one graph whichever is chosen.
+
+    Args:
+        members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
+        weights: How often each is chosen, in any scale; equal where not given.
+
+    Raises:
+        FeatmixError: If there is no member, or the weights do not fit.
+
+    Example:
+        >>> import featmix as fm
+        >>> manifold = OneOf([At(site, fm.Mixup(alpha=2.0)) for site in ("input", "layer1", "layer2")], weights=[2, 1, 1])
+    """
+
+    def __init__(self, members: Sequence[Tree], *, weights: Sequence[float] | None = None) -> None:
+        super().__init__(members)
+        if weights is not None and not isinstance(weights, Sequence):
+            raise FeatmixError("OneOf", "weights", expected=f"a list of {len(self.members)} numbers", got=repr(weights))
+        self.weights = [1.0] * len(self.members) if weights is None else list(weights)
+        numbers = all(isinstance(w, Real) and isfinite(w) and w >= 0 for w in self.weights)
+        if len(self.weights) != len(self.members) or not numbers or sum(self.weights) == 0:
+            raise FeatmixError(
+                "OneOf", "weights", expected=f"{len(self.members)} numbers from 0 up, not all 0", got=repr(weights)
+            )
+
+    @classmethod
+    def over(cls, strategy: Strategy, sites: Sequence[str], *, weights: Sequence[float] | None = None) -> Self:
+        """A strategy at one of several sites, another one each step.
+
+        Args:
+            strategy: What happens there; some have another one stand for them at the input (PatchUp has a CutMix).
+            sites: Names of modules, or ``input``.
+            weights: How often each is chosen, in any scale; equal where not given.
+
+        Raises:
+            FeatmixError: If there is no site, or the weights do not fit.
+
+        Example:
+            >>> import featmix as fm
+            >>> [(leaf.site, leaf.strategy.name) for leaf in OneOf.over(fm.PatchUp(), ["input", "layer1"]).leaves()]
+            [('input', 'cutmix'), ('layer1', 'patchup')]
+        """
+        if not isinstance(strategy, Strategy):
+            raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy))
+        if isinstance(sites, str) or not isinstance(sites, Sequence):
+            raise FeatmixError("OneOf.over", "sites", expected="names of sites, in a list", got=repr(sites))
+        return cls([At(site, strategy.for_site(site)) for site in sites], weights=weights)
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf, all but the chosen member's idle."""
+        share = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
+        point = sampling.uniform(1, request.generator).cpu() * share[-1]
+        chosen = int(torch.searchsorted(share, point, right=True))
+        drawn = [member.draw(request) for member in self.members]
+        return [p if k == chosen else p.idle() for k, member in enumerate(drawn) for p in member]
+
+
+class SomeOf(Checks, _Branch):
+    """So many of the members each step, drawn without replacement; CrossNorm has two of its places active at a time.
+
+    The others are drawn too and left idle, as in :class:`OneOf`.
+
+    Args:
+        members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
+        count: How many are active.
+        p: Probability that any are, or a schedule of it.
+
+    Raises:
+        FeatmixError: If there is no member, or fewer than ``count``, or ``p`` is no probability.
+
+    Example:
+        >>> import featmix as fm
+        >>> two = SomeOf([At(site, fm.CrossNorm(p=1.0)) for site in ("layer1", "layer2", "layer3")], count=2, p=0.5)
+    """
+
+    def __init__(self, members: Sequence[Tree], *, count: int, p: float | Schedule = 1.0) -> None:
+        super().__init__(members)
+        self.count = self._whole("count", count, least=1)
+        if count > len(self.members):
+            raise FeatmixError("SomeOf", "count", expected=f"at most the number of members, {len(self.members)}", got=count)
+        self.p = self._scheduled("p", p, 0, 1)
+
+    def draw(self, request: Request) -> list[Params]:
+        """One decision for each leaf, those of members that were not drawn idle."""
+        often = self.p(request.progress) if isinstance(self.p, Schedule) else self.p
+        fires = bool(sampling.gate(1, often, per="batch", generator=request.generator))
+        order = sampling.partners(len(self.members), "permutation", generator=request.generator)
+        chosen = set(order[: self.count].tolist()) if fires else set()
+        drawn = [member.draw(request) for member in self.members]
+        return [p if k in chosen else p.idle() for k, member in enumerate(drawn) for p in member]
+
+
+Tree = At | Compose | OneOf | SomeOf
+
+
+def as_tree(spec: Tree | Mapping[str, Strategy]) -> Tree:
+    """A tree as it is, or ``{site: strategy}`` as the ``Compose`` that it is short for.
+
+    Raises:
+        FeatmixError: If it is neither.
+    """
+    if isinstance(spec, At | Compose | OneOf | SomeOf):
+        return spec
+    if isinstance(spec, Mapping):
+        return Compose([At(site, strategy) for site, strategy in spec.items()])
+    raise FeatmixError(
+        "attach",
+        "tree",
+        expected="At, Compose, OneOf, SomeOf or {site: strategy}",
+        got=repr(spec),
+        fix="For example {'layer1': strategy}.",
+    )

@@ -1,0 +1,1 @@
+"""Normalizers: who is averaged over whom, and the moments they take."""

@@ -1,0 +1,119 @@
+"""The normalizers there are: PONO, IN, LN, GN, GPONO and BN, by name."""
+
+from __future__ import annotations
+
+import re
+
+from featmix.errors import FeatmixError, nearest
+from featmix.normalizers.base import Normalizer
+
+
+class PONO(Normalizer):
+    """Positional normalization: over the channels at each position (Li et al., NeurIPS 2019, eq. 1-2)."""
+
+    kind = "pono"
+    over_channels = True
+
+
+class IN(Normalizer):
+    """Instance normalization: over the positions of each channel (Ulyanov et al., 2016)."""
+
+    kind = "in"
+    over_positions = True
+
+
+class LN(Normalizer):
+    """Layer normalization: over all channels and positions of a sample (Ba et al., 2016)."""
+
+    kind = "ln"
+    over_channels = over_positions = True
+
+
+class GN(Normalizer):
+    """Group normalization: over the positions and a group of channels (Wu & He, ECCV 2018)."""
+
+    kind = "gn"
+    grouped = over_channels = over_positions = True
+
+
+class GPONO(Normalizer):
+    """Group-wise positional normalization: over a group of channels at each position (in the published MoEx code only)."""
+
+    kind = "gpono"
+    grouped = over_channels = True
+
+
+class BN(Normalizer):
+    """Batch normalization: over the batch and the positions of each channel (Ioffe & Szegedy, ICML 2015).
+
+    It normalizes and restores, but its moments belong to the batch and not to a sample, so that there is nothing for
+    two samples of one batch to exchange: strategies refuse it.
+    """
+
+    kind = "bn"
+    over_positions = over_batch = True
+
+
+_KINDS: dict[str, type[Normalizer]] = {cls.kind: cls for cls in (PONO, IN, LN, GN, GPONO, BN)}
+_NAME = re.compile(r"(?P<kind>gpono|gn)(?P<dash>-d)?(?P<number>\d+)|(?P<plain>[a-z]+)")
+
+
+def list_normalizers() -> list[str]:
+    """The names that :func:`normalizer` takes; ``<G>`` stands for a number of groups, ``<D>`` for a group's width.
+
+    Example:
+        >>> list_normalizers()
+        ['bn', 'gn-d<D>', 'gn<G>', 'gpono-d<D>', 'gpono<G>', 'in', 'ln', 'pono']
+    """
+    names = []
+    for kind, cls in _KINDS.items():
+        names += [f"{kind}<G>", f"{kind}-d<D>"] if cls.grouped else [kind]
+    return sorted(names)
+
+
+def normalizer(
+    name: str | Normalizer,
+    *,
+    layout: str | None = None,
+    eps: float = 1e-5,
+    unbiased: bool = True,
+    positive_only: bool = False,
+) -> Normalizer:
+    """Make a normalizer by name.
+
+    Args:
+        name: ``pono``, ``in``, ``ln``, ``bn``, ``gn8`` and ``gpono8`` (8 groups), ``gn-d8`` and ``gpono-d8`` (8 channels a
+            group), in any case. A normalizer is passed through as it is.
+        layout: Names the axes of ``x``; ``None`` goes by their number.
+        eps: Added to the variance, inside the root.
+        unbiased: Variance over ``n - 1``.
+        positive_only: Take the moments from positive entries only.
+
+    Raises:
+        FeatmixError: If the name is unknown (the message names the nearest) or a setting is out of range.
+
+    Example:
+        >>> import torch
+        >>> norm = normalizer("gn2", layout="bnc")
+        >>> x = torch.randn(3, 7, 4)
+        >>> xh, m = norm.normalize(x)
+        >>> torch.allclose(norm.denormalize(xh, m), x, atol=1e-6)
+        True
+    """
+    if isinstance(name, Normalizer):
+        return name
+    match = _NAME.fullmatch(name.lower()) if isinstance(name, str) else None
+    kind = match and (match["kind"] or match["plain"])
+    if match is None or kind not in _KINDS or (_KINDS[kind].grouped and not match["number"]):
+        raise FeatmixError(
+            "normalizer", "name", expected="a normalizer", got=repr(name), fix=nearest(str(name), list_normalizers())
+        )
+    number = int(match["number"]) if match["number"] else None
+    return _KINDS[kind](
+        layout=layout,
+        eps=eps,
+        unbiased=unbiased,
+        positive_only=positive_only,
+        groups=None if match["dash"] else number,
+        width=number if match["dash"] else None,
+    )

@@ -1,0 +1,190 @@
+"""What the strategies that move moments share: normalize with your own, restore with other ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TypedDict, Unpack
+
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.kernels.dispatch import moment_kernels
+from featmix.kernels.exchange import Exchange, exchange
+from featmix.normalizers.base import Normalizer
+from featmix.normalizers.kinds import normalizer
+from featmix.normalizers.moments import Moments, upcast
+from featmix.schedule import Schedule
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+
+
+class _Common(TypedDict, total=False):
+    per: str
+    partner: str
+    num_prefix_tokens: int
+    num_classes: int | None
+
+
+class MomentSettings(_Common, total=False):
+    """The settings that every moment strategy passes on to :class:`MomentStrategy`, which documents them."""
+
+    unbiased: bool
+    positive_only: bool
+    layout: str | None
+
+
+class MomentStrategy(Strategy):
+    """Replace each sample's moments ``(mean, std)`` by new ones: ``y = x * new_std / std + (new_mean - mean * new_std / std)``.
+
+    A subclass says with :meth:`new_moments` what the new ones are. Where one mean is taken over a single element (1x1 maps
+    under ``in``, one channel under ``pono``) there is no style apart from the content, and the row passes through. Parts of
+    maps are restyled where :meth:`content` says which, and lend other moments than their own where :meth:`lent_moments` does.
+
+    Args:
+        norm: Name of an intra-instance normalizer, or a :class:`Normalizer`, which then brings its own ``layout``, ``eps``,
+            ``unbiased`` and ``positive_only``.
+        eps: Added to the variance, inside the root.
+        detach: Treat the moments as constants in backward.
+        unbiased: Variance over ``n - 1``, as published.
+        positive_only: Take the moments from positive entries only; the affine map still reaches every entry.
+        p: Probability that a batch (or a row) is mixed.
+        layout: Names the axes of ``x``; ``None`` goes by their number.
+        common: ``per``, ``partner``, ``num_classes``: see :class:`Strategy`.
+
+    Raises:
+        FeatmixError: If the normalizer is unknown, has no moments of single samples (``bn``), or a setting is out of range.
+
+    Attributes:
+        detach_partner: Whether what a partner lends is a constant in backward; ``detach`` unless a subclass sets it.
+    """
+
+    def __init__(
+        self,
+        norm: str | Normalizer,
+        *,
+        eps: float,
+        detach: bool,
+        p: float | Schedule,
+        unbiased: bool = True,
+        positive_only: bool = False,
+        layout: str | None = None,
+        **common: Unpack[_Common],
+    ) -> None:
+        made = normalizer(norm, layout=layout, eps=eps, unbiased=unbiased, positive_only=positive_only)
+        if layout not in (None, made.layout):
+            raise FeatmixError(
+                type(self).__name__, "layout", expected=f"the layout of its normalizer, {made.layout!r}", got=repr(layout)
+            )
+        super().__init__(p=p, layout=made.layout, **common)
+        self.detach = self.detach_partner = self._flag("detach", detach)
+        self.normalizer = made
+        if not made.exchangeable:
+            raise FeatmixError(
+                self._who,
+                "norm",
+                expected="an intra-instance normalizer: pono, in, ln, gn<G>, gpono<G>",
+                got=repr(made.name),
+                fix="Its moments belong to the whole batch, so the samples of one batch have none of their own to exchange.",
+            )
+
+    @property
+    def norm(self) -> str:
+        """Name of the normalizer."""
+        return self.normalizer.name
+
+    @property
+    def eps(self) -> float:
+        """Added to the variance, inside the root."""
+        return self.normalizer.eps
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the variance is over ``n - 1``."""
+        return self.normalizer.unbiased
+
+    @property
+    def positive_only(self) -> bool:
+        """Whether the moments come from positive entries only."""
+        return self.normalizer.positive_only
+
+    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+        """What the moments become. ``own`` and ``partner`` are broadcastable to the normalizer's view, float32 or float64."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which moments it gives")
+
+    @property
+    def exact_gradient(self) -> bool:
+        """That of the function of the features and of those moments that are not detached."""
+        return True
+
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
+        return len(shape) > 1 and self.normalizer.group_size(shape) == 1
+
+    def reach(self, params: Params, mask: Tensor) -> Tensor:
+        """All real positions where moments are taken over positions; where each has its own, those real in both samples."""
+        return mask if self.normalizer.over_positions else super().reach(params, mask)
+
+    def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
+        """Rows that have moments apart from their content, and whose partners have."""
+        if not self.normalizer.over_positions:
+            return super().can_mix(mask, partner, shape)
+        enough = mask.flatten(1).sum(1) * self.elements_a_position(shape) > 1
+        return enough & enough.index_select(0, partner)
+
+    def elements_a_position(self, shape: Sequence[int]) -> int:
+        """How many of the elements of one mean lie at one position; of ``(B,)`` nothing is known, and it is 1."""
+        if len(shape) < 2 or not self.normalizer.over_positions:
+            return 1
+        return self.normalizer.group_size(shape) // max(prod(self.layout_of(shape).spatial_shape(shape)), 1)
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        kernels = moment_kernels(x) if params.mask is None and not self.positive_only else None
+        plain = type(self).act is MomentStrategy.act and self.normalizer.is_plain
+        if kernels is None or not plain or self.passes_through(x.shape):
+            return super().gated(x, params)
+        shape = x.shape  # the task outlives this call, and must not keep x alive
+        task = Exchange(
+            kernels=kernels,
+            new_moments=lambda own: self._new_moments(own, own, params),
+            active=params.active,
+            dims=self.normalizer.reduced(x.shape),
+            eps=self.eps,
+            unbiased=self.unbiased,
+            detach=self.detach,
+            formula=lambda view: self.normalizer.view(super(MomentStrategy, self).gated(view.reshape(shape), params)),
+        )
+        return exchange(self.normalizer.view(x), task).reshape(x.shape)
+
+    def content(self, params: Params) -> Tensor | None:
+        """The positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
+        return params.mask
+
+    def moments_of(self, x: Tensor, params: Params) -> Moments:
+        """What each row has instead of the new moments: the moments of its content."""
+        return self._moments(x, self.content(params))
+
+    def lent_moments(self, x: Tensor, params: Params, own: Moments) -> Moments:
+        """What each row lends to those whose partner it is: its own, unless a subclass says otherwise."""
+        return own
+
+    def act(self, x: Tensor, params: Params) -> Tensor:
+        """Restore with the new moments."""
+        if self.passes_through(x.shape):
+            return x
+        features = x.detach() if self.detach else x
+        own = self.moments_of(features, params)
+        new = self._new_moments(own, self.lent_moments(features, params, own), params)
+        scale = new.std / own.std
+        y = (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)
+        content = self.content(params)
+        return y if content is params.mask or content is None else torch.where(self.layout_of(x.shape).spread(content), y, x)
+
+    def _moments(self, x: Tensor, positions: Tensor | None) -> Moments:
+        return self.normalizer.moments(x) if positions is None else self.normalizer.moments(x, positions)
+
+    def _new_moments(self, own: Moments, lent: Moments, params: Params) -> Moments:
+        partner = lent.take(params.partner)
+        return self.new_moments(own, partner.detach() if self.detach_partner else partner, params)

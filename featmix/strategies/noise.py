@@ -1,0 +1,106 @@
+"""What the strategies share that move style by noise: how much is drawn from how far the moments of the batch lie apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.normalizers.moments import Moments
+from featmix.strategies.moments import MomentStrategy
+from featmix.strategies.params import Params
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseParams(Params):
+    """A decision to move style by noise.
+
+    Args:
+        partner: Each row itself.
+        active: See :class:`~featmix.strategies.params.Params`.
+        lam: See :class:`~featmix.strategies.params.Params`.
+        mixture: The identity.
+        mean_noise: ``(B, ...)`` float32, for the means.
+        std_noise: ``(B, ...)`` float32, for the standard deviations.
+        elements: ``(B,)`` int64, how many elements of one mean lie at one position.
+    """
+
+    mean_noise: Tensor
+    std_noise: Tensor
+    elements: Tensor
+
+
+_P = TypeVar("_P", bound=NoiseParams)
+
+
+class StyleNoise(MomentStrategy):
+    """A moment strategy whose new moments are its own and noise, in units of the batch.
+
+    No partner takes part. A batch of one has no spread, and passes through, and so does the only row of a batch that is not
+    all padding. A row without moments of its own (one real element) passes through too, and does not count in the spread of
+    the others; nor does one whose moments are not finite, so that one NaN does not spoil the batch.
+    """
+
+    @property
+    def needs_shape(self) -> bool:
+        """Noise is drawn for each moment, so that their number has to be known."""
+        return True
+
+    @property
+    def takes_masks(self) -> bool:
+        """Where moments are taken over positions; elsewhere padding would be part of the batch's spread."""
+        return super().takes_masks and self.normalizer.over_positions
+
+    def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
+        """Rows that have moments apart from their content, where there are two such rows at least."""
+        enough = super().can_mix(mask, partner, shape)
+        return enough & (enough.sum() > 1)
+
+    def open_rows(self, shape: Sequence[int], active: Tensor) -> Tensor:
+        """Which rows are active: none where there is no spread."""
+        return torch.zeros_like(active) if shape[0] < 2 or self.passes_through(shape) else active
+
+    def elements_of(self, shape: Sequence[int], active: Tensor) -> Tensor:
+        """``elements_a_position`` as it stands in decisions, ``(B,)`` int64."""
+        return torch.full((shape[0],), self.elements_a_position(shape), dtype=torch.int64, device=active.device)
+
+    def checked_noise(self, params: Params, kind: type[_P], shape: Sequence[int]) -> _P:
+        """The decision, if it is of this kind and its noise of this shape: less noise would broadcast, and be shared unseen.
+
+        Raises:
+            FeatmixError: If it is the decision of another strategy, or one for other features.
+        """
+        if not isinstance(params, kind):
+            raise FeatmixError(self._who, "params", expected="a decision of this strategy", got=type(params).__name__)
+        if params.mean_noise.shape != tuple(shape):
+            raise FeatmixError(
+                self._who,
+                "params",
+                expected=f"noise of shape {tuple(shape)}",
+                got=f"noise of shape {tuple(params.mean_noise.shape)}",
+                fix="Draw with the shape of the tensor that is mixed.",
+            )
+        return params
+
+    def counted(self, own: Moments, params: NoiseParams) -> Tensor:
+        """Rows whose moments are moments of something, and finite: ``(B, 1, ...)`` bool, of as many axes as the moments."""
+        rows = own.mean.isfinite().flatten(1).all(1) & own.std.isfinite().flatten(1).all(1)
+        if params.mask is not None:
+            rows = rows & (params.mask.flatten(1).sum(1) * params.elements > 1)
+        return rows.view(len(rows), *[1] * (own.mean.ndim - 1))
+
+
+def centred(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+    """``(values - mean over the batch, how many rows count)``: the first ``(B, ...)``, 0 where a row does not count.
+
+    Example:
+        >>> centred(torch.tensor([[1.0], [3.0], [9.0]]), torch.tensor([[True], [True], [False]]))[0].tolist()
+        [[-1.0], [1.0], [0.0]]
+    """
+    n = counted.sum(0, keepdim=True)
+    mean = torch.where(counted, values, 0).sum(0, keepdim=True) / n.clamp(min=1)
+    return torch.where(counted, values - mean, 0), n
