@@ -13,6 +13,7 @@ from featmix.configuration import from_dict, load, save, to_dict
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.attach import Mix, Mixer, attach
+from featmix.mixer.manifold import manifold_mixup
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import list_normalizers, normalizer
@@ -20,7 +21,6 @@ from featmix.normalizers.moments import Moments
 from featmix.pipeline import Pipeline
 from featmix.presets.registry import list_presets, preset
 from featmix.strategies.base import Strategy
-from featmix.strategies.manifold_mixup import manifold_mixup
 from featmix.strategies.params import Params
 from featmix.strategies.registry import create, list_strategies, register, strategy_class
 from featmix.strategies.tags import Tags

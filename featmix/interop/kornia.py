@@ -66,7 +66,7 @@ def from_kornia(mixer: Any, *, partner: str = "permutation", num_classes: int | 
         True
     """
     kornia = loaded("kornia.augmentation", subject="from_kornia", install=INSTALL)
-    made = {
+    made: Any = {
         kornia.RandomMixUpV2: KorniaMixup,
         kornia.RandomCutMixV2: KorniaCutMix,
         kornia.PatchMix: KorniaPatchMix,
@@ -75,7 +75,8 @@ def from_kornia(mixer: Any, *, partner: str = "permutation", num_classes: int | 
     if made is KorniaCutMix and mixer._param_generator.num_mix > 1:
         made = KorniaCutMixes
     if made is not None:
-        return made(mixer, partner=partner, num_classes=num_classes)
+        strategy: Strategy = made(mixer, partner=partner, num_classes=num_classes)
+        return strategy
     raise FeatmixError(
         "from_kornia",
         "mixer",

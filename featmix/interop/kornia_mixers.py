@@ -6,15 +6,17 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
+from featmix.sampling.boxes import area_of
+from featmix.sampling.draws import Stream
 from featmix.seeding import torch_seeded
 from featmix.strategies.cutmix import CutMix, CutMixParams
 from featmix.strategies.mixup import Mixup
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 
 
 class KorniaMixup(Mixup):
@@ -32,13 +34,11 @@ class KorniaMixup(Mixup):
 
     mixer: Any
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Take the partner's share from kornia."""
-        lam = torch.ones(shape[0], device=partner.device)
-        if bool(active.any()):
-            share = drawn(self, shape, generator, partner.device)["mixup_lambdas"].float()
-            lam = torch.where(active, 1 - share, lam)
-        return Params(partner, active, lam, Mixture.pair(partner, lam))
+        if not draw.active.any():
+            return Params.of(draw, 1.0)
+        return Params.of(draw, 1 - drawn(self, shape, draw.random)["mixup_lambdas"].float().numpy())
 
 
 class KorniaCutMix(CutMix):
@@ -56,15 +56,13 @@ class KorniaCutMix(CutMix):
 
     mixer: Any
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> CutMixParams:
         """Take the boxes from kornia; the label's share is the area that they cover."""
         sizes = (int(shape[2]), int(shape[3]))
-        box = torch.zeros(shape[0], 2, 2, dtype=torch.int64, device=partner.device)
-        if bool(active.any()):
-            box = torch.where(active.view(-1, 1, 1), self.boxes(drawn(self, shape, generator, partner.device)), box)
-        area = (box[..., 1] - box[..., 0]).prod(1).double()
-        lam = (1 - area / max(sizes[0] * sizes[1], 1)).float()
-        return CutMixParams(partner, active, lam, Mixture.pair(partner, lam), box, sizes)
+        box = np.zeros((len(draw), 2, 2), dtype=np.int64)
+        if draw.active.any():
+            box[draw.active] = self.boxes(drawn(self, shape, draw.random)).numpy()[draw.active]
+        return CutMixParams.of(draw, 1 - area_of(box) / max(sizes[0] * sizes[1], 1), box=box, sizes=sizes)
 
     def boxes(self, found: dict[str, Tensor]) -> Tensor:
         """What kornia drew, as ``(B, 2, 2)``: of height, then width, first position inside and first past the box."""
@@ -94,15 +92,13 @@ def take(strategy: Any, mixer: Any) -> None:
     vars(strategy).update(mixer=own, name=f"kornia-{type(mixer).__name__}")
 
 
-def drawn(strategy: Any, shape: Sequence[int], generator: Generator | None, device: torch.device) -> dict[str, Tensor]:
-    """What a mixer draws for images of this shape, from a seed that the generator gives: the global ones stay as they are.
+def drawn(strategy: Any, shape: Sequence[int], random: Stream) -> dict[str, Tensor]:
+    """What a mixer draws for images of this shape, from a seed that the stream gives: global generators stay as they are.
 
     Raises:
         FeatmixError: If kornia refuses.
     """
-    source = torch.device("cpu") if generator is None else generator.device
-    seed = int(torch.randint(2**31, (), generator=generator, device=source))
-    mixer = strategy.mixer
+    seed, mixer = int(random.random() * 2**31), strategy.mixer
     try:
         with torch_seeded(seed):
             found = mixer.generate_parameters(torch.Size(shape))
@@ -114,7 +110,7 @@ def drawn(strategy: Any, shape: Sequence[int], generator: Generator | None, devi
             expected=f"images that kornia's {name} takes",
             got=f"{tuple(shape)}: {type(error).__name__}: {error}",
         ) from error
-    return {name: value.to(device) for name, value in found.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def corners(vertices: Tensor) -> Tensor:

@@ -49,8 +49,7 @@ class KorniaModule(MixAugmentationBaseV2):
     def forward_parameters(self, batch_shape: Any) -> dict[str, Any]:
         """Decide, from torch's default generator; in eval mode that nothing is mixed."""
         shape = tuple(batch_shape)
-        params = self.strategy.make_params(shape)
-        params = self.strategy.recall(params, shape, None, None) if self.training else params.idle()
+        params = self.strategy.training_params(shape) if self.training else self.strategy.make_params(shape).idle()
         return {
             _DECISION: params,
             "batch_prob": params.active.to(torch.get_default_dtype()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.interop.kornia_mixers import corners, drawn, take
+from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
 from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.tags import Tags
 
 
@@ -40,7 +42,7 @@ class TileParams(Params):
     sizes: tuple[int, ...]
 
 
-class KorniaTiles(Strategy):
+class KorniaTiles(Strategy[TileParams]):
     """What is put together of several samples, position by position: labels by the positions that each has in the result.
 
     Args:
@@ -74,48 +76,38 @@ class KorniaTiles(Strategy):
         """Make of what kornia drew: the samples in each row ``(B, K)``, and ``which`` of them, ``down`` and ``across``."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it lays out its tiles")
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> TileParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> TileParams:
         """Take from kornia what lies where, and count the shares."""
-        batch, sizes, device = shape[0], (int(shape[2]), int(shape[3])), partner.device
-        own = torch.arange(batch, device=device)
-        down = torch.arange(sizes[0], device=device).expand(batch, -1)
-        across = torch.arange(sizes[1], device=device).expand(batch, -1)
-        candidates, which = own.unsqueeze(1), torch.zeros(batch, *sizes, dtype=torch.int64, device=device)
-        if bool(active.any()):
-            found = drawn(self, shape, generator, device)
-            candidates, laid, lines, columns = self.lay_out(found, partner, sizes)
+        batch, sizes = len(draw), (int(shape[2]), int(shape[3]))
+        own, partner, active = torch.arange(batch), torch.from_numpy(draw.partner), torch.from_numpy(draw.active)
+        down, across = torch.arange(sizes[0]).expand(batch, -1), torch.arange(sizes[1]).expand(batch, -1)
+        candidates, which = own.unsqueeze(1), torch.zeros(batch, *sizes, dtype=torch.int64)
+        if draw.active.any():
+            candidates, laid, lines, columns = self.lay_out(drawn(self, shape, draw.random), partner, sizes)
             rows = active.view(-1, 1)
             which = torch.where(rows.unsqueeze(2), laid, which)
             down, across = torch.where(rows, lines, down), torch.where(rows, columns, across)
-        count = torch.arange(candidates.shape[1], device=device)
+        count = torch.arange(candidates.shape[1])
         share = (which.flatten(1).unsqueeze(2) == count).double().mean(1).float()
         rows = candidates.gather(1, which.flatten(1)).view_as(which)
-        lam = torch.where(candidates == own.unsqueeze(1), share, 0).sum(1)
-        lam = torch.where(active, lam, 1.0)
-        return TileParams(partner, active, lam, Mixture(candidates, share), rows, down, across, sizes)
+        lam = torch.where(candidates == own.unsqueeze(1), share, 0).sum(1).numpy()
+        mixture = Mixture(candidates, share)
+        return TileParams.of(draw, lam, mixture=mixture, rows=rows, down=down, across=across, sizes=sizes)
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: TileParams) -> Tensor:
         """Gather."""
-        lay = self.layout_of(x.shape)
-        if not isinstance(params, TileParams) or params.sizes != lay.spatial_shape(x.shape):
-            raise FeatmixError(
-                self._who,
-                "params",
-                expected=f"a decision drawn for positions {lay.spatial_shape(x.shape)}",
-                got=str(getattr(params, "sizes", type(params).__name__)),
-                fix="Draw with the shape of the tensor that is mixed, so that label weights are the areas in it.",
-            )
+        sizes = self.layout_of(x.shape).spatial_shape(x.shape)
+        decided_sizes(self._who, params.sizes, sizes, "tiles")
         channels = torch.arange(x.shape[1], device=x.device).view(1, -1, 1, 1)
         return x[params.rows.unsqueeze(1), channels, params.down[:, None, :, None], params.across[:, None, None, :]]
 
-    def grid_of(self, params: Params) -> tuple[int, ...] | None:
-        """The image's height and width."""
-        return params.sizes if isinstance(params, TileParams) else None
+    def label_step(self, place: str, params: TileParams) -> LabelStep | None:
+        """Return what a decision does to labels, position by position."""
+        step = super().label_step(place, params)
+        return None if step is None else dataclasses.replace(step, grid=params.sizes)
 
-    def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
-        """Each of the samples where it lies; see :func:`featmix.labels.stacking.parts`."""
-        if not isinstance(params, TileParams):
-            raise TypeError(f"expected TileParams, got {type(params).__name__}")
+    def parts(self, shares: Tensor, params: TileParams) -> list[tuple[Tensor, Tensor]]:
+        """Return each of the samples where it lies; see :meth:`featmix.Strategy.parts`."""
         moved = self.act(shares.flatten(1, 2), params).view(shares.shape)
         free = torch.ones_like(params.rows, dtype=torch.bool)  # where one sample is a candidate twice it counts once
         found = []
@@ -125,21 +117,20 @@ class KorniaTiles(Strategy):
             found.append((rows, moved * here[:, None, None]))
         return found
 
-    def dense_targets(self, target_map: Tensor, params: Params) -> Tensor:
+    def dense_targets(self, target_map: Tensor, params: TileParams) -> Tensor:
         """Label maps ``(B, H, W)`` or ``(B, K, H, W)`` of the images' own size, put together as they are."""
         flat = isinstance(target_map, Tensor) and target_map.ndim == 3
         maps = target_map.unsqueeze(1) if flat else target_map
         mixed = self.transform(maps, params)
         return mixed.squeeze(1) if flat else mixed
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: TileParams) -> NDArray[np.float64]:
         """One position after the other."""
         y = x.copy()
-        if isinstance(params, TileParams):
-            for i, row, column in np.ndindex(len(x), *params.sizes):
-                if params.active[i]:
-                    source = int(params.rows[i, row, column])
-                    y[i, :, row, column] = x[source, :, int(params.down[i, row]), int(params.across[i, column])]
+        for i, row, column in np.ndindex(len(x), *params.sizes):
+            if params.active[i]:
+                source = int(params.rows[i, row, column])
+                y[i, :, row, column] = x[source, :, int(params.down[i, row]), int(params.across[i, column])]
         return y
 
 

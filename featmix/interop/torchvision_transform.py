@@ -107,10 +107,10 @@ class TorchvisionTransform(nn.Module):
 
     def _decide(self, images: Tensor, labels: Tensor | None) -> Params:
         x = images.as_subclass(Tensor)
-        params = self.strategy.make_params(tuple(x.shape), target=labels)
         if not self.training:
-            return params.idle()
-        params = self.strategy.recall(params, tuple(x.shape), labels, None).to(x.device)
+            resting: Params = self.strategy.make_params(tuple(x.shape), target=labels).idle()
+            return resting
+        params: Params = self.strategy.training_params(tuple(x.shape), target=labels).to(x.device)
         self.strategy.remember(x, params)
         return params
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.devices import moved
-from featmix.labels.targets import as_vectors, per_sample
+from featmix.labels.criteria import mixed_losses
+from featmix.labels.targets import blended
+from featmix.packing import sent
 
 _OFF = 1e-3  # how far from 1 a row of shares may add up to, after many compositions in float32
 
@@ -42,6 +43,7 @@ class Mixture:
     scale: Tensor | None = None
 
     def __post_init__(self) -> None:
+        """Check what a user constructs; what the library makes itself goes by :func:`made`."""
         if torch.compiler.is_compiling():
             return
         index, weight = self.index, self.weight
@@ -65,9 +67,8 @@ class Mixture:
     @staticmethod
     def identity(batch: int, device: torch.device | str | None = None) -> Mixture:
         """The mixture that leaves ``batch`` rows as they are."""
-        return Mixture(
-            torch.arange(batch, device=device).unsqueeze(1), torch.ones(batch, 1, dtype=torch.float32, device=device)
-        )
+        rows = torch.arange(batch, device=device).unsqueeze(1)
+        return made(rows, torch.ones(batch, 1, dtype=torch.float32, device=device))
 
     @staticmethod
     def pair(partner: Tensor, lam: Tensor) -> Mixture:
@@ -86,8 +87,17 @@ class Mixture:
 
     def to(self, device: torch.device | str) -> Mixture:
         """The same mixture on another device."""
-        beyond, scale = (None if t is None else moved(t, device) for t in (self.beyond, self.scale))
-        return Mixture(moved(self.index, device), moved(self.weight, device), beyond, scale)
+        return self if self.index.device == torch.device(device) else self.rebuilt(sent(self.tensors(), device))
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors that it consists of, for :meth:`rebuilt`."""
+        return [t for t in (self.index, self.weight, self.beyond, self.scale) if t is not None]
+
+    def rebuilt(self, tensors: list[Tensor]) -> Mixture:
+        """Return the same mixture made of these tensors, in the order of :meth:`tensors`."""
+        index, weight, *rest = tensors
+        beyond = None if self.beyond is None else rest.pop(0)
+        return made(index, weight, beyond, rest.pop(0) if rest else None)
 
     def then(self, other: Mixture) -> Mixture:
         """The mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.
@@ -108,20 +118,11 @@ class Mixture:
         sources, shares = self._sources(0 if other.beyond is None else len(other.beyond))
         index = sources[other.index].flatten(1)
         weight = (shares[other.index] * other.weight.unsqueeze(-1)).flatten(1)
-        composed = Mixture(index, weight, _joined(self.beyond, other.beyond), _product(self.scale, other.scale))
+        composed = made(index, weight, _joined(self.beyond, other.beyond), _product(self.scale, other.scale))
         if index.shape[1] <= max(composed._known, 1):
             return composed
         rows = torch.arange(composed._known, device=index.device).expand(len(self), -1)
-        return Mixture(rows, composed.matrix(), composed.beyond, composed.scale)
-
-    def counted(self, active: Tensor, total: float) -> Mixture:
-        """The same mixture, whose active rows count ``total`` times in the loss.
-
-        Example:
-            >>> Mixture.identity(2).counted(torch.tensor([True, False]), 2.0).scale
-            tensor([2., 1.])
-        """
-        return self if total == 1 else replace(self, scale=torch.where(active, total, 1.0).float())
+        return made(rows, composed.matrix(), composed.beyond, composed.scale)
 
     def matrix(self) -> Tensor:
         """Dense ``(B, B + M)``, with M rows beyond the batch: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""
@@ -149,12 +150,9 @@ class Mixture:
             tensor([1., 3.])
         """
         self._check_batch("dense", target=target)
-        vectors = as_vectors(self._with_beyond("dense", target), num_classes)
         if self.index.device != target.device:
             return self.to(target.device).dense(target, num_classes)
-        wide = vectors if vectors.dtype == torch.float64 else vectors.float()
-        weight = self.weight.to(wide.dtype).view(*self.weight.shape, *[1] * (vectors.ndim - 1))
-        return (wide[self.index] * weight).sum(1).to(vectors.dtype)
+        return blended(self._with_beyond("dense", target), self.index, self.weight, num_classes)
 
     def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
         """``sum_k weight_k * criterion(output, target[index_k])``, averaged over the batch: a scalar.
@@ -183,23 +181,8 @@ class Mixture:
             raise FeatmixError("Mixture.loss", "criterion", expected="a loss function or module", got=repr(criterion))
         if self.index.device != target.device:
             return self.to(target.device).loss(criterion, output, target)
-        each, reduction = per_sample(criterion)
         target = self._with_beyond("loss", target)
-        total: Tensor | None = None
-        for k in range(self.index.shape[1]):
-            part = each(output, target[self.index[:, k]])
-            if not isinstance(part, Tensor) or part.ndim == 0 or part.shape[0] != len(self):
-                raise FeatmixError(
-                    "Mixture.loss",
-                    "criterion",
-                    expected=f"a loss for each of the {len(self)} samples",
-                    got=f"shape {tuple(part.shape)}" if isinstance(part, Tensor) else type(part).__name__,
-                    fix="Pass it with reduction='none'.",
-                )
-            weighted = part * self.weight[:, k].to(part.dtype).view(-1, *[1] * (part.ndim - 1))
-            total = weighted if total is None else total + weighted
-        if total is None:
-            raise FeatmixError("Mixture.loss", "index", expected="at least one column", got=tuple(self.index.shape))
+        total, reduction = mixed_losses(criterion, output, target, self.index, self.weight)
         if self.scale is not None:
             total = total * self.scale.to(total.dtype).view(-1, *[1] * (total.ndim - 1))
         if reduction == "sum":
@@ -257,6 +240,13 @@ class Mixture:
             if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(self):
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
                 raise FeatmixError(f"Mixture.{method}", name, expected=f"a tensor of {len(self)} rows", got=got)
+
+
+def made(index: Tensor, weight: Tensor, beyond: Tensor | None = None, scale: Tensor | None = None) -> Mixture:
+    """Return a mixture whose parts are right by construction: nothing is checked."""
+    mixture = object.__new__(Mixture)
+    vars(mixture).update(index=index, weight=weight, beyond=beyond, scale=scale)
+    return mixture
 
 
 def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:

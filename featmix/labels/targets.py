@@ -1,32 +1,60 @@
-"""Targets and criteria as :class:`featmix.Mixture` needs them."""
+"""Targets of every kind, blended by the shares of a mixture."""
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections.abc import Callable
 from numbers import Integral
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor
 
 from featmix.errors import FeatmixError
 
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
 
-def as_vectors(target: Tensor, num_classes: int | None) -> Tensor:
-    """Targets of any kind as vectors that can be blended: class indices become one-hot, float32.
+def blended(target: Tensor, index: Tensor, weight: Tensor, num_classes: int | None) -> Tensor:
+    """Return soft targets: row ``i`` is the sum of ``weight[i, k] * target[index[i, k]]``, class indices as one-hot vectors.
+
+    Args:
+        target: See :meth:`featmix.Mixture.dense`.
+        index: ``(B, K)`` int64 rows of ``target``.
+        weight: ``(B, K)`` float32.
+        num_classes: For class indices.
 
     Raises:
         FeatmixError: See :meth:`featmix.Mixture.dense`.
     """
-    integers = target.dtype in _INTEGERS
     if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 1):
         raise FeatmixError("Mixture.dense", "num_classes", expected="a positive whole number", got=repr(num_classes))
-    if target.ndim == 2 and target.shape[1] == 1 and target.dtype in _INTEGERS[:-1]:
+    integers = target.dtype in INTEGERS
+    if target.ndim == 1 and integers and num_classes is not None:
+        check_classes(target, num_classes)
+        soft = torch.zeros(len(index), num_classes, dtype=torch.float32, device=target.device)
+        return soft.scatter_add_(1, target[index].long(), weight)
+    _check_vectors(target, num_classes, integers)
+    wide = target if target.dtype == torch.float64 else target.float()
+    shares = weight.to(wide.dtype).view(*weight.shape, *[1] * (target.ndim - 1))
+    mixed = (wide[index] * shares).sum(1)
+    return mixed if integers else mixed.to(target.dtype)
+
+
+def check_classes(target: Tensor, num_classes: int) -> None:
+    """Check class indices on the CPU; reading values off an accelerator would make the host wait.
+
+    Raises:
+        FeatmixError: If one is out of range.
+    """
+    if target.device.type != "cpu" or not len(target):
+        return
+    values = target.detach().numpy()
+    low, high = int(values.min()), int(values.max())
+    if not 0 <= low <= high < num_classes:
+        expected = f"class indices in [0, {num_classes})"
+        raise FeatmixError("Mixture.dense", "target", expected=expected, got=f"{low} to {high}")
+
+
+def _check_vectors(target: Tensor, num_classes: int | None, integers: bool) -> None:
+    if target.ndim == 2 and target.shape[1] == 1 and integers and target.dtype != torch.bool:
         raise FeatmixError(
             "Mixture.dense",
             "target",
@@ -34,42 +62,12 @@ def as_vectors(target: Tensor, num_classes: int | None) -> Tensor:
             got=f"{target.dtype} of shape {tuple(target.shape)}, which could be either",
             fix="Pass target.squeeze(1) for class indices, target.float() for one label that is on or off.",
         )
-    if target.ndim == 2 and num_classes in (None, target.shape[1]):
-        return target.float() if integers else target
-    if target.ndim == 1 and not integers and num_classes is None:
-        return target
-    if target.ndim == 1 and integers and num_classes is not None:
-        # Only on the CPU: reading values off an accelerator would make it wait.
-        if target.device.type == "cpu" and len(target) and not 0 <= int(target.min()) <= int(target.max()) < num_classes:
-            raise FeatmixError(
-                "Mixture.dense",
-                "target",
-                expected=f"class indices in [0, {num_classes})",
-                got=f"{int(target.min())} to {int(target.max())}",
-            )
-        return F.one_hot(target.long(), num_classes).float()
-    raise FeatmixError(
-        "Mixture.dense",
-        "target",
-        expected="integer class indices (B,) with num_classes=, or targets (B, L), or floating targets (B,) without it",
-        got=f"{target.dtype} of shape {tuple(target.shape)} with num_classes={num_classes}",
-        fix="Pass num_classes=... for class indices." if integers and target.ndim == 1 else "",
-    )
-
-
-def per_sample(criterion: Callable[..., Any]) -> tuple[Callable[..., Tensor], str]:
-    """``criterion`` as one that returns a loss a sample, and the reduction that it asked for."""
-    if isinstance(criterion, nn.Module):
-        reduction = getattr(criterion, "reduction", "none")
-        if reduction != "none":
-            criterion = copy.copy(criterion)  # shallow: the caller's module keeps its own reduction
-            vars(criterion)["reduction"] = "none"
-        return criterion, str(reduction)
-    try:
-        parameter = inspect.signature(criterion).parameters.get("reduction")
-    except (TypeError, ValueError):  # builtins without a signature
-        parameter = None
-    if parameter is None:
-        return criterion, "mean"
-    asked = parameter.default if isinstance(parameter.default, str) else "mean"
-    return lambda output, target: criterion(output, target, reduction="none"), asked
+    vectors = target.ndim == 2 and num_classes in (None, target.shape[1])
+    if not vectors and not (target.ndim == 1 and not integers and num_classes is None):
+        raise FeatmixError(
+            "Mixture.dense",
+            "target",
+            expected="integer class indices (B,) with num_classes=, or targets (B, L), or floating targets (B,) without it",
+            got=f"{target.dtype} of shape {tuple(target.shape)} with num_classes={num_classes}",
+            fix="Pass num_classes=... for class indices." if integers and target.ndim == 1 else "",
+        )

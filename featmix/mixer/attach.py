@@ -10,17 +10,19 @@ from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from featmix.errors import FeatmixError, nearest
+from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.labels.stacking import composed
 from featmix.mixer.containers import first_tensor
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree, as_tree
+from featmix.sampling.draws import Stream, stream
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.border import check_rows
+from featmix.strategies.params import Params, decisions_to
 
 
 class Mix:
@@ -76,6 +78,7 @@ class Mixer:
         self._root = unwrap(model)
         self._switch = Switch()
         self._leaves = _keyed(tree.leaves())
+        self._places = {key: leaf.place for key, leaf in self._leaves.items()}
         _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
         self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
@@ -123,10 +126,10 @@ class Mixer:
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
         if not self._root.training:
-            request = self._request(x, target, domain, mask, Generator().manual_seed(0))  # the mixer's own stays where it is
-            drawn = zip(self._leaves, self.tree.draw(request), strict=True)
-            idle_params = {key: p.idle().to(x.device) for key, p in drawn}
-            return Mix(idle_params, Mixture.identity(len(x), x.device), {}, _nothing)
+            request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
+            resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
+            params = dict(zip(self._leaves, resting, strict=True))
+            return Mix(params, Mixture.identity(len(x), x.device), {}, _nothing)
         if self._switch.next is not None:
             raise FeatmixError(
                 "Mixer.draw",
@@ -135,18 +138,17 @@ class Mixer:
                 fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
                 "compiled and run before attach, or what you called is not what you attached to.",
             )
-        request = self._request(x, target, domain, mask, self._seeded())
-        params = dict(zip(self._leaves, self.tree.draw(request), strict=True))
-        in_order = [(self._leaves[key].place, self._leaves[key].strategy, params[key]) for key in self._order]
-        mixture = composed(len(x), in_order)
-        labelled = [key for key in self._order if self._leaves[key].strategy.tags.mixes_labels]
-        idle = frozenset(key for key, p in params.items() if not bool(p.active.any()))
-        params = {key: p.to(x.device) for key, p in params.items()}
-        sites = {key: leaf.place for key, leaf in self._leaves.items()}
-        decision = Decision(params, idle, tuple(key for key in labelled if key not in idle), sites, tuple(x.shape[1:]))
+        request = self._request(x, target, domain, mask, stream(self._seeded()))
+        drawn = dict(zip(self._leaves, self.tree.draw(request), strict=True))
+        idle = frozenset(key for key, p in drawn.items() if not p.active.numpy().any())
+        mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
+        *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
+        params = dict(zip(drawn, there, strict=True))
+        labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
+        decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
         self._switch.next = decision
         strategies = {key: self._leaves[key].strategy for key in self._order}
-        return Mix(params, mixture.to(x.device), strategies, lambda: self._check_applied(decision))
+        return Mix(params, mixture, strategies, lambda: self._check_applied(decision))
 
     def discard(self) -> None:
         """Drop a decision that no forward has taken."""
@@ -202,7 +204,7 @@ class Mixer:
             "seed": self._seed,
             "rank": rank(),
             "progress": self._progress,
-            "history": {key: leaf.strategy.history() for key, leaf in self._leaves.items()},
+            "strategies": {key: leaf.strategy.state_dict() for key, leaf in self._leaves.items()},
             "generator": self._seeded().get_state(),
         }
 
@@ -213,14 +215,14 @@ class Mixer:
             FeatmixError: If it is no such state.
         """
         known = isinstance(state, Mapping) and set(state) == set(self.state_dict())
-        if not known or not isinstance(state["generator"], Tensor) or set(state["history"]) != set(self._leaves):
+        if not known or not isinstance(state["generator"], Tensor) or set(state["strategies"]) != set(self._leaves):
             got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise FeatmixError(
-                "Mixer.load_state_dict", "state", expected="seed, rank, progress, history and generator", got=got
+                "Mixer.load_state_dict", "state", expected="seed, rank, progress, strategies and generator", got=got
             )
         self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
         for key, leaf in self._leaves.items():
-            leaf.strategy.load_history(state["history"][key])
+            leaf.strategy.load_state_dict(state["strategies"][key])
         bits = state["generator"].cpu()
         try:
             self._seeded().set_state(bits)
@@ -269,8 +271,9 @@ class Mixer:
         target: Tensor | None,
         domain: Tensor | None,
         mask: Tensor | Mapping[str, Tensor] | None,
-        generator: Generator,
+        random: Stream,
     ) -> Request:
+        check_rows("Mixer.draw", len(x), target=target, domain=domain)
         if isinstance(mask, Mapping):
             sites = {leaf.site for leaf in self._leaves.values()}
             for site in mask:
@@ -284,8 +287,8 @@ class Mixer:
                     )
         return Request(
             len(x),
+            random,
             {**self.shapes, INPUT: tuple(x.shape[1:])},
-            generator,
             target,
             domain,
             mask=mask,

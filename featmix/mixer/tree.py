@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
-from typing import Any, Self
+from typing import Self
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.checks import Checks
 from featmix.errors import FeatmixError
-from featmix.sampling import draws as sampling
+from featmix.labels.composing import LabelStep
+from featmix.sampling.draws import Stream, partners
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
@@ -27,8 +29,8 @@ class Request:
 
     Args:
         batch: Rows in the batch.
+        random: The stream that all decisions of the step are drawn from.
         shapes: Shape of one sample at each place (``At.place``) where it is known.
-        generator: Source of randomness.
         target: Labels, for strategies that look at them.
         domain: ``(B,)`` domain labels.
         partner: ``(B,)`` partners for all, or ``None``.
@@ -38,8 +40,8 @@ class Request:
     """
 
     batch: int
+    random: Stream
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    generator: Generator | None = None
     target: Tensor | None = None
     domain: Tensor | None = None
     partner: Tensor | None = None
@@ -90,8 +92,12 @@ class At:
         return self.site if self.call is None else f"{self.site} (call {self.call})"
 
     def leaves(self) -> tuple[At, ...]:
-        """All strategies with their sites, in the order in which they are listed."""
+        """Return all strategies with their sites, in the order in which they are listed."""
         return (self,)
+
+    def label_step(self, params: Params) -> LabelStep | None:
+        """Return what a decision does to labels here; ``None`` where it leaves them alone."""
+        return self.strategy.label_step(self.place, params)
 
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf."""
@@ -105,17 +111,15 @@ class At:
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )
         shape = (request.batch, *(sample or ()))
-        shared: dict[str, Any] = {} if request.partner is None else {"partner": request.partner}
-        params = self.strategy.make_params(
-            shape,
-            generator=request.generator,
-            target=request.target,
+        params = self.strategy.drawn(
+            self.strategy.checked_shape(shape),
+            request.random,
             domain=request.domain,
+            partner=request.partner,
             mask=request.mask_at(self.site),
             progress=request.progress,
-            **shared,
         )
-        return [self.strategy.recall(params, shape, request.target, request.generator) if request.training else params]
+        return [self.strategy.recall(params, shape, request.target, request.random) if request.training else params]
 
 
 class _Branch:
@@ -175,8 +179,9 @@ class Compose(_Branch):
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf."""
         if self.share_partner and request.partner is None and self._kind is not None:
-            partner = sampling.partners(request.batch, self._kind, domain=request.domain, generator=request.generator)
-            request = replace(request, partner=partner)
+            domain = None if request.domain is None else request.domain.cpu().numpy()
+            drawn = partners(request.random, request.batch, self._kind, domain=domain)
+            request = replace(request, partner=torch.from_numpy(drawn))
         return [params for member in self.members for params in member.draw(request)]
 
 
@@ -229,13 +234,12 @@ class OneOf(_Branch):
             raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy))
         if isinstance(sites, str) or not isinstance(sites, Sequence):
             raise FeatmixError("OneOf.over", "sites", expected="names of sites, in a list", got=repr(sites))
-        return cls([At(site, strategy.for_site(site)) for site in sites], weights=weights)
+        return cls([At(site, strategy.at_input() if site == INPUT else strategy) for site in sites], weights=weights)
 
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf, all but the chosen member's idle."""
-        share = torch.tensor(self.weights, dtype=torch.float64).cumsum(0)
-        point = sampling.uniform(1, request.generator).cpu() * share[-1]
-        chosen = int(torch.searchsorted(share, point, right=True))
+        share = np.cumsum(self.weights)
+        chosen = int(np.searchsorted(share, request.random.random() * share[-1], side="right"))
         drawn = [member.draw(request) for member in self.members]
         return [p if k == chosen else p.idle() for k, member in enumerate(drawn) for p in member]
 
@@ -268,8 +272,8 @@ class SomeOf(Checks, _Branch):
     def draw(self, request: Request) -> list[Params]:
         """One decision for each leaf, those of members that were not drawn idle."""
         often = self.p(request.progress) if isinstance(self.p, Schedule) else self.p
-        fires = bool(sampling.gate(1, often, per="batch", generator=request.generator))
-        order = sampling.partners(len(self.members), "permutation", generator=request.generator)
+        fires = request.random.random() < often
+        order = request.random.permutation(len(self.members))
         chosen = set(order[: self.count].tolist()) if fires else set()
         drawn = [member.draw(request) for member in self.members]
         return [p if k in chosen else p.idle() for k, member in enumerate(drawn) for p in member]

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
+from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.labels.stacking import composed
 from featmix.mixer.tree import INPUT, Request, Tree
 from featmix.pictures import Row, as_target, captions, draw_rows
 from featmix.pipeline.batch import apply_to_batch
@@ -19,6 +19,7 @@ from featmix.pipeline.dataset import collate
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.mixer import drawing
 from featmix.pipeline.sample import apply_to_item
+from featmix.sampling.draws import stream
 from featmix.seeding import seed_transforms
 
 
@@ -38,14 +39,14 @@ def one_step(
             raise FeatmixError("Pipeline.preview", "model", expected=expected, got="no model", fix=fix)
     request = Request(
         len(images),
+        stream(Generator().manual_seed(seed)),
         {**shapes, INPUT: tuple(images.shape[1:])},
-        Generator().manual_seed(seed),
         as_target(target),
         progress=progress,
         training=False,
     )
     drawn = sorted(zip(leaves, tree.draw(request), strict=True), key=lambda pair: pair[0].site != INPUT)
-    mixture = composed(len(images), [(leaf.place, leaf.strategy, params) for leaf, params in drawn])
+    mixture = composed(len(images), [leaf.label_step(params) for leaf, params in drawn])
     for leaf, params in drawn:
         if leaf.site == INPUT:
             images = leaf.strategy.transform(images, params.to(images.device))

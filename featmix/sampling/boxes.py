@@ -1,6 +1,6 @@
-"""Randomness of crops: boxes that are large enough to have moments of their own, and orders of channels.
+"""Boxes: CutMix's, which the border clips; ResizeMix's, which stay inside; CrossNorm's crops. And orders of channels.
 
-As in ``featmix.sampling.draws``, every function takes a ``torch.Generator``, and draws on its device.
+A box is ``(d, 2)``: the first position inside and the first past it, along each of ``d`` position axes.
 """
 
 from __future__ import annotations
@@ -8,47 +8,100 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-import torch
-from torch import Generator, Tensor
+import numpy as np
 
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import Floats, Rows, Stream
 
-CROPS = ("neither", "style", "content", "both")  # whose map is cropped
-LEAST_SHARE = 0.1  # a box has to hold more of the map than this, as published
+CROPS = ("neither", "style", "content", "both")
+LEAST_SHARE = 0.1  # a crop has to hold more of the map than this, as published
 TRIES = 64  # with three positions or more along each axis, at least every fifth box is large enough
 
 
-def crops(n: int, sizes: Sequence[int], generator: Generator | None = None, *, per: str = "batch") -> Tensor:
-    """CrossNorm's boxes (Tang et al., ICCV 2021), in any number of dimensions.
+def boxes(random: Stream, sizes: Sequence[int], lam: Floats, *, per: str = "batch") -> Rows:
+    """Return CutMix's boxes (Yun et al., ICCV 2019, eq. 2), in any number of dimensions.
+
+    A box has side ``int(S * (1 - lam) ** (1 / d))`` along a dimension of size ``S`` (``d`` dimensions), a centre uniform
+    over the integers in ``[0, S)`` and edges ``centre -+ side // 2``, clipped to the map.
+
+    Args:
+        random: The stream of this decision.
+        sizes: Sizes of the position axes.
+        lam: ``(n,)`` strengths drawn: the share that should stay; all alike with ``per="batch"``.
+        per: One box for the ``batch`` or one per ``sample``.
+
+    Returns:
+        ``(n, d, 2)``.
+    """
+    n, d = len(lam), len(sizes)
+    drawn = lam if per == "sample" else lam[:1]
+    size = np.array(sizes, dtype=np.float64)
+    side = (size * ((1 - drawn) ** (1 / max(d, 1)))[:, None]).astype(np.int64)
+    centre = (random.random((len(drawn), d)) * size).astype(np.int64)
+    edges = np.stack([centre - side // 2, centre + side // 2], axis=-1)
+    clipped = np.minimum(np.maximum(edges, 0), size.astype(np.int64)[:, None])
+    return clipped if per == "sample" else np.repeat(clipped, n, axis=0)
+
+
+def boxes_inside(random: Stream, sizes: Sequence[int], scale: Floats) -> Rows:
+    """Return boxes of side ``floor(scale * S)``, 1 at least, around uniform centres, moved until they lie inside the map.
+
+    Args:
+        random: The stream of this decision.
+        sizes: Sizes ``S`` of the position axes.
+        scale: ``(n,)``, in (0, 1]; each box has a place of its own.
+
+    Returns:
+        ``(n, d, 2)``.
+    """
+    size = np.array(sizes, dtype=np.int64)
+    side = np.maximum((scale[:, None] * size).astype(np.int64), 1)
+    centre = (random.random((len(scale), len(sizes))) * size).astype(np.int64)
+    first = np.minimum(np.maximum(centre - side // 2, 0), size - side)
+    return np.stack([first, first + side], axis=-1)
+
+
+def crops(random: Stream, n: int, sizes: Sequence[int], *, per: str = "batch") -> Rows:
+    """Return CrossNorm's boxes (Tang et al., ICCV 2021), in any number of dimensions.
 
     A share of the map from Beta(1, 1), side ``int(S * share ** (1 / d))``, a centre uniform over the positions, clipped to
     the map, and drawn again until more than a tenth of the map and at least two positions are left. A map on which none of
     ``TRIES`` boxes is large enough is taken whole: so it is where an axis has one position or two, for half a side is then 0.
 
     Args:
+        random: The stream of this decision.
         n: Rows in the batch.
         sizes: Sizes of the position axes.
-        generator: Source of randomness.
         per: One box for the ``batch`` or one per ``sample``.
 
     Returns:
-        ``(n, d, 2)`` int64: first position inside and first position past the box.
+        ``(n, d, 2)``.
 
     Example:
-        >>> crops(2, [2, 2])[0].tolist()
+        >>> from featmix.sampling.draws import stream
+        >>> crops(stream(), 2, [2, 2])[0].tolist()
         [[0, 2], [0, 2]]
     """
     count, d = (n if per == "sample" else 1), len(sizes)
-    share = sampling.uniform(count * TRIES, generator)
-    tried = sampling.boxes(sizes, 1 - share, generator, per="sample").view(count, TRIES, d, 2)
-    held = (tried[..., 1] - tried[..., 0]).prod(-1)
+    tried = boxes(random, sizes, random.random(count * TRIES), per="sample").reshape(count, TRIES, d, 2)
+    held = area_of(tried)
     fits = (held > LEAST_SHARE * prod(sizes)) & (held >= 2)
-    first = tried[torch.arange(count, device=tried.device), fits.int().argmax(1)]
-    whole = torch.tensor([[0, size] for size in sizes], device=tried.device)
-    return torch.where(fits.any(1).view(-1, 1, 1), first, whole).expand(n, d, 2).clone()
+    first = tried[np.arange(count), fits.argmax(1)]
+    whole = np.array([[0, size] for size in sizes])
+    found = np.where(fits.max(1)[:, None, None], first, whole)
+    return found if per == "sample" else np.repeat(found, n, axis=0)
 
 
-def channel_orders(n: int, channels: int, generator: Generator | None = None) -> Tensor:
-    """A random order of the channels, the same for all rows: ``(n, channels)`` int64."""
-    order = sampling.partners(channels, "permutation", generator=generator)
-    return order.expand(n, channels).clone()
+def area_of(box: Rows) -> Rows:
+    """Return how many positions boxes ``(..., d, 2)`` hold: ``(...)``.
+
+    Example:
+        >>> area_of(np.array([[1, 3], [0, 4]])).tolist()
+        8
+    """
+    held: Rows = (box[..., 1] - box[..., 0]).prod(-1)
+    return held
+
+
+def channel_orders(random: Stream, n: int, channels: int) -> Rows:
+    """Return a random order of the channels, the same for all rows: ``(n, channels)``."""
+    return np.repeat(random.permutation(channels)[None], n, axis=0)

@@ -1,129 +1,165 @@
-"""All randomness of featmix: strengths, partners, gates and boxes.
+"""Strengths, partners and gates.
 
-Every function takes a ``torch.Generator``; ``None`` means torch's default one. With a generator given, global state is
-left alone. Draws are made in float64 on the generator's device.
+Every function takes the stream of one decision, a ``numpy.random.Generator``, and returns arrays. Global generators are left
+alone, except torch's default one where :func:`stream` is given no other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from numpy.random import Philox
+from numpy.typing import NDArray
+from torch import Generator
 
 from featmix.errors import FeatmixError
 
+Stream = np.random.Generator
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+Per = Literal["batch", "sample"]
 PARTNERS = ("derangement", "permutation", "crossdomain")
+PER: tuple[str, ...] = get_args(Per)
 
 
-def uniform(n: int, generator: Generator | None = None) -> Tensor:
-    """``n`` numbers from U[0, 1), float64."""
-    return torch.rand(n, dtype=torch.float64, generator=generator, device=_device(generator))
-
-
-def normal(shape: Sequence[int], generator: Generator | None = None) -> Tensor:
-    """Standard normal noise of this shape, float64."""
-    return torch.randn(tuple(shape), dtype=torch.float64, generator=generator, device=_device(generator))
-
-
-def gate(n: int, p: float, *, per: str, generator: Generator | None = None) -> Tensor:
-    """Which of ``n`` rows are mixed: ``(n,)`` bool, all alike with ``per="batch"``. ``r < p``: 0 never, 1 always."""
-    draws = uniform(n if per == "sample" else 1, generator)
-    return (draws < p).expand(n).clone()
-
-
-def beta(n: int, alpha: float, *, per: str, generator: Generator | None = None) -> Tensor:
-    """``n`` strengths from Beta(alpha, alpha), float64, one for all with ``per="batch"``. ``alpha`` 0 gives 1: no mixing.
-
-    Through logarithms of gamma variates, ``log G(a) = log G(a + 1) + log(U) / a``: for a small ``alpha`` the variates
-    themselves underflow, and torch's own Beta then piles up a quarter of its mass near one half.
-    """
-    count = n if per == "sample" else 1
-    if alpha == 0:
-        return torch.ones(n, dtype=torch.float64, device=_device(generator))
-    shape = torch.full((2, count), alpha + 1.0, dtype=torch.float64, device=_device(generator))
-    u = 1.0 - torch.rand(2, count, dtype=torch.float64, generator=generator, device=shape.device)  # (0, 1]: log is finite
-    log_gamma, log_u = torch._standard_gamma(shape, generator).log(), u.log()
-    return torch.sigmoid(log_gamma[0] - log_gamma[1] + (log_u[0] - log_u[1]) / alpha).expand(n).clone()
-
-
-def partners(n: int, kind: str = "derangement", *, domain: Tensor | None = None, generator: Generator | None = None) -> Tensor:
-    """Who takes from whom: ``(n,)`` int64, row ``i`` takes from row ``partner[i]``.
+def stream(generator: Generator | None = None) -> Stream:
+    """Return a NumPy stream that is seeded by one number of a torch generator.
 
     Args:
+        generator: ``None`` is torch's default generator. One that lives on a CUDA device gives its seed and offset and moves
+            on by one step, so that the host does not wait for the device.
+
+    Example:
+        >>> one, other = (stream(Generator().manual_seed(0)) for _ in range(2))
+        >>> one.random() == other.random()
+        True
+    """
+    if generator is not None and generator.device.type == "cuda":
+        offset = generator.get_offset()
+        generator.set_offset(offset + 4)  # a whole step of CUDA's Philox
+        return Stream(Philox([generator.initial_seed(), offset]))
+    return Stream(Philox(int(torch.empty((), dtype=torch.int64).random_(generator=generator))))
+
+
+def uniform(random: Stream, n: int) -> Floats:
+    """Return ``n`` numbers from U[0, 1)."""
+    return random.random(n)
+
+
+def normal(random: Stream, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Return standard normal noise of this shape, float32."""
+    return random.standard_normal(tuple(shape), dtype=np.float32)
+
+
+def gate(random: Stream, n: int, p: float, *, per: str) -> Flags:
+    """Return which of ``n`` rows are mixed, all alike with ``per="batch"``. ``r < p``: 0 never, 1 always."""
+    if per == "sample":
+        return random.random(n) < p
+    return np.full(n, random.random() < p)
+
+
+def beta(random: Stream, n: int, a: float, b: float, *, per: str) -> Floats:
+    """Return ``n`` strengths from Beta(a, b), one for all with ``per="batch"``. ``b = 0`` gives 1: no mixing.
+
+    Drawn through logarithms of gamma variates, ``log G(a) = log G(a + 1) + log(U) / a``. For a small ``a`` the variates
+    themselves underflow, and a quarter of the mass of torch's own Beta lies near one half.
+    """
+    if b == 0:
+        return np.ones(n)
+    count = n if per == "sample" else 1
+    first, second = _log_gamma(random, a, count), _log_gamma(random, b, count)
+    drawn: Floats = np.exp(-np.logaddexp(0.0, second - first))
+    return drawn if per == "sample" else np.full(n, drawn[0])
+
+
+def partners(random: Stream, n: int, kind: str = "derangement", *, domain: Rows | None = None) -> Rows:
+    """Return who takes from whom: row ``i`` takes from row ``partner[i]``.
+
+    Args:
+        random: The stream of this decision.
         n: Rows in the batch.
         kind: ``derangement`` (uniform among permutations without fixed point), ``permutation`` (the papers' ``randperm``)
             or ``crossdomain``.
         domain: ``(n,)`` domain labels for ``crossdomain``. Each row then takes from a row of another domain; where there
             is no other domain in the batch, from itself. Without labels the two halves of the batch take from each other,
             and in an odd batch the middle row belongs to the first half (Dassl's reading of MixStyle).
-        generator: Source of randomness.
+
+    Raises:
+        FeatmixError: If there is no such kind.
+
+    Example:
+        >>> drawn = partners(stream(Generator().manual_seed(0)), 5)
+        >>> sorted(drawn.tolist()), (drawn == np.arange(5)).any()
+        ([0, 1, 2, 3, 4], np.False_)
     """
     if kind == "derangement":
-        return _derangement(n, generator)
+        return _derangement(random, n)
     if kind == "permutation":
-        return _permutation(n, generator)
+        return random.permutation(n)
     if kind == "crossdomain":
-        return _across_halves(n, generator) if domain is None else _across_domains(domain, generator)
+        return _across_halves(random, n) if domain is None else _across_domains(random, domain)
     raise FeatmixError("partners", "kind", expected=f"one of {', '.join(PARTNERS)}", got=repr(kind))
 
 
-def boxes(sizes: Sequence[int], lam: Tensor, generator: Generator | None = None, *, per: str = "batch") -> Tensor:
-    """CutMix boxes (Yun et al., ICCV 2019, eq. 2), in any number of dimensions.
-
-    A box has side ``int(S * (1 - lam) ** (1 / d))`` along a dimension of size ``S`` (``d`` dimensions), a centre uniform
-    over the integers in ``[0, S)`` and edges ``centre -+ side // 2``, clipped to the map.
+def takers(partner: Rows) -> Rows | None:
+    """Return for each row the row that took from it: the inverse of the partners, -1 where nobody but itself did.
 
     Args:
-        sizes: Sizes of the position axes.
-        lam: ``(n,)`` strengths drawn: the share that should stay.
-        generator: Source of randomness.
-        per: One centre for the ``batch`` or one per ``sample``.
+        partner: ``(n,)``, rows that take from nobody their own partners.
 
     Returns:
-        ``(n, d, 2)`` int64: first position inside and first position past the box.
+        ``(n,)``, or ``None`` where two rows took from the same one.
+
+    Example:
+        >>> takers(np.array([1, 2, 0, 3])).tolist(), takers(np.array([1, 1, 1])) is None
+        ([2, 0, 1, -1], True)
     """
-    n, d = len(lam), len(sizes)
-    size = torch.tensor(sizes, dtype=torch.float64, device=lam.device)
-    side = (size * (1 - lam.double()).pow(1 / d).unsqueeze(1)).long()
-    draws = uniform((n if per == "sample" else 1) * d, generator).to(lam.device).view(-1, d)
-    centre = (draws * size).long().expand(n, d)
-    edges = torch.stack([centre - side // 2, centre + side // 2], dim=-1)
-    return torch.minimum(edges.clamp(min=0), size.long().view(1, d, 1))
+    rows = np.arange(len(partner))
+    taking = rows[partner != rows]
+    taker = np.full(len(partner), -1)
+    taken = partner[taking]
+    taker[taken] = taking
+    return taker if np.array_equal(taker[taken], taking) else None
 
 
-def _device(generator: Generator | None) -> torch.device:
-    return generator.device if generator is not None else torch.device("cpu")
+def _log_gamma(random: Stream, shape: float, count: int) -> Floats:
+    u = 1.0 - random.random(count)  # (0, 1]: the logarithm is finite
+    logs: Floats = np.log(random.standard_gamma(shape + 1.0, count)) + np.log(u) / shape
+    return logs
 
 
-def _permutation(n: int, generator: Generator | None) -> Tensor:
-    return torch.randperm(n, generator=generator, device=_device(generator))
-
-
-def _derangement(n: int, generator: Generator | None) -> Tensor:
-    rows = torch.arange(n, device=_device(generator))
+def _derangement(random: Stream, n: int) -> Rows:
+    rows = np.arange(n)
     while True:  # a permutation has no fixed point with probability 1/e, so this takes 2.7 rounds on average
-        drawn = _permutation(n, generator)
-        if n < 2 or not bool((drawn == rows).any()):
+        drawn = random.permutation(n)
+        if n < 2 or np.count_nonzero(drawn == rows) == 0:
             return drawn
 
 
-def _across_halves(n: int, generator: Generator | None) -> Tensor:
+def _across_halves(random: Stream, n: int) -> Rows:
     first, rest = n // 2, n - n // 2
-    return torch.cat([first + _permutation(rest, generator), _permutation(first, generator)])
+    return np.concatenate([first + random.permutation(rest), random.permutation(first)])
 
 
-def _across_domains(domain: Tensor, generator: Generator | None) -> Tensor:
-    device, n = _device(generator), len(domain)
-    rows = torch.arange(n, device=device)
-    _, code = torch.unique(domain.to(device), return_inverse=True)
-    largest = int(code.bincount().max()) if n else 0
+def _across_domains(random: Stream, domain: Rows) -> Rows:
+    n = len(domain)
+    _, code = np.unique(domain, return_inverse=True)
+    largest = int(np.bincount(code).max()) if n else 0
     if n == 0 or largest == n:
-        return rows
+        return np.arange(n)
     if 2 * largest > n:  # no permutation can serve the largest domain: every row chooses for itself
-        return torch.multinomial((code[:, None] != code[None, :]).double(), 1, generator=generator).squeeze(1)
+        wishes = np.where(code[:, None] != code[None, :], random.random((n, n)), -1.0)
+        choice: Rows = wishes.argmax(1)
+        return choice
     # Domains lie end to end around a circle; a step of `largest` to `n - largest` leaves every one of them.
-    shuffled = _permutation(n, generator)
-    circle = shuffled[_permutation(int(code.max()) + 1, generator)[code[shuffled]].argsort(stable=True)]
-    step = largest + int(uniform(1, generator) * (n - 2 * largest + 1))
-    return torch.empty_like(rows).scatter_(0, circle, circle.roll(-step))
+    shuffled = random.permutation(n)
+    circle = shuffled[np.argsort(random.permutation(int(code.max()) + 1)[code[shuffled]], kind="stable")]
+    step = largest + int(random.random() * (n - 2 * largest + 1))
+    drawn = np.empty(n, dtype=np.int64)
+    drawn[circle] = np.roll(circle, -step)
+    return drawn

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from featmix.compare.data import read
 from featmix.compare.folder import SUFFIXES
 from featmix.errors import FeatmixError
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import stream
 from featmix.show.arguments import check_whole
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
@@ -102,8 +102,8 @@ def _check(count: int, seed: int, size: int | None) -> None:
 def _chosen(number: int, count: int, seed: int, name: str) -> Tensor:
     if count > number:
         raise FeatmixError("show", "count", expected=f"at most the {number} images of {name}", got=count)
-    order = sampling.partners(number, "permutation", generator=Generator().manual_seed(seed))
-    return order[:count].sort().values
+    order = stream(Generator().manual_seed(seed)).permutation(number)
+    return torch.from_numpy(np.sort(order[:count]))
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.labels.stacking import composed
 from featmix.layouts import resolve_layout
 from featmix.mixer.tree import INPUT, At, Tree
 from featmix.pictures import names_of
@@ -168,9 +168,7 @@ class _Course:
 
     def labels(self, until: int) -> Mixture:
         """The labels of all strategies up to a moment, composed in the order of the forward pass."""
-        return composed(
-            self.batch, [(leaf.place, leaf.strategy, params) for leaf, params in self.acting if self.when(leaf) <= until]
-        )
+        return composed(self.batch, [leaf.label_step(params) for leaf, params in self.acting if self.when(leaf) <= until])
 
 
 def _partner(acting: Sequence[tuple[At, Params]]) -> Tensor | None:

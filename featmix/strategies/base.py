@@ -1,27 +1,33 @@
-"""What a strategy is: the base class that leaves a newcomer two short methods to write."""
+"""The base class of all strategies: a newcomer writes two short methods, everything else is done here."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypedDict
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, Self, TypedDict, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
+from typing_extensions import TypeVar
 
+from featmix.checks import Checks
 from featmix.errors import FeatmixError
-from featmix.labels.dense import blended_map
+from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
-from featmix.labels.stacking import parts
-from featmix.layouts import checked_mask
-from featmix.sampling import draws as sampling
-from featmix.schedule import Schedule
-from featmix.strategies.params import Params
-from featmix.strategies.settings import Settings
-from featmix.strategies.shapes import Shapes
+from featmix.layouts import Layout, checked_mask
+from featmix.sampling import draws
+from featmix.schedule import Schedule, checked_progress
+from featmix.strategies.axes import Axes
+from featmix.strategies.border import check_features, check_generator, check_params, check_rows
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
+
+P = TypeVar("P", bound=Params, default=Any)
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class CommonSettings(TypedDict, total=False):
@@ -34,12 +40,15 @@ class CommonSettings(TypedDict, total=False):
     num_classes: int | None
 
 
-class Strategy(Settings, Shapes, nn.Module):
+class Strategy(Checks, nn.Module, Generic[P]):
     """Base class of all strategies: decides with :meth:`make_params`, acts with :meth:`transform`.
 
     A subclass sets ``tags``, writes :meth:`decide` and :meth:`act`, and gives an :meth:`oracle` for the tests. Checks,
-    gating, casting, memory format, padding and prefix tokens are done here, once for all: a subclass sees neither idle rows
-    nor prefix tokens.
+    gates, casts, memory format, padding and prefix tokens are handled here: a subclass sees neither rows that are not mixed
+    nor prefix tokens. One whose decision has more fields than :class:`~featmix.Params` derives from
+    ``Strategy[ItsParams]``. Strategies that mix the values at positions derive from
+    :class:`~featmix.strategies.content.ContentStrategy`, those that change moments from
+    :class:`~featmix.strategies.moments.MomentStrategy`.
 
     Args:
         p: Probability that a batch (or a row) is mixed; a number or a :class:`~featmix.schedule.Schedule`.
@@ -50,12 +59,14 @@ class Strategy(Settings, Shapes, nn.Module):
         num_classes: For class indices in ``strategy(x, target)``.
 
     Attributes:
+        tags: What is known of the strategy without running it.
         progress: How far training is, in [0, 1], for settings that are schedules; an attached mixer says it instead.
         inplace: Whether the batch itself becomes the result; a setting of those strategies that offer it.
     """
 
     name: ClassVar[str] = ""
-    tags: ClassVar[Tags] = Tags(mixes_labels=False, paper="")
+    params_class: ClassVar[type[Params]] = Params
+    tags: Tags = Tags(mixes_labels=False, paper="")
 
     def __init__(
         self,
@@ -69,88 +80,146 @@ class Strategy(Settings, Shapes, nn.Module):
     ) -> None:
         super().__init__()
         self.p = self._scheduled("p", p, 0, 1)
-        self.per = self._one_of("per", per, ("batch", "sample"))
-        self.partner = self._one_of("partner", partner, sampling.PARTNERS)
-        self._set_layout(layout, num_prefix_tokens)
+        self.per = self._one_of("per", per, draws.PER)
+        self.partner = self._one_of("partner", partner, draws.PARTNERS)
+        self._axes = Axes(self._who, layout, self._whole("num_prefix_tokens", num_prefix_tokens, least=0))
         self.progress = 0.0
         self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Read off the base class which decisions the strategy takes: ``Strategy[ItsParams]``."""
+        super().__init_subclass__(**keywords)
+        for base in vars(cls).get("__orig_bases__", ()):
+            for argument in get_args(base):
+                if isinstance(argument, type) and issubclass(argument, Params):
+                    cls.params_class = argument
+        if "act" in vars(cls) and "gated" not in vars(cls):  # a faster way of a base class does not know of this act
+            cls.gated = Strategy.gated  # type: ignore[method-assign]
+
     # -- what a subclass writes ------------------------------------------------------------------------------------
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
-        """Draw what is this strategy's own and say what the labels become. ``shape`` is ``(B,)`` where no more is known."""
+    def decide(self, shape: Sequence[int], draw: Draw) -> P:
+        """Draw what is the strategy's own and return the decision: ``Params.of(draw, lam)``.
+
+        Args:
+            shape: Of the features without prefix tokens; ``(B,)`` where no more is known.
+            draw: Partners, gates and the stream of random numbers.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say what it decides")
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
-        """Mix. Rows that are not active have themselves for a partner here, and their result is thrown away."""
+    def act(self, x: Tensor, params: P) -> Tensor:
+        """Return the mixed features. Rows that are not active are their own partners here, and their result is not used."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it acts")
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """The same in plain NumPy, one sample after the other: what tests compare :meth:`transform` with."""
+    def oracle(self, x: NDArray[np.float64], params: P) -> NDArray[np.float64]:
+        """Return the same in plain NumPy, one sample after the other: what tests compare :meth:`transform` with."""
         raise NotImplementedError(f"{type(self).__name__} has no oracle")
+
+    # -- what a subclass may say about itself ----------------------------------------------------------------------
 
     @property
     def self_is_identity(self) -> bool:
-        """Whether a row that is its own partner comes out as it went in, within rounding."""
+        """True if a row that is its own partner comes out as it went in, within rounding."""
         return True
 
     @property
     def exact_gradient(self) -> bool:
-        """Whether backward differentiates the function that it is, but for moments that are detached."""
+        """True if backward differentiates the function itself, except for moments that are detached."""
         return not self.tags.stops_gradient
 
-    def passes_through(self, shape: Sequence[int]) -> bool:
-        """Whether features of this shape come out as they went in, and keep their label, whatever is drawn."""
-        return False
+    @property
+    def needs_grid(self) -> bool:
+        """True if positions have to form a grid."""
+        return self.tags.spatial
 
-    def for_site(self, site: str) -> Strategy:
-        """What stands for this strategy at a site of :meth:`featmix.OneOf.over`: itself, unless it was published otherwise."""
-        return self
-
-    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor | None:
-        """How much of the result is the partner's, at each position, where the strategy mixes what is there.
-
-        Args:
-            params: From :meth:`make_params`.
-            sizes: The sizes of the position axes.
-
-        Returns:
-            Broadcastable to ``(B, C, *sizes)``: bool where the partner's values replace one's own, shares in [0, 1] where they
-            blend, for active rows; ``None`` for strategies that mix something else than values.
-        """
-        return None
+    @property
+    def needs_shape(self) -> bool:
+        """True if a decision is made for one shape, which has to be known by then."""
+        return self.needs_grid
 
     @property
     def takes_masks(self) -> bool:
-        """Whether it can be told of padding: label shares of real content need :meth:`partner_share`."""
-        shares_content = self.tags.mixes_labels and not self.tags.moments
-        return self.tags.masks and not (shares_content and type(self).partner_share is Strategy.partner_share)
+        """True if it can be told of padding. Label weights of real content need to know what is mixed where."""
+        return self.tags.masks and not self.tags.mixes_labels
 
-    def partner_map(self, maps: Tensor, params: Params) -> Tensor:
-        """What would be the partner's at each position of maps ``(B, K, *positions)``, of any resolution."""
-        return maps.index_select(0, params.partner)
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Return True if features of this shape come out as they went in, with their labels, whatever is drawn."""
+        return False
 
-    def grid_of(self, params: Params) -> tuple[int, ...] | None:
-        """The sizes of the positions that a decision is about, where the strategy says what it does at each of them."""
-        told = self.tags.spatial and type(self).partner_share is not Strategy.partner_share
-        return vars(params).get("sizes") if told else None
+    def at_input(self) -> Strategy:
+        """Return the strategy that takes this one's place at the model's own input, in :meth:`featmix.OneOf.over`."""
+        return self
 
-    def parts(self, shares: Tensor, params: Params) -> list[tuple[Tensor, Tensor]]:
-        """What each position is made of after this decision, for labels: see :func:`featmix.labels.stacking.parts`."""
-        return parts(self, shares, params)
-
-    def reach(self, params: Params, mask: Tensor) -> Tensor:
-        """Which positions may change under a padding mask, ``(B, *positions)`` bool: those real in both samples."""
+    def reach(self, params: P, mask: Tensor) -> Tensor:
+        """Return which positions may change under a padding mask, ``(B, *positions)`` bool: those real in both samples."""
         return mask & mask.index_select(0, params.partner)
 
     def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
-        """Which rows can be mixed at all under a padding mask, ``(B,)`` bool; the others keep features and label."""
+        """Return which rows can be mixed at all under a padding mask, ``(B,)`` bool; others keep features and label."""
         return (mask & mask.index_select(0, partner)).flatten(1).any(1)
 
-    def real_part(self, body: Tensor, mask: Tensor) -> Tensor:
-        """Features with zeros in their padding, so that what lies there reaches neither results nor gradients."""
-        return torch.where(self.layout_of(body.shape).spread(mask), body, 0)
+    def recall(self, params: P, shape: Sequence[int], target: Tensor | None, random: draws.Stream) -> P:
+        """Return a decision in view of batches seen before; for strategies that remember any.
+
+        Args:
+            params: From :meth:`make_params`, which knows of no other batch.
+            shape: Of the features, or ``(B,)``.
+            target: Their labels.
+            random: The stream that the decision was drawn from.
+        """
+        return params
+
+    def remember(self, x: Tensor, params: P) -> None:
+        """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
+
+    # -- labels ----------------------------------------------------------------------------------------------------
+
+    def label_step(self, place: str, params: P) -> LabelStep | None:
+        """Return what a decision does to labels, for composing it with others; ``None`` where it leaves them alone."""
+        if not self.tags.mixes_labels or not params.active.numpy().any():
+            return None
+        return LabelStep(
+            place, params.mixture, grid=None, spatial=self.tags.spatial, parts=lambda shares: self.parts(shares, params)
+        )
+
+    def parts(self, shares: Tensor, params: P) -> list[tuple[Tensor, Tensor]]:
+        """Return what each position is made of after this decision: here as much from everywhere, as the labels are.
+
+        Args:
+            shares: ``(B, K, C, *positions)``: how much of each of K samples stands at a position; C is 1 unless channels
+                differ.
+            params: The decision.
+
+        Returns:
+            Pairs ``(rows (B,), shares (B, K, C, *positions))``: so much of what was in these rows is now here.
+        """
+        columns = zip(params.mixture.index.T, params.mixture.weight.T, strict=True)
+        return [(rows, shares[rows] * weight.view(-1, *[1] * (shares.ndim - 1))) for rows, weight in columns]
+
+    def dense_targets(self, target_map: Tensor, params: P) -> Tensor:
+        """Return label maps for the mixed batch: a position's label comes from where its features came from.
+
+        Args:
+            target_map: Class indices ``(B, *positions)`` of an integer dtype, or ``(B, K, *positions)`` of any dtype, of the
+                features' resolution or another: boxes and masks are then taken to it by nearest neighbour.
+            params: The decision that the features were mixed by.
+
+        Returns:
+            A map of the same shape and dtype; the same tensor where the strategy leaves labels alone.
+
+        Raises:
+            FeatmixError: If the strategy mixes labels without saying where, or the map does not fit.
+        """
+        if not self.tags.mixes_labels:
+            return target_map
+        raise FeatmixError(
+            self._who,
+            "dense_targets",
+            expected="a strategy that says which position comes from where, such as cutmix",
+            got="one whose label shares have no place",
+            fix="For label maps use spatial strategies, or those that leave labels alone.",
+        )
 
     # -- what everybody calls --------------------------------------------------------------------------------------
 
@@ -165,99 +234,79 @@ class Strategy(Settings, Shapes, nn.Module):
         mask: Tensor | None = None,
         progress: float | None = None,
         device: torch.device | str | None = None,
-    ) -> Params:
-        """Make every random decision of one step.
+    ) -> P:
+        """Make every random decision of one step, on the host.
 
         Args:
             shape: Shape of the tensor to be mixed; ``(B,)`` where only the batch is known, which strategies that
                 need the shape refuse.
-            generator: Source of randomness; ``None`` is torch's default one.
+            generator: Source of randomness: one number of it seeds the decision. ``None`` is torch's default generator.
             target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.
             partner: ``(B,)`` partners already drawn elsewhere (see ``share_partner``).
             mask: ``(B, *positions)`` bool, False where there is padding, prefix tokens included. Padding comes back as it is,
-                moments count real positions only, and label shares are shares of a sample's real positions.
+                moments count real positions only, and label weights are shares of a sample's real positions.
             progress: How far training is, in [0, 1], for settings that are schedules; ``None`` takes the attribute.
-            device: Where the decision is to live; ``None`` leaves it where it was drawn.
+            device: Where the decision is to live; ``None`` leaves it on the host.
 
         Raises:
             FeatmixError: If the shape does not fit the layout, or a label, domain, partner or mask does not fit the batch.
         """
-        shape = self._checked_shape(shape)
-        batch = shape[0]
-        for argument, value in (("target", target), ("domain", domain), ("partner", partner)):
-            if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or len(value) != batch):
-                got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                raise FeatmixError(self._who, argument, expected=f"a tensor of {batch} rows", got=got)
-        if domain is not None and domain.ndim != 1:
-            raise FeatmixError(self._who, "domain", expected="one label a row", got=f"shape {tuple(domain.shape)}")
-        if generator is not None and not isinstance(generator, Generator):
-            raise FeatmixError(self._who, "generator", expected="a torch.Generator", got=repr(generator))
-        if partner is not None:
-            self._check_partner(partner, batch)
-        now = self.at(self.progress if progress is None else progress)
-        if partner is None and self.tags.partnered:
-            partner = sampling.partners(batch, self.partner, domain=domain, generator=generator)
-        active = sampling.gate(batch, now.p, per=self.per, generator=generator)
-        if partner is None or not self.tags.partnered:  # partners that are shared in a tree are no concern of these either
-            partner = torch.arange(batch, device=active.device)
-        body = self.body_shape(shape)
-        if mask is not None:
-            mask = self._body_mask(mask, shape).to(partner.device)
-            active = active & self.can_mix(mask, partner, body)
-        params = now.decide(body, partner, active, generator)
-        if mask is not None:
-            params = self._with_mask(params, mask)
+        check_generator(self._who, generator)
+        shape = self.checked_shape(shape)
+        check_rows(self._who, shape[0], target=target, domain=domain, partner=partner)
+        params = self.drawn(shape, draws.stream(generator), domain=domain, partner=partner, mask=mask, progress=progress)
         return params if device is None else params.to(device)
 
-    def recall(self, params: Params, shape: Sequence[int], target: Tensor | None, generator: Generator | None) -> Params:
-        """A decision for training once more, in view of batches seen before; for strategies that remember any.
+    def training_params(
+        self,
+        shape: Sequence[int],
+        *,
+        generator: Generator | None = None,
+        target: Tensor | None = None,
+        domain: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> P:
+        """Make the decision of a training step: :meth:`make_params`, in view of what the strategy remembers."""
+        check_generator(self._who, generator)
+        shape = self.checked_shape(shape)
+        check_rows(self._who, shape[0], target=target, domain=domain)
+        random = draws.stream(generator)
+        return self.recall(self.drawn(shape, random, domain=domain, mask=mask), shape, target, random)
 
-        Args:
-            params: From :meth:`make_params`, which knows of no other batch.
-            shape: Of the features, or ``(B,)``.
-            target: Their labels.
-            generator: Source of randomness.
-        """
-        return params
+    def drawn(
+        self,
+        shape: Sequence[int],
+        random: draws.Stream,
+        *,
+        domain: Tensor | None = None,
+        partner: Tensor | None = None,
+        mask: Tensor | None = None,
+        progress: float | None = None,
+    ) -> P:
+        """Make every random decision of one step from a stream; arguments as in :meth:`make_params`, checked already."""
+        batch, body = shape[0], self.body_shape(shape)
+        now = self.at(self.progress if progress is None else progress)
+        rows = np.arange(batch)
+        chosen = rows
+        if self.tags.partnered:  # partners that are shared in a tree do not concern the others
+            if partner is None:
+                labels = None if domain is None else domain.cpu().numpy()
+                chosen = draws.partners(random, batch, self.partner, domain=labels)
+            else:
+                chosen = partner.cpu().numpy()
+        active = draws.gate(random, batch, now.p, per=self.per)
+        real = None
+        if mask is not None:
+            real = self._body_mask(mask, shape).cpu()
+            active &= self.can_mix(real, torch.from_numpy(chosen), body).numpy()
+        if self.passes_through(body):
+            active[:] = False
+        draw = Draw(np.where(active, chosen, rows), active, random, self.tags.mixes_labels)
+        params = now.decide(body, draw)
+        return params if real is None else self.with_mask(params, real)
 
-    def remember(self, x: Tensor, params: Params) -> None:
-        """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
-
-    def history(self) -> dict[str, Any]:
-        """What later decisions depend on besides randomness, for checkpoints."""
-        return {}
-
-    def load_history(self, state: Mapping[str, Any]) -> None:
-        """Continue where :meth:`history` was taken."""
-
-    def dense_targets(self, target_map: Tensor, params: Params) -> Tensor:
-        """Label maps for the mixed batch: what a position of the features was taken from, its label is taken from too.
-
-        Args:
-            target_map: Class indices ``(B, *positions)`` of an integer dtype, or ``(B, K, *positions)`` of any dtype, of the
-                features' resolution or another: boxes and masks are then taken to it by nearest neighbour.
-            params: The decision that the features were mixed by.
-
-        Returns:
-            A map of the same shape and dtype; the very same where the strategy leaves labels alone.
-
-        Raises:
-            FeatmixError: If the strategy mixes labels without saying where, or the map does not fit.
-        """
-        if not self.tags.mixes_labels:
-            return target_map
-        if not self.tags.spatial:
-            raise FeatmixError(
-                self._who,
-                "dense_targets",
-                expected="a strategy that says which position comes from where, such as cutmix",
-                got="one whose label shares have no place",
-                fix="For label maps use spatial strategies, or those that leave labels alone.",
-            )
-        return blended_map(self, target_map, params)
-
-    def transform(self, x: Tensor, params: Params, mask: Tensor | None = None) -> Tensor:
+    def transform(self, x: Tensor, params: P, mask: Tensor | None = None) -> Tensor:
         """Apply a decision: pure, deterministic, differentiable; no randomness and no state.
 
         Args:
@@ -269,31 +318,25 @@ class Strategy(Settings, Shapes, nn.Module):
             A new tensor of the shape, dtype, device and memory format of ``x``; ``x`` itself, changed, with ``inplace=True``.
 
         Raises:
-            FeatmixError: If ``x`` has the wrong dtype, number of axes or batch size.
+            FeatmixError: If ``x`` has the wrong dtype, number of axes or batch size, or the decision is another strategy's.
         """
-        self._check_input(x)
-        if not isinstance(params, Params):
-            raise FeatmixError(self._who, "params", expected="what make_params gives", got=type(params).__name__)
+        self._check_features(x)
+        check_params(self._who, params, self.params_class, len(x))
         if params.partner.device != x.device:
             params = params.to(x.device)
-        if params.partner.shape[0] != x.shape[0]:
-            raise FeatmixError(
-                self._who,
-                "params",
-                expected=f"a decision for the {x.shape[0]} rows of x",
-                got=f"one for {params.partner.shape[0]} rows",
-                fix="Draw for the batch that goes through the model; under data parallelism each rank draws for its own.",
-            )
         if mask is not None:
-            params = dataclasses.replace(params, mask=self._body_mask(mask, x.shape).to(x.device))
-        body = self.body_of(x)
-        if params.mask is not None and mask is None:
-            checked_mask(params.mask, self.layout_of(body.shape), body.shape, self._who)
-        params = params.tied()
-        y = self.gated(body if params.mask is None else self.real_part(body, params.mask), params)
-        if params.mask is not None:
-            y = torch.where(self.layout_of(body.shape).spread(self.reach(params, params.mask)), y, body)
-        y = _in_format_of(x, self.with_prefix_of(x, y))
+            params = params.replaced(mask=self._body_mask(mask, x.shape).to(x.device))
+        params, body = params.tied(), self.body_of(x)
+        if params.mask is None:
+            y = self.gated(body, params)
+        else:
+            lay = self.layout_of(body.shape)
+            checked_mask(params.mask, lay, body.shape, self._who)
+            y = self.gated(
+                torch.where(lay.spread(params.mask), body, 0), params
+            )  # padding reaches nothing, not even a gradient
+            y = torch.where(lay.spread(self.reach(params, params.mask)), y, body)
+        y = _in_format_of(x, self._axes.with_prefix_of(x, y))
         return x.copy_(y) if self.inplace and y is not x else y
 
     def forward(
@@ -319,45 +362,112 @@ class Strategy(Settings, Shapes, nn.Module):
         Returns:
             ``y``, or ``(y, soft targets)`` where a target is given.
         """
-        self._check_input(x)
+        self._check_features(x)
         if self.training:
-            params = self.make_params(x.shape, generator=generator, target=target, domain=domain, mask=mask, device=x.device)
-            params = self.recall(params, x.shape, target, generator).to(x.device)
+            params = self.training_params(x.shape, generator=generator, target=target, domain=domain, mask=mask).to(x.device)
             self.remember(x, params)
             y, mixture = self.transform(x, params), params.mixture
         else:
             y, mixture = x, Mixture.identity(len(x), x.device)
         if target is None:
             return y
-        return y, mixture.to(target.device).dense(target, num_classes if num_classes is not None else self.num_classes)
+        return y, mixture.dense(target, self.num_classes if num_classes is None else num_classes)
 
-    def gated(self, x: Tensor, params: Params) -> Tensor:
-        """:meth:`act` where rows are active, ``x`` elsewhere, in the dtype of ``x``; for strategies with a faster way."""
+    def gated(self, x: Tensor, params: P) -> Tensor:
+        """Return :meth:`act` where rows are active and ``x`` elsewhere, in the dtype of ``x``. Faster ways override this."""
         active = params.active.view(-1, *[1] * (x.ndim - 1))
         return torch.where(active, self.act(x, params).to(x.dtype), x)
 
-    def _check_partner(self, partner: Tensor, batch: int) -> None:
-        fits = partner.ndim == 1 and partner.dtype == torch.int64
-        if not fits or (batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch):
-            expected = f"int64 rows of a batch of {batch}, one for each"
-            raise FeatmixError(self._who, "partner", expected=expected, got=f"{partner.dtype} {partner.tolist()}")
+    def with_mask(self, params: P, mask: Tensor) -> P:
+        """Return a decision that knows of padding."""
+        return params.replaced(mask=mask)
 
-    def _with_mask(self, params: Params, mask: Tensor) -> Params:
-        """The decision with its mask, and label shares that count real positions only."""
-        params = dataclasses.replace(params, mask=mask)
-        share = self.partner_share(params, mask.shape[1:]) if self.tags.mixes_labels else None
-        if share is None:
-            return params
-        taken = (share.double() * self.reach(params, mask).unsqueeze(1)).mean(1).flatten(1).sum(1)
-        own = 1 - taken / mask.flatten(1).sum(1).clamp(min=1)
-        pair = Mixture.pair(params.partner, torch.where(params.active, own, 1.0))
-        return dataclasses.replace(params, mixture=dataclasses.replace(pair, scale=params.mixture.scale))
+    # -- settings --------------------------------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> str | None:
+        """Name of the layout; ``None`` goes by the number of axes."""
+        return self._axes.layout
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Positions at the front that are left alone."""
+        return self._axes.num_prefix_tokens
+
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """Return the constructor's arguments, those passed on to a base class included."""
+        names: list[str] = []
+        for klass in (k for k in cls.__mro__ if "__init__" in vars(k)):
+            parameters = inspect.signature(vars(klass)["__init__"]).parameters.values()
+            names += [p.name for p in parameters if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return [name for name in dict.fromkeys(names) if name != "partner" or cls.tags.partnered]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's arguments as they stand: ``create(name, **settings)`` makes the same strategy again."""
+        return {name: getattr(self, name) for name in self.setting_names()}
+
+    def setting_choices(self) -> dict[str, tuple[str, ...]]:
+        """Return the words that each setting takes which takes one of several: ``{"per": ("batch", "sample"), ...}``."""
+        return {name: words for name, words in vars(self)["_choices"].items() if name in self.setting_names()}
+
+    def extra_repr(self) -> str:
+        """Return the settings, as ``nn.Module`` shows them."""
+        return ", ".join(f"{k}={v!r}" for k, v in self.settings().items())
+
+    def at(self, progress: float) -> Self:
+        """Return this strategy with every schedule among its settings replaced by its value; itself where there is none.
+
+        Args:
+            progress: How far training is, in [0, 1].
+
+        Raises:
+            FeatmixError: If that is no progress.
+        """
+        progress = checked_progress(self._who, progress)
+        scheduled = {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
+        if not scheduled:
+            return self
+        now = copy.copy(self)
+        vars(now).update({name: float(schedule(progress)) for name, schedule in scheduled.items()})
+        return now
+
+    # -- shapes and checks -----------------------------------------------------------------------------------------
+
+    def layout_of(self, shape: Sequence[int]) -> Layout:
+        """Return the layout of a tensor of this shape."""
+        return self._axes.of(shape)
+
+    def body_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape without prefix tokens; ``(B,)`` stays as it is."""
+        return self._axes.body_shape(shape)
+
+    def body_of(self, x: Tensor) -> Tensor:
+        """Return a view of features without prefix tokens."""
+        return self._axes.body_of(x)
+
+    def checked_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return a shape that can be decided for; see :meth:`make_params`."""
+        return self._axes.checked_shape(shape, needs_shape=self.needs_shape, needs_grid=self.needs_grid)
+
+    def _body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:
+        if not self.takes_masks:
+            raise FeatmixError(self._who, "mask", expected="None", got="a mask", fix="It cannot tell padding from content.")
+        return self._axes.body_mask(mask, shape)
+
+    def _check_features(self, x: Tensor) -> None:
+        check_features(self._who, x, needs_float=self.tags.needs_float)
+        self._axes.check(x.shape, needs_grid=self.needs_grid)
 
 
 def _in_format_of(x: Tensor, y: Tensor) -> Tensor:
-    channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    if y.stride() == x.stride():
+        return y
     if x.is_contiguous():
         return y.contiguous()
+    channels_last = _CHANNELS_LAST.get(x.ndim)
     if channels_last is not None and x.is_contiguous(memory_format=channels_last):
         return y.contiguous(memory_format=channels_last)
     return y

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
 from featmix.layouts import inside
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
-from featmix.sampling import boxes as sampling_crops
+from featmix.sampling.boxes import CROPS, channel_orders, crops
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentSettings, MomentStrategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -48,7 +46,7 @@ class CrossNormParams(Params):
 
 
 @register("crossnorm")
-class CrossNorm(MomentStrategy):
+class CrossNorm(MomentStrategy[CrossNormParams]):
     """CrossNorm: restore with the moments of the partner or of a crop of it, all of a map or a crop of it; the label stays.
 
     ``y = (x_i - mean_i) / std_i * std_j + mean_j``, where ``i`` is the whole map or, with ``crop="content"``, a box outside of
@@ -115,7 +113,7 @@ class CrossNorm(MomentStrategy):
         **common: Unpack[MomentSettings],
     ) -> None:
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
-        self.crop = self._one_of("crop", crop, sampling_crops.CROPS)
+        self.crop = self._one_of("crop", crop, CROPS)
         self.box_per = self._one_of("box_per", box_per, ("batch", "sample"))
         self.shuffle = self._flag("shuffle", shuffle)
         if self.needs_grid and not self.normalizer.over_positions:
@@ -142,97 +140,96 @@ class CrossNorm(MomentStrategy):
         """Whether a row that is its own partner comes out as it went in: where it exchanges the same part with itself."""
         return not self.needs_shape
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CrossNormParams:
-        """Draw the boxes and the order of channels. A row that is active keeps no share of its style: ``lam`` is 0."""
-        if self.passes_through(shape) or len(partner) == 1:
-            active = torch.zeros_like(active)
-        params = CrossNormParams(partner, active, (~active).float(), Mixture.identity(shape[0], partner.device))
-        if not self.needs_shape:
-            return params
-        lay = self.layout_of(shape)
-        sizes, style, content, channels = lay.spatial_shape(shape), None, None, None
-        if self.crop in ("style", "both"):
-            style = sampling_crops.crops(shape[0], sizes, generator, per=self.box_per)
-        if self.shuffle:
-            channels = sampling_crops.channel_orders(shape[0], shape[lay.channel], generator)
-        if self.crop in ("content", "both"):
-            content = sampling_crops.crops(shape[0], sizes, generator, per=self.box_per)
-        return replace(params, content_box=content, style_box=style, channels=channels, sizes=sizes if self.needs_grid else ())
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Return True where there are no moments apart from the content, and for a batch of one."""
+        return shape[0] == 1 or super().passes_through(shape)
 
-    def gated(self, x: Tensor, params: Params) -> Tensor:
+    def decide(self, shape: Sequence[int], draw: Draw) -> CrossNormParams:
+        """Draw the boxes and the order of channels. A row that is active keeps no share of its style: ``lam`` is 0."""
+        if not self.needs_shape:
+            return CrossNormParams.of(draw, 0.0)
+        lay, batch = self.layout_of(shape), len(draw)
+        sizes, drawn = lay.spatial_shape(shape), dict[str, Any]()
+        if self.crop in ("style", "both"):
+            drawn["style_box"] = crops(draw.random, batch, sizes, per=self.box_per)
+        if self.shuffle:
+            drawn["channels"] = channel_orders(draw.random, batch, shape[lay.channel])
+        if self.crop in ("content", "both"):
+            drawn["content_box"] = crops(draw.random, batch, sizes, per=self.box_per)
+        return CrossNormParams.of(draw, 0.0, sizes=sizes if self.needs_grid else (), **drawn)
+
+    def gated(self, x: Tensor, params: CrossNormParams) -> Tensor:
         """The fast path where whole maps lend their moments as they are, the formula elsewhere."""
         self._check_decision(x, params)
         return Strategy.gated(self, x, params) if self.needs_shape else super().gated(x, params)
 
-    def content(self, params: Params) -> Tensor | None:
+    def content(self, params: CrossNormParams) -> Tensor | None:
         """The real positions in the box; none where padding leaves fewer than two in it, or in the box that lends."""
-        content, style = self._positions(params, "content_box"), self._positions(params, "style_box")
+        content, style = self._positions(params, params.content_box), self._positions(params, params.style_box)
         if params.mask is None or content is None or style is None or not self.needs_grid:
             return content
         enough = (content.flatten(1).sum(1) > 1) & (style.flatten(1).sum(1) > 1).index_select(0, params.partner)
         return content & enough.view(-1, *[1] * (content.ndim - 1))
 
-    def lent_moments(self, x: Tensor, params: Params, own: Moments) -> Moments:
+    def lent_moments(self, x: Tensor, params: CrossNormParams, own: Moments) -> Moments:
         """The moments of the real positions in the style box, of channels in their order."""
         if not self.needs_shape:
             return own
-        order: Tensor | None = vars(params)["channels"]
+        order = params.channels
         if order is not None:
             axis = self.layout_of(x.shape).channel
             index = order.view(len(order), *(order.shape[1] if k == axis else 1 for k in range(1, x.ndim))).expand_as(x)
             x = x.gather(axis, index)
-        return self._moments(x, self._positions(params, "style_box"))
+        return self._moments(x, self._positions(params, params.style_box))
 
-    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+    def new_moments(self, own: Moments, partner: Moments, params: CrossNormParams) -> Moments:
         """The partner's."""
         return partner
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: CrossNormParams) -> NDArray[np.float64]:
         """One sample after the other."""
-        y, found = np.moveaxis(x, self.layout_of(x.shape).channel, 1).copy(), vars(params)
+        y = np.moveaxis(x, self.layout_of(x.shape).channel, 1).copy()
         if self.passes_through(x.shape):
             return x.copy()
         norm = replace(self.normalizer, layout="bct")
         real = np.ones((len(x), *y.shape[2:]), dtype=np.bool_) if params.mask is None else params.mask.numpy()
 
-        def part(row: int, which: str) -> NDArray[np.bool_]:
-            box, chosen = found[which], np.zeros(real.shape[1:], dtype=np.bool_)
+        def part(row: int, box: Tensor | None) -> NDArray[np.bool_]:
+            chosen = np.zeros(real.shape[1:], dtype=np.bool_)
             chosen[... if box is None else tuple(slice(first, past) for first, past in box[row].tolist())] = True
             kept: NDArray[np.bool_] = chosen & real[row]
             return kept
 
         before = y.copy()
         for i, j in enumerate(params.partner.tolist()):
-            content, style = part(i, "content_box"), part(j, "style_box")
+            content, style = part(i, params.content_box), part(j, params.style_box)
             if not norm.over_positions:
                 content = style = content & style
             cut_off = params.mask is not None and self.needs_grid and min(content.sum(), style.sum()) < 2
             if params.active[i] and not cut_off:
-                lender = before[j] if found["channels"] is None else before[j][found["channels"][j].numpy()]
+                lender = before[j] if params.channels is None else before[j][params.channels[j].numpy()]
                 (mean, std), (lent_mean, lent_std) = norm.oracle(before[i][:, content]), norm.oracle(lender[:, style])
                 if norm.over_positions:
                     lent_mean, lent_std = lent_mean[:, :1], lent_std[:, :1]
                 y[i][:, content] = (before[i][:, content] - mean) / std * lent_std + lent_mean
         return np.moveaxis(y, 1, self.layout_of(x.shape).channel)
 
-    def _positions(self, params: Params, which: str) -> Tensor | None:
-        """The real positions in one of the boxes; ``None`` for all."""
-        box = vars(params).get(which)
+    def _positions(self, params: CrossNormParams, box: Tensor | None) -> Tensor | None:
+        """Return the real positions in a box; ``None`` for all."""
         if box is None:
             return params.mask
-        within = inside(box, vars(params)["sizes"])
+        within = inside(box, params.sizes)
         return within if params.mask is None else within & params.mask
 
-    def _check_decision(self, x: Tensor, params: Params) -> None:
-        lay, found = self.layout_of(x.shape), vars(params)
+    def _check_decision(self, x: Tensor, params: CrossNormParams) -> None:
+        lay = self.layout_of(x.shape)
         wanted = (lay.spatial_shape(x.shape) if self.needs_grid else (), x.shape[lay.channel] if self.shuffle else None)
-        order: Tensor | None = found.get("channels")
-        drawn = (found.get("sizes"), None if order is None else order.shape[1])
-        if not isinstance(params, CrossNormParams) or drawn != wanted:
+        drawn = (params.sizes, None if params.channels is None else params.channels.shape[1])
+        if drawn != wanted:
             raise FeatmixError(
                 self._who,
                 "params",
                 expected="a decision for positions {} and channels {}".format(*wanted),
-                got="one for {} and {}".format(*drawn) if isinstance(params, CrossNormParams) else type(params).__name__,
+                got="one for {} and {}".format(*drawn),
                 fix="Draw with the shape of the tensor that is mixed.",
             )

@@ -9,17 +9,16 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import beta, normal
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings
 from featmix.strategies.noise import NoiseParams, StyleNoise, centred
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -31,7 +30,7 @@ class CSUParams(NoiseParams):
 
 
 @register("csu")
-class CorrelatedStyleUncertainty(StyleNoise):
+class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
     """Correlated style uncertainty: ``y = (x - mean) / std * (std + f * g_std) + mean + f * g_mean``; the label stays.
 
     ``g`` is normal noise whose covariance over channels is that of the moments over the batch: ``g = z M`` with ``z`` standard
@@ -115,31 +114,29 @@ class CorrelatedStyleUncertainty(StyleNoise):
         """Not that of the function, whose eigenvectors are constants, unless all moments are."""
         return self.detach
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CSUParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> CSUParams:
         """Draw the strength and the noise before it is correlated."""
-        active, elements = self.open_rows(shape, active), self.elements_of(shape, active)
-        drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
-        flat = prod(self.normalizer.moment_shape(shape)[1:])
-        mean_noise, std_noise = (sampling.normal((shape[0], flat), generator).float() for _ in range(2))
-        lam = torch.where(active, drawn, 1.0)
-        return CSUParams(partner, active, lam, Mixture.identity(shape[0], partner.device), mean_noise, std_noise, elements)
+        kept = beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per)
+        flat = (shape[0], prod(self.normalizer.moment_shape(shape)[1:]))
+        mean_noise, std_noise = (normal(draw.random, flat) for _ in range(2))
+        return CSUParams.of(draw, kept, mean_noise=mean_noise, std_noise=std_noise, elements=self.elements_of(shape))
 
-    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+    def new_moments(self, own: Moments, partner: Moments, params: CSUParams) -> Moments:
         """Its own, and correlated noise."""
-        drawn = self.checked_noise(params, CSUParams, (len(own.mean), prod(own.mean.shape[1:])))
-        counted, f = self.counted(own, drawn), 1 - drawn.strength(own.mean)
+        self.check_noise(params, (len(own.mean), prod(own.mean.shape[1:])))
+        counted, f = self.counted(own, params), 1 - params.strength(own.mean)
 
         def moved(values: Tensor, noise: Tensor) -> Tensor:
             apart, n = centred(values.flatten(1).double(), counted.flatten(1))
             noise = correlated(noise.double(), apart / n.clamp(min=1).to(apart.dtype).sqrt())
             return torch.where(counted, values + f * noise.to(values.dtype).reshape(values.shape), values)
 
-        return Moments(moved(own.mean, drawn.mean_noise), moved(own.std, drawn.std_noise))
+        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: CSUParams) -> NDArray[np.float64]:
         """One sample after the other, once their moments are known; the root as a whole matrix."""
         y = x.copy()
-        if not isinstance(params, CSUParams) or len(x) < 2 or self.passes_through(x.shape):
+        if self.passes_through(x.shape):
             return y
         axis = self.layout_of(x.shape).channel
         width = self.elements_a_position(x.shape)  # channels that share one moment

@@ -11,16 +11,17 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.kernels.dispatch import row_kernels
 from featmix.kernels.mixing import mix
-from featmix.labels.mixture import Mixture
 from featmix.layouts import inside
-from featmix.sampling import draws as sampling
+from featmix.sampling.boxes import area_of, boxes
+from featmix.sampling.draws import beta
 from featmix.schedule import Schedule
-from featmix.strategies.base import CommonSettings, Strategy
-from featmix.strategies.params import Params, decided_for
+from featmix.strategies.base import CommonSettings
+from featmix.strategies.content import ContentStrategy
+from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -43,7 +44,7 @@ class CutMixParams(Params):
 
 
 @register("cutmix")
-class CutMix(Strategy):
+class CutMix(ContentStrategy[CutMixParams]):
     """CutMix: a box of the partner is pasted at the same place; the label is shared by the area that was really replaced.
 
     The box has side ``int(S * sqrt(1 - lam))`` with ``lam`` from Beta(alpha, alpha), a centre uniform over the map and edges
@@ -99,44 +100,41 @@ class CutMix(Strategy):
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         self.inplace = self._flag("inplace", inplace)
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> CutMixParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> CutMixParams:
         """Draw the boxes; a row that is not active gets an empty one."""
         sizes = self.layout_of(shape).spatial_shape(shape)
-        drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator)
-        box = sampling.boxes(sizes, drawn, generator, per=self.lam_per)
-        box = torch.where(active.view(-1, 1, 1), box, 0)
-        area = (box[..., 1] - box[..., 0]).prod(1).double()
-        lam = (1 - area / max(prod(sizes), 1)).float()
-        return CutMixParams(partner, active, lam, Mixture.pair(partner, lam).counted(active, self.loss_weight), box, sizes)
+        kept = beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per)
+        box = boxes(draw.random, sizes, kept, per=self.lam_per)
+        box[~draw.active] = 0
+        lam = 1 - area_of(box) / max(prod(sizes), 1)
+        return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, box=box, sizes=sizes)
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: CutMixParams) -> Tensor:
         """Paste."""
         lay = self.layout_of(x.shape)
-        sizes = lay.spatial_shape(x.shape)
-        pasted = self.partner_share(decided_for(self._who, params, CutMixParams, sizes, "a box"), sizes)
+        pasted = self.partner_share(params, lay.spatial_shape(x.shape))
         return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
 
-    def gated(self, x: Tensor, params: Params) -> Tensor:
-        """The fast path where there is one for this tensor, and the formula elsewhere."""
-        kernels = row_kernels(x) if type(self).act is CutMix.act and params.mask is None else None
+    def gated(self, x: Tensor, params: CutMixParams) -> Tensor:
+        """Return the mixed features by the fast path where there is one for this tensor, by the formula elsewhere."""
         lay = self.layout_of(x.shape)
-        decided = decided_for(self._who, params, CutMixParams, lay.spatial_shape(x.shape), "a box")
-        rows = kernels.paste(x, params.partner, decided.box, lay.positions) if kernels else None
+        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a box")
+        kernels = row_kernels(x) if params.mask is None else None
+        rows = kernels.paste(x, params.partner, params.box, lay.positions) if kernels else None
         formula = partial(super().gated, params=params)
         return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
 
-    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
-        """All of it inside the box."""
-        return inside(vars(params)["box"], sizes).unsqueeze(1)
+    def partner_share(self, params: CutMixParams, sizes: Sequence[int]) -> Tensor:
+        """Return True inside the box."""
+        return inside(params.box, sizes).unsqueeze(1)
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: CutMixParams) -> NDArray[np.float64]:
         """One sample after the other."""
         y = x.copy()
-        if isinstance(params, CutMixParams):
-            positions = self.layout_of(x.shape).positions
-            for i, j in enumerate(params.partner.tolist()):
-                box = [slice(None)] * (x.ndim - 1)
-                for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
-                    box[axis - 1] = slice(first, past)
-                y[i][tuple(box)] = x[j][tuple(box)]
+        positions = self.layout_of(x.shape).positions
+        for i, j in enumerate(params.partner.tolist()):
+            box = [slice(None)] * (x.ndim - 1)
+            for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
+                box[axis - 1] = slice(first, past)
+            y[i][tuple(box)] = x[j][tuple(box)]
         return y

@@ -8,16 +8,15 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import normal
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings
 from featmix.strategies.noise import NoiseParams, StyleNoise, centred
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -27,7 +26,7 @@ class DSUParams(NoiseParams):
 
 
 @register("dsu")
-class DSU(StyleNoise):
+class DSU(StyleNoise[DSUParams]):
     """Domain shifts with uncertainty: ``y = (x - mean) / std * (std + e2 * S_std) + mean + e1 * S_mean``; the label stays.
 
     ``S_mean`` and ``S_std`` are the standard deviations of the moments over the batch (eq. 4-5 of the paper), ``e1`` and
@@ -89,30 +88,28 @@ class DSU(StyleNoise):
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
         self.strength = self._scheduled("strength", strength, 0, 1e6)
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> DSUParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> DSUParams:
         """Draw the noise."""
-        active, elements = self.open_rows(shape, active), self.elements_of(shape, active)
         moments = self.normalizer.moment_shape(shape)
-        mean_noise, std_noise = (self.strength * sampling.normal(moments, generator) for _ in range(2))
-        same = Mixture.identity(shape[0], partner.device)
-        return DSUParams(partner, active, None, same, mean_noise.float(), std_noise.float(), elements)
+        mean_noise, std_noise = (np.float32(self.strength) * normal(draw.random, moments) for _ in range(2))
+        return DSUParams.of(draw, mean_noise=mean_noise, std_noise=std_noise, elements=self.elements_of(shape))
 
-    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+    def new_moments(self, own: Moments, partner: Moments, params: DSUParams) -> Moments:
         """Its own, and noise in units of the batch's spread."""
-        drawn = self.checked_noise(params, DSUParams, own.mean.shape)
-        counted = self.counted(own, drawn)
+        self.check_noise(params, own.mean.shape)
+        counted = self.counted(own, params)
 
         def moved(values: Tensor, noise: Tensor) -> Tensor:
             apart, n = centred(values, counted)
             spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
             return torch.where(counted, values + noise.to(values.dtype) * spread, values)
 
-        return Moments(moved(own.mean, drawn.mean_noise), moved(own.std, drawn.std_noise))
+        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: DSUParams) -> NDArray[np.float64]:
         """One sample after the other, once their moments are known."""
         y = x.copy()
-        if not isinstance(params, DSUParams) or len(x) < 2 or self.passes_through(x.shape):
+        if self.passes_through(x.shape):
             return y
         means, stds = (np.stack(m) for m in zip(*(self.normalizer.oracle(sample) for sample in x), strict=True))
         spread_of_means, spread_of_stds = (np.sqrt(m.var(axis=0, ddof=1) + self.eps) for m in (means, stds))

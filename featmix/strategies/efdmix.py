@@ -9,20 +9,19 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.moments import upcast
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import beta
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
 
 @register("efdmix")
-class EFDMix(Strategy):
+class EFDMix(Strategy[Params]):
     """Exact feature distribution mixing: each value moves towards the partner's value of the same rank; the label stays.
 
     ``y = x + (1 - lam) * (m - x)``, where ``m`` holds, channel by channel, the partner's sorted values in the order of one's
@@ -88,12 +87,9 @@ class EFDMix(Strategy):
         """Whether it is that of the formula."""
         return self.gradient == "exact"
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw the share of its own values that each sample keeps."""
-        if self.passes_through(shape):
-            active = torch.zeros_like(active)
-        drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
-        return Params(partner, active, torch.where(active, drawn, 1.0), Mixture.identity(shape[0], partner.device))
+        return Params.of(draw, beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per))
 
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether there is a single position, and so no distribution; of ``(B,)`` nothing is known."""

@@ -10,14 +10,15 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.moments import upcast
-from featmix.sampling import masks as sampling_masks
+from featmix.sampling.draws import beta
+from featmix.sampling.masks import SPECTRA, largest_share, smooth_fields
 from featmix.schedule import Schedule
-from featmix.strategies.base import CommonSettings, Strategy
-from featmix.strategies.params import Params, decided_for
+from featmix.strategies.base import CommonSettings
+from featmix.strategies.content import ContentStrategy
+from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -40,7 +41,7 @@ class FMixParams(Params):
 
 
 @register("fmix")
-class FMix(Strategy):
+class FMix(ContentStrategy[FMixParams]):
     """FMix: ``y = M * x_i + (1 - M) * x_j`` with a binary mask ``M`` of few connected regions; labels by the share of each.
 
     Complex Gaussian noise on the half spectrum, with amplitude ``1 / max(f, 1 / max(H, W)) ** decay``, is transformed back;
@@ -113,50 +114,44 @@ class FMix(Strategy):
         self.max_soft = self._in_range("max_soft", max_soft, 0, 0.5)
         self.reformulate = self._flag("reformulate", reformulate)
         self.labels = self._one_of("labels", labels, ("realised", "sampled"))
-        self.spectrum = self._one_of("spectrum", spectrum, sampling_masks.SPECTRA)
+        self.spectrum = self._one_of("spectrum", spectrum, SPECTRA)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
-        own = dataclasses.replace(self.tags, mixes_labels=not reformulate, needs_float=self.max_soft > 0)
-        vars(self)["tags"] = own  # a soft mask computes, and a reformulated loss knows one label
+        # a soft mask computes, and a reformulated loss knows one label
+        self.tags = dataclasses.replace(self.tags, mixes_labels=not reformulate, needs_float=self.max_soft > 0)
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> FMixParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> FMixParams:
         """Draw ``lam`` and the mask."""
-        batch, sizes = shape[0], self.layout_of(shape).spatial_shape(shape)
-        drawn = sampling_masks.unequal_beta(
-            batch, self.alpha + self.reformulate, self.alpha, per=self.lam_per, generator=generator
-        )
-        masks = max(batch, 1) if self.lam_per == "sample" else 1  # the transform of no fields at all is an error
-        noise = sampling_masks.smooth_fields(masks, sizes, self.decay, spectrum=self.spectrum, generator=generator)
-        wanted = drawn[:masks] if batch else drawn.new_ones(masks)
-        own = sampling_masks.largest_share(noise, wanted, soft=self.max_soft, generator=generator)
-        share = ((1 - own).float() if self.max_soft else own == 0)[:batch].unsqueeze(1).expand(batch, 1, *sizes)
-        kept = drawn if self.labels == "sampled" else 1 - share.double().flatten(1).mean(1)
-        lam = torch.where(active, kept, 1.0).float()
-        mixture = Mixture.identity(batch, partner.device) if self.reformulate else Mixture.pair(partner, lam)
-        return FMixParams(partner, active, lam, mixture, share, sizes)
+        batch, sizes = len(draw), self.layout_of(shape).spatial_shape(shape)
+        drawn = beta(draw.random, batch, self.alpha + self.reformulate, self.alpha, per=self.lam_per)
+        masks = batch if self.lam_per == "sample" else min(batch, 1)
+        noise = smooth_fields(draw.random, max(masks, 1), sizes, self.decay, spectrum=self.spectrum)[:masks]
+        own = largest_share(draw.random, noise, drawn[:masks], soft=self.max_soft)
+        share = ((1 - own).astype(np.float32) if self.max_soft else own == 0)[:, None]
+        share = share if masks == batch else np.repeat(share, batch, axis=0)
+        kept = drawn if self.labels == "sampled" else 1 - share.reshape(batch, -1).mean(1, dtype=np.float64)
+        return FMixParams.of(draw, kept, share=share, sizes=sizes)
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: FMixParams) -> Tensor:
         """Paste; blend where the mask is soft."""
         lay = self.layout_of(x.shape)
-        decided = decided_for(self._who, params, FMixParams, lay.spatial_shape(x.shape), "a mask")
-        share = lay.from_channels_first(decided.share)
+        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a mask")
+        share = lay.from_channels_first(params.share)
         if share.dtype == torch.bool:
             return torch.where(share, x.index_select(0, params.partner), x)
         own = upcast(x)
         taken = share.to(own.dtype)
         return torch.where(taken > 0, torch.lerp(own, own.index_select(0, params.partner), taken), own)
 
-    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
-        """What the mask leaves."""
-        share: Tensor = vars(params)["share"]
-        return share
+    def partner_share(self, params: FMixParams, sizes: Sequence[int]) -> Tensor:
+        """Return the mask."""
+        return params.share
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: FMixParams) -> NDArray[np.float64]:
         """One sample after the other."""
         y = x.copy()
-        if isinstance(params, FMixParams):
-            channel = self.layout_of(x.shape).channel - 1
-            for i, j in enumerate(params.partner.tolist()):
-                if params.active[i]:
-                    mask = 1 - np.moveaxis(params.share[i].double().numpy(), 0, channel)
-                    y[i] = mask * x[i] + (1 - mask) * x[j]
+        channel = self.layout_of(x.shape).channel - 1
+        for i, j in enumerate(params.partner.tolist()):
+            if params.active[i]:
+                mask = 1 - np.moveaxis(params.share[i].double().numpy(), 0, channel)
+                y[i] = mask * x[i] + (1 - mask) * x[j]
         return y

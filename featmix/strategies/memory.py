@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
+from featmix.labels.mixture import Mixture
 from featmix.normalizers.moments import Moments
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import Stream, uniform
 from featmix.strategies.params import Params
 
 
@@ -37,6 +39,16 @@ class MemoryParams(Params):
     slots: Tensor
     label: Tensor
 
+    @classmethod
+    def after(
+        cls, params: Params, mixture: Mixture, found: Tensor, moments: Moments, slots: Tensor, target: Tensor
+    ) -> MemoryParams:
+        """Return a decision that takes from a memory where it found something, and as ``params`` says elsewhere."""
+        given = (params.partner, params.active, params.lam, mixture, found, moments.mean, moments.std, slots, target)
+        remembering = cls(*given, mask=params.mask)
+        vars(remembering).update(is_tied=params.is_tied, taker=params.taker)
+        return remembering
+
     def moments_instead_of(self, partner: Moments) -> Moments:
         """The remembered moments where there are any, the partner's elsewhere."""
         gate = self.remembered.view(-1, *[1] * (partner.mean.ndim - 1))
@@ -44,7 +56,7 @@ class MemoryParams(Params):
         return Moments(torch.where(gate, mean, partner.mean), torch.where(gate, std, partner.std))
 
 
-class Memory:
+class Memory(nn.Module):
     """A ring of the last ``size`` samples: moments and labels, without gradient.
 
     Moments and labels of a slot are written together, by the forward pass that computes them; a decision that no forward
@@ -55,11 +67,12 @@ class Memory:
     """
 
     def __init__(self, size: int) -> None:
+        super().__init__()
         self.size = size
         self._next = 0
         self._kept: dict[str, Tensor] = {}
 
-    def recall(self, count: int, generator: Generator | None) -> tuple[Tensor, Moments, Tensor] | None:
+    def recall(self, count: int, random: Stream) -> tuple[Tensor, Moments, Tensor] | None:
         """``count`` draws, uniform and with replacement: which rows got one ``(count,)``, their moments, and their labels.
 
         ``None`` where nothing is remembered yet.
@@ -69,8 +82,7 @@ class Memory:
         written = self._kept["written"].cpu()[: self.size].nonzero().squeeze(1)
         if not len(written):
             return None
-        drawn = (sampling.uniform(count, generator).cpu() * len(written)).long()
-        rows = written[drawn].to(self._kept["mean"].device)
+        rows = written[torch.from_numpy((uniform(random, count) * len(written)).astype(np.int64))].to(self._kept["mean"].device)
         found = {name: values.index_select(0, rows) for name, values in self._kept.items()}
         return torch.ones(count, dtype=torch.bool), Moments(found["mean"], found["std"]), found["label"]
 
@@ -116,11 +128,15 @@ class Memory:
             kept = self._kept[name]
             kept.index_copy_(0, params.slots.to(kept.device), value.detach().to(kept.device, kept.dtype))
 
-    def state_dict(self) -> dict[str, Any]:
-        """What is remembered, for checkpoints: copies."""
-        return {"next": self._next, **{name: values.clone() for name, values in self._kept.items()}}
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}next"] = torch.tensor(self._next)
+        destination.update({f"{prefix}{name}": values.clone() for name, values in self._kept.items()})
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *_: Any) -> None:
+        names = [name for name in state_dict if name.startswith(prefix)]
+        self.restore({name.removeprefix(prefix): state_dict[name] for name in names})
+
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Remember what another memory of this size did.
 
         Raises:
@@ -132,6 +148,7 @@ class Memory:
             and all(isinstance(t, Tensor) and t.ndim and len(t) == self.size + 1 for t in tensors.values())
         )
         position = state.get("next")
-        if not fits or not isinstance(position, int) or not 0 <= position < self.size:
+        placed = isinstance(position, Tensor) and position.numel() == 1 and 0 <= int(position) < self.size
+        if not fits or not placed:
             raise FeatmixError("memory", "state", expected=f"the state of a memory of {self.size}", got=sorted(state))
-        self._next, self._kept = position, {name: value.clone() for name, value in tensors.items()}
+        self._next, self._kept = int(state["next"]), {name: value.clone() for name, value in tensors.items()}

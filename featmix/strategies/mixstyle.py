@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from typing import Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
 
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import beta
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings, MomentStrategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
 
 @register("mixstyle")
-class MixStyle(MomentStrategy):
+class MixStyle(MomentStrategy[Params]):
     """MixStyle: restore with a blend of the sample's and its partner's moments; the label stays.
 
     ``y = (x_i - mean_i) / std_i * (lam * std_i + (1 - lam) * std_j) + lam * mean_i + (1 - lam) * mean_j`` with ``lam`` from
@@ -84,12 +81,9 @@ class MixStyle(MomentStrategy):
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw the share of its own moments that each sample keeps."""
-        if self.passes_through(shape):
-            active = torch.zeros_like(active)
-        drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
-        return Params(partner, active, torch.where(active, drawn, 1.0), Mixture.identity(shape[0], partner.device))
+        return Params.of(draw, beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per))
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The blend."""

@@ -9,22 +9,22 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.kernels.dispatch import row_kernels
 from featmix.kernels.mixing import mix
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.moments import upcast
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import beta
 from featmix.schedule import Schedule
-from featmix.strategies.base import CommonSettings, Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.base import CommonSettings
+from featmix.strategies.content import ContentStrategy
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
 
 @register("mixup")
-class Mixup(Strategy):
+class Mixup(ContentStrategy[Params]):
     """Mixup: ``y = lam * x_i + (1 - lam) * x_j``, label ``lam * y_i + (1 - lam) * y_j``, ``lam`` from Beta(alpha, alpha).
 
     *Where to put it.* At the input; in a hidden layer it is Manifold Mixup's step (Verma et al., ICML 2019).
@@ -71,11 +71,9 @@ class Mixup(Strategy):
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
         self.inplace = self._flag("inplace", inplace)
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw ``lam``."""
-        drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
-        lam = torch.where(active, drawn, 1.0)
-        return Params(partner, active, lam, Mixture.pair(partner, lam))
+        return Params.of(draw, beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per))
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Blend."""
@@ -84,7 +82,7 @@ class Mixup(Strategy):
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
-        kernels = row_kernels(x) if type(self).act is Mixup.act and params.mask is None else None
+        kernels = row_kernels(x) if params.mask is None else None
         rows = kernels.blend(x, params.partner, params.own_share()) if kernels else None
         formula = partial(super().gated, params=params)
         return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
+from featmix.labels.mixture import made
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
+from featmix.sampling.draws import Stream
 from featmix.schedule import Schedule
 from featmix.strategies.memory import Memory, MemoryParams
 from featmix.strategies.moments import MomentSettings, MomentStrategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
 
 @register("moex")
-class MoEx(MomentStrategy):
+class MoEx(MomentStrategy[Params]):
     """Moment exchange: a sample keeps its normalized features and gets the moments of its partner, and a share of its label.
 
     ``y = (x_i - mean_i) / std_i * std_j + mean_j``, label ``lam * y_i + (1 - lam) * y_j``. ``lam`` is a constant and touches
@@ -91,14 +92,11 @@ class MoEx(MomentStrategy):
         self.memory = None if memory is None else self._whole("memory", memory, least=1)
         self._memory = None if self.memory is None else Memory(self.memory)
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
-        """Nothing of its own to draw; the label's share is a constant."""
-        if self.passes_through(shape):
-            active = torch.zeros_like(active)
-        lam = torch.where(active, self.lam, 1.0).float()
-        return Params(partner, active, lam, Mixture.pair(partner, lam))
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
+        """Draw nothing: the label's share is a constant."""
+        return Params.of(draw, self.lam)
 
-    def recall(self, params: Params, shape: Sequence[int], target: Tensor | None, generator: Generator | None) -> Params:
+    def recall(self, params: Params, shape: Sequence[int], target: Tensor | None, random: Stream) -> Params:
         """With a memory: draw from it, and mix in the labels remembered with the moments."""
         shape = self.body_shape(shape)
         if self._memory is None or not shape[0] or self.passes_through(shape):
@@ -116,7 +114,7 @@ class MoEx(MomentStrategy):
                 self._who, "memory", expected="no mask", got="one", fix="What is remembered of a position may be padding."
             )
         sample = self.normalizer.moment_shape(shape)[1:]
-        recalled = self._memory.recall(shape[0], generator)
+        recalled = self._memory.recall(shape[0], random)
         slots = self._memory.claim(sample, torch.float32, target)
         if recalled is None:
             nothing = torch.zeros(shape[0], *sample, device=target.device)
@@ -125,34 +123,14 @@ class MoEx(MomentStrategy):
         found = found & params.active
         rows = torch.arange(shape[0])
         index = torch.stack([rows, torch.where(found, shape[0] + rows, params.partner)], dim=1)
-        mixture = Mixture(index, params.mixture.weight, beyond=labels.cpu())
-        return MemoryParams(
-            params.partner,
-            params.active,
-            params.lam,
-            mixture,
-            remembered=found,
-            mean=moments.mean,
-            std=moments.std,
-            slots=slots,
-            label=target,
-            mask=params.mask,
-        )
+        mixture = made(index, params.mixture.weight, beyond=labels.cpu())
+        return MemoryParams.after(params, mixture, found, moments, slots, target)
 
     def remember(self, x: Tensor, params: Params) -> None:
         """With a memory: keep the moments of this batch, as they were before the exchange."""
         if self._memory is not None and isinstance(params, MemoryParams):
             with torch.no_grad():
                 self._memory.keep(self.moments_of(self.body_of(x), params), params)
-
-    def history(self) -> dict[str, Any]:
-        """What is remembered."""
-        return {} if self._memory is None else self._memory.state_dict()
-
-    def load_history(self, state: Mapping[str, Any]) -> None:
-        """Remember it again."""
-        if self._memory is not None:
-            self._memory.load_state_dict(state)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's, or those remembered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments, upcast
 from featmix.schedule import Schedule
-from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.base import P, Strategy
 
 
 class _Common(TypedDict, total=False):
@@ -35,7 +34,7 @@ class MomentSettings(_Common, total=False):
     layout: str | None
 
 
-class MomentStrategy(Strategy):
+class MomentStrategy(Strategy[P]):
     """Replace each sample's moments ``(mean, std)`` by new ones: ``y = x * new_std / std + (new_mean - mean * new_std / std)``.
 
     A subclass says with :meth:`new_moments` what the new ones are. Where one mean is taken over a single element (1x1 maps
@@ -89,6 +88,12 @@ class MomentStrategy(Strategy):
                 fix="Its moments belong to the whole batch, so the samples of one batch have none of their own to exchange.",
             )
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """A subclass that takes moments from elsewhere, or restyles a part only, goes by the formula."""
+        super().__init_subclass__(**keywords)
+        if {"content", "moments_of", "lent_moments"} & set(vars(cls)) and "gated" not in vars(cls):
+            cls.gated = Strategy.gated  # type: ignore[method-assign]
+
     @property
     def norm(self) -> str:
         """Name of the normalizer."""
@@ -109,7 +114,7 @@ class MomentStrategy(Strategy):
         """Whether the moments come from positive entries only."""
         return self.normalizer.positive_only
 
-    def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
+    def new_moments(self, own: Moments, partner: Moments, params: P) -> Moments:
         """What the moments become. ``own`` and ``partner`` are broadcastable to the normalizer's view, float32 or float64."""
         raise NotImplementedError(f"{type(self).__name__} does not say which moments it gives")
 
@@ -122,7 +127,7 @@ class MomentStrategy(Strategy):
         """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1
 
-    def reach(self, params: Params, mask: Tensor) -> Tensor:
+    def reach(self, params: P, mask: Tensor) -> Tensor:
         """All real positions where moments are taken over positions; where each has its own, those real in both samples."""
         return mask if self.normalizer.over_positions else super().reach(params, mask)
 
@@ -139,11 +144,10 @@ class MomentStrategy(Strategy):
             return 1
         return self.normalizer.group_size(shape) // max(prod(self.layout_of(shape).spatial_shape(shape)), 1)
 
-    def gated(self, x: Tensor, params: Params) -> Tensor:
+    def gated(self, x: Tensor, params: P) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
         kernels = moment_kernels(x) if params.mask is None and not self.positive_only else None
-        plain = type(self).act is MomentStrategy.act and self.normalizer.is_plain
-        if kernels is None or not plain or self.passes_through(x.shape):
+        if kernels is None or not self.normalizer.is_plain or self.passes_through(x.shape):
             return super().gated(x, params)
         shape = x.shape  # the task outlives this call, and must not keep x alive
         task = Exchange(
@@ -158,19 +162,19 @@ class MomentStrategy(Strategy):
         )
         return exchange(self.normalizer.view(x), task).reshape(x.shape)
 
-    def content(self, params: Params) -> Tensor | None:
+    def content(self, params: P) -> Tensor | None:
         """The positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
         return params.mask
 
-    def moments_of(self, x: Tensor, params: Params) -> Moments:
+    def moments_of(self, x: Tensor, params: P) -> Moments:
         """What each row has instead of the new moments: the moments of its content."""
         return self._moments(x, self.content(params))
 
-    def lent_moments(self, x: Tensor, params: Params, own: Moments) -> Moments:
+    def lent_moments(self, x: Tensor, params: P, own: Moments) -> Moments:
         """What each row lends to those whose partner it is: its own, unless a subclass says otherwise."""
         return own
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: P) -> Tensor:
         """Restore with the new moments."""
         if self.passes_through(x.shape):
             return x
@@ -185,6 +189,6 @@ class MomentStrategy(Strategy):
     def _moments(self, x: Tensor, positions: Tensor | None) -> Moments:
         return self.normalizer.moments(x) if positions is None else self.normalizer.moments(x, positions)
 
-    def _new_moments(self, own: Moments, lent: Moments, params: Params) -> Moments:
+    def _new_moments(self, own: Moments, lent: Moments, params: P) -> Moments:
         partner = lent.take(params.partner)
         return self.new_moments(own, partner.detach() if self.detach_partner else partner, params)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from featmix.errors import FeatmixError
 from featmix.normalizers.moments import Moments
@@ -34,10 +37,10 @@ class NoiseParams(Params):
     elements: Tensor
 
 
-_P = TypeVar("_P", bound=NoiseParams)
+N = TypeVar("N", bound=NoiseParams, default=Any)
 
 
-class StyleNoise(MomentStrategy):
+class StyleNoise(MomentStrategy[N]):
     """A moment strategy whose new moments are its own and noise, in units of the batch.
 
     No partner takes part. A batch of one has no spread, and passes through, and so does the only row of a batch that is not
@@ -60,22 +63,20 @@ class StyleNoise(MomentStrategy):
         enough = super().can_mix(mask, partner, shape)
         return enough & (enough.sum() > 1)
 
-    def open_rows(self, shape: Sequence[int], active: Tensor) -> Tensor:
-        """Which rows are active: none where there is no spread."""
-        return torch.zeros_like(active) if shape[0] < 2 or self.passes_through(shape) else active
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Return True where there is no spread over the batch, or no moments apart from the content."""
+        return shape[0] < 2 or super().passes_through(shape)
 
-    def elements_of(self, shape: Sequence[int], active: Tensor) -> Tensor:
-        """``elements_a_position`` as it stands in decisions, ``(B,)`` int64."""
-        return torch.full((shape[0],), self.elements_a_position(shape), dtype=torch.int64, device=active.device)
+    def elements_of(self, shape: Sequence[int]) -> NDArray[np.int64]:
+        """Return ``elements_a_position`` for each row, as it stands in decisions."""
+        return np.full(shape[0], self.elements_a_position(shape), dtype=np.int64)
 
-    def checked_noise(self, params: Params, kind: type[_P], shape: Sequence[int]) -> _P:
-        """The decision, if it is of this kind and its noise of this shape: less noise would broadcast, and be shared unseen.
+    def check_noise(self, params: NoiseParams, shape: Sequence[int]) -> None:
+        """Check that noise is of this shape: less noise would broadcast, and be shared unseen.
 
         Raises:
-            FeatmixError: If it is the decision of another strategy, or one for other features.
+            FeatmixError: If it was drawn for other features.
         """
-        if not isinstance(params, kind):
-            raise FeatmixError(self._who, "params", expected="a decision of this strategy", got=type(params).__name__)
         if params.mean_noise.shape != tuple(shape):
             raise FeatmixError(
                 self._who,
@@ -84,7 +85,6 @@ class StyleNoise(MomentStrategy):
                 got=f"noise of shape {tuple(params.mean_noise.shape)}",
                 fix="Draw with the shape of the tensor that is mixed.",
             )
-        return params
 
     def counted(self, own: Moments, params: NoiseParams) -> Tensor:
         """Rows whose moments are moments of something, and finite: ``(B, 1, ...)`` bool, of as many axes as the moments."""

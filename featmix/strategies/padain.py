@@ -6,22 +6,19 @@ from collections.abc import Sequence
 from typing import Unpack
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
 
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings, MomentStrategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
 
 @register("padain")
-class PAdaIN(MomentStrategy):
+class PAdaIN(MomentStrategy[Params]):
     """Permuted AdaIN: restore with the partner's moments, rarely and in many places; the label stays.
 
     ``y = (x_i - mean_i) / std_i * std_j + mean_j``. The partner's moments are constants in backward, so that nothing reaches
@@ -91,11 +88,13 @@ class PAdaIN(MomentStrategy):
         """Whether a row that is its own partner comes out as it went in: not with ``eps_outside``."""
         return not self.eps_outside
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
-        """Nothing of its own to draw. A row that is active keeps no share of its style: ``lam`` is 0."""
-        if self.passes_through(shape) or len(partner) == 1:
-            active = torch.zeros_like(active)
-        return Params(partner, active, (~active).float(), Mixture.identity(shape[0], partner.device))
+    def passes_through(self, shape: Sequence[int]) -> bool:
+        """Return True where there are no moments apart from the content, and for a batch of one."""
+        return shape[0] == 1 or super().passes_through(shape)
+
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
+        """Draw nothing. A row that is active keeps no share of its style: ``lam`` is 0."""
+        return Params.of(draw, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's."""

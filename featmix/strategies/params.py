@@ -1,22 +1,48 @@
-"""One step's decision, as tensors."""
+"""One step's decision: what it is drawn from, and what it is."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.devices import moved
-from featmix.labels.mixture import Mixture
+from featmix.labels.mixture import Mixture, made
+from featmix.packing import sent
+from featmix.sampling.draws import Flags, Rows, Stream, takers
+
+Array: TypeAlias = NDArray[Any]
 
 
 def of_the_batch() -> Any:
-    """A field whose tensor belongs to the whole batch, and has no axis for its rows: a mask that all rows share."""
+    """Return a dataclass field whose tensor has no axis for the rows of the batch: a mask that all rows share."""
     return field(metadata={"rows": False})
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What a strategy decides from: partners and gates, ready-made, and the stream of random numbers.
+
+    Args:
+        partner: ``(B,)`` int64; a row that is not active is its own partner.
+        active: ``(B,)`` bool, the rows that are mixed.
+        random: Source of everything else that the strategy draws.
+        mixes_labels: Whether the labels follow ``lam``.
+    """
+
+    partner: Rows
+    active: Flags
+    random: Stream
+    mixes_labels: bool
+
+    def __len__(self) -> int:
+        return len(self.partner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +52,16 @@ class Params:
     Axis 0 of every tensor is the batch, except where a field is made with :func:`of_the_batch`.
 
     Args:
-        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``.
+        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``. Rows that are not active are their own partners.
         active: ``(B,)`` bool; rows that are not active come out bit for bit as they went in.
-        lam: ``(B,)`` float32, the sample's own share; 1 where a row is not active; ``None`` where none is drawn.
+        lam: ``(B,)`` float32, the weight of the sample itself; 1 where a row is not active; ``None`` where none is drawn.
         mixture: What the labels become.
         mask: ``(B, *positions)`` bool, False where there is padding; ``None`` where all positions are real.
+
+    Attributes:
+        taker: ``(B,)`` int64, the other row that took from each row, -1 where there is none. ``None`` where two rows took
+            from one, or where the decision was not made by ``make_params`` as it stands.
+        is_tied: Whether rows that are not active are known to be their own partners.
     """
 
     partner: Tensor
@@ -38,73 +69,163 @@ class Params:
     lam: Tensor | None
     mixture: Mixture
     mask: Tensor | None = field(default=None, kw_only=True)
+    taker: Tensor | None = field(default=None, init=False, repr=False)
+    is_tied: bool = field(default=False, init=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        draw: Draw,
+        lam: Array | float | None = None,
+        *,
+        mixture: Mixture | None = None,
+        loss_weight: float = 1.0,
+        **own: Any,
+    ) -> Self:
+        """Return the decision of one draw. Gates are applied here, once: rows that are not active keep ``lam`` 1.
+
+        Args:
+            draw: Partners and gates.
+            lam: ``(B,)`` or one number, the weight of the sample itself; ``None`` where the strategy has none.
+            mixture: What the labels become, where it is not what ``lam`` says.
+            loss_weight: What the loss of a row that is mixed is multiplied with.
+            own: The fields of a subclass; arrays become tensors.
+
+        Example:
+            >>> draw = Draw(np.array([1, 0, 2]), np.array([True, True, False]), np.random.default_rng(0), mixes_labels=True)
+            >>> params = Params.of(draw, 0.75)
+            >>> params.lam, params.mixture.weight[0]
+            (tensor([0.7500, 0.7500, 1.0000]), tensor([0.7500, 0.2500]))
+        """
+        kept = None if lam is None else np.where(draw.active, lam, 1.0).astype(np.float32)
+        if mixture is None:
+            mixture = _mixture(draw, kept, loss_weight)
+        tensors = {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in own.items()}
+        share = None if kept is None else torch.from_numpy(kept)
+        params = cls(torch.from_numpy(draw.partner), torch.from_numpy(draw.active), share, mixture, **tensors)
+        taker = takers(draw.partner)
+        vars(params).update(is_tied=True, taker=None if taker is None else torch.from_numpy(taker))
+        return params
 
     def to(self, device: torch.device | str) -> Self:
-        """The same decision on another device."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        there: dict[str, Any] = {k: moved(v, device) for k, v in fields.items() if isinstance(v, Tensor)}
-        return dataclasses.replace(self, **there, mixture=self.mixture.to(device))
+        """Return the same decision on another device, sent in one copy."""
+        moved: Self = decisions_to([self], device)[0]
+        return moved
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return the same decision with other fields than those of partners and gates: it stays tied, with its takers.
+
+        Example:
+            >>> params = Params(torch.tensor([1, 0]), torch.ones(2).bool(), None, Mixture.identity(2))
+            >>> params.replaced(mask=torch.ones(2, 3).bool()).mask.shape
+            torch.Size([2, 3])
+        """
+        changed = dataclasses.replace(self, **changes)
+        vars(changed).update(is_tied=self.is_tied, taker=self.taker)
+        return changed
 
     def idle(self) -> Self:
-        """The same decision with no row active. Every tensor keeps its shape, so that a compiled step stays one graph."""
-        index = self.mixture.index
-        rows = torch.arange(len(index), device=index.device).view(-1, 1).expand_as(index)
+        """Return the same decision with no row active. Every tensor keeps its shape: a compiled step stays one graph."""
+        rows = torch.arange(len(self.partner), device=self.partner.device)
+        index = rows.view(-1, 1).expand_as(self.mixture.index)
         weight = torch.zeros_like(self.mixture.weight)
         weight[:, 0] = 1
-        return dataclasses.replace(
+        resting = dataclasses.replace(
             self,
+            partner=rows,
             active=torch.zeros_like(self.active),
             lam=None if self.lam is None else torch.ones_like(self.lam),
-            mixture=Mixture(rows, weight),
+            mixture=made(index, weight),
         )
+        vars(resting).update(is_tied=True, taker=torch.full_like(rows, -1))
+        return resting
 
     def tied(self) -> Self:
-        """The same decision, idle rows their own partners: a NaN in another row reaches neither them nor their gradient."""
+        """Return the same decision with rows that are not active as their own partners.
+
+        A NaN in another row then reaches neither them nor their gradient.
+        """
+        if self.is_tied:
+            return self
         rows = torch.arange(len(self.partner), device=self.partner.device)
-        return dataclasses.replace(self, partner=torch.where(self.active, self.partner, rows))
+        tied = dataclasses.replace(self, partner=torch.where(self.active, self.partner, rows))
+        vars(tied).update(is_tied=True)
+        return tied
 
     def per_row(self) -> dict[str, Tensor]:
-        """The tensors with one entry a row, by name."""
-        named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.metadata.get("rows", True)}
+        """Return the tensors with one entry a row, by name."""
+        named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init and f.metadata.get("rows", True)}
         return {name: value for name, value in named.items() if isinstance(value, Tensor)}
 
     def own_share(self) -> Tensor:
-        """``lam``, ``(B,)``, of a decision that drew one."""
+        """Return ``lam``, ``(B,)``, of a decision that drew one."""
         if self.lam is None:
             raise FeatmixError("Params", "lam", expected="a strength", got="None", fix="This strategy draws none.")
         return self.lam
 
     def strength(self, like: Tensor) -> Tensor:
-        """``lam`` as ``(B, 1, ...)``, in the dtype and number of axes of ``like``: rows never broadcast along another axis."""
+        """Return ``lam`` as ``(B, 1, ...)`` in the dtype and number of axes of ``like``: rows never broadcast along W."""
         return self.own_share().to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
     def shares(self) -> list[float]:
-        """``lam`` as plain numbers, for oracles."""
+        """Return ``lam`` as plain numbers, for oracles."""
         return [float(lam) for lam in self.own_share()]
 
 
-_P = TypeVar("_P", bound=Params)
+def decisions_to(decisions: Sequence[Any], device: torch.device | str, more: Mixture | None = None) -> list[Any]:
+    """Return decisions on another device, all sent in one copy.
+
+    Args:
+        decisions: Any :class:`Params`.
+        device: Where the features are.
+        more: One more mixture to send with them; it then stands last in the result.
+    """
+    wanted = torch.device(device)
+    mixtures = [params.mixture for params in decisions] + ([] if more is None else [more])
+    if all(m.index.device == wanted for m in mixtures) and all(p.partner.device == wanted for p in decisions):
+        return [*decisions, *([] if more is None else [more])]
+    named = [{n: v for n, v in vars(params).items() if isinstance(v, Tensor)} for params in decisions]
+    flat = [t for fields in named for t in fields.values()] + [t for m in mixtures for t in m.tensors()]
+    there = iter(sent(flat, wanted))
+    fields_there = [{name: next(there) for name in fields} for fields in named]
+    mixtures_there = [m.rebuilt([next(there) for _ in m.tensors()]) for m in mixtures]
+    moved: list[Any] = []
+    for params, fields, mixture in zip(decisions, fields_there, mixtures_there, strict=False):
+        copy = object.__new__(type(params))
+        vars(copy).update({**vars(params), **fields, "mixture": mixture})
+        moved.append(copy)
+    return [*moved, *mixtures_there[len(decisions) :]]
 
 
-def decided_for(subject: str, params: Params, kind: type[_P], sizes: tuple[int, ...], what: str) -> _P:
-    """A decision that has places, if it is one of this kind for positions of these sizes.
+def decided_sizes(subject: str, drawn: tuple[int, ...], sizes: tuple[int, ...], what: str) -> None:
+    """Check that a decision that has places was drawn for positions of these sizes.
 
     Args:
         subject: Who acts by it, for messages.
-        params: The decision; what has places has ``sizes``.
-        kind: The class that it has to be of.
+        drawn: The sizes that it was drawn for.
         sizes: The sizes of the position axes of what is mixed.
         what: What was drawn, for messages: ``a box``.
 
     Raises:
-        FeatmixError: If it is of another strategy, or for another resolution.
+        FeatmixError: If it is for another resolution.
     """
-    if not isinstance(params, kind) or vars(params)["sizes"] != sizes:
+    if drawn != sizes:
         raise FeatmixError(
             subject,
             "params",
             expected=f"{what} drawn for positions {sizes}",
-            got=str(getattr(params, "sizes", type(params).__name__)),
+            got=str(drawn),
             fix="Draw with the shape of the tensor that is mixed, so that the label weight is the share replaced.",
         )
-    return params
+
+
+def _mixture(draw: Draw, kept: NDArray[np.float32] | None, loss_weight: float) -> Mixture:
+    rows = np.arange(len(draw))
+    if kept is None or not draw.mixes_labels:
+        return made(torch.from_numpy(rows[:, None]), torch.ones(len(draw), 1, dtype=torch.float32))
+    index = np.stack([rows, draw.partner], axis=1)
+    weight = np.stack([kept, 1 - kept], axis=1)
+    scale = None
+    if loss_weight != 1:
+        scale = torch.from_numpy(np.where(draw.active, loss_weight, 1.0).astype(np.float32))
+    return made(torch.from_numpy(index), torch.from_numpy(weight), scale=scale)

@@ -10,18 +10,17 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
-from featmix.mixer.tree import INPUT
 from featmix.normalizers.moments import upcast
-from featmix.sampling import draws as sampling
-from featmix.sampling import masks as sampling_masks
+from featmix.sampling.draws import beta
+from featmix.sampling.masks import blocks
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
+from featmix.strategies.content import ContentStrategy
 from featmix.strategies.cutmix import CutMix
-from featmix.strategies.params import Params, decided_for, of_the_batch
+from featmix.strategies.params import Draw, Params, decided_sizes, of_the_batch
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -48,7 +47,7 @@ class PatchUpParams(Params):
 
 
 @register("patchup")
-class PatchUp(Strategy):
+class PatchUp(ContentStrategy[PatchUpParams]):
     """PatchUp: inside blocks a feature becomes the partner's (hard), or a blend with the partner's (soft).
 
     ``y = m * x_i + (1 - m) * x_j`` in hard mode, ``m * x_i + (1 - m) * (b * x_i + (1 - b) * x_j)`` in soft mode, with ``b``
@@ -130,58 +129,51 @@ class PatchUp(Strategy):
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
-        vars(self)["tags"] = dataclasses.replace(self.tags, needs_float=mode == "soft")  # hard mode only copies
+        self.tags = dataclasses.replace(self.tags, needs_float=mode == "soft")  # hard mode only copies
 
-    def for_site(self, site: str) -> Strategy:
-        """CutMix at the input, its loss counted as here; itself elsewhere."""
-        if site != INPUT:
-            return self
+    def at_input(self) -> Strategy:
+        """Return CutMix with the same weight of its loss, which the paper has at the input."""
         common = {name: getattr(self, name) for name in CommonSettings.__optional_keys__}
         return CutMix(loss_weight=self.loss_weight, p=self.p, **common)
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> PatchUpParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> PatchUpParams:
         """Draw the blocks, and in soft mode the blend."""
         lay = self.layout_of(shape)
         sizes = lay.spatial_shape(shape)
-        changed = sampling_masks.blocks(shape[lay.channel], sizes, self.gamma, self.block_size, generator)
+        changed = blocks(draw.random, shape[lay.channel], sizes, self.gamma, self.block_size)
+        blend = np.zeros(len(draw))
         if self.mode == "soft":
-            blend = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
-        else:
-            blend = torch.zeros(shape[0], dtype=torch.float32, device=partner.device)
-        replaced = changed.double().mean() * (1 - blend.double())
-        lam = torch.where(active, 1 - replaced, 1.0).float()
-        mixture = Mixture.pair(partner, lam).counted(active, self.loss_weight)
-        return PatchUpParams(partner, active, lam, mixture, blend, sizes, changed.unsqueeze(0))
+            blend = beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per)
+        own = blend.astype(np.float32)
+        lam = 1 - changed.mean() * (1 - own.astype(np.float64))
+        return PatchUpParams.of(draw, lam, loss_weight=self.loss_weight, blend=own, sizes=sizes, changed=changed[None])
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: PatchUpParams) -> Tensor:
         """Replace or blend inside the blocks."""
         lay = self.layout_of(x.shape)
-        decided = decided_for(self._who, params, PatchUpParams, lay.spatial_shape(x.shape), "blocks")
-        if decided.changed.shape[1] != x.shape[lay.channel]:
+        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "blocks")
+        if params.changed.shape[1] != x.shape[lay.channel]:
             expected = f"blocks drawn for {x.shape[lay.channel]} channels"
-            raise FeatmixError(self._who, "params", expected=expected, got=str(decided.changed.shape[1]))
-        changed = lay.from_channels_first(decided.changed)
+            raise FeatmixError(self._who, "params", expected=expected, got=str(params.changed.shape[1]))
+        changed = lay.from_channels_first(params.changed)
         if self.mode == "hard":
             return torch.where(changed, x.index_select(0, params.partner), x)
         own = upcast(x)
-        blend = decided.blend.to(own.dtype).view(-1, *[1] * (x.ndim - 1))
+        blend = params.blend.to(own.dtype).view(-1, *[1] * (x.ndim - 1))
         return torch.where(changed, blend * own + (1 - blend) * own.index_select(0, params.partner), own)
 
-    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
-        """All of it inside the blocks, or what the blend leaves."""
-        changed: Tensor = vars(params)["changed"]
+    def partner_share(self, params: PatchUpParams, sizes: Sequence[int]) -> Tensor:
+        """Return 1 inside the blocks, or what the blend leaves to the partner."""
         if self.mode == "hard":
-            return changed
-        blend: Tensor = vars(params)["blend"]
-        return changed * (1 - blend.view(-1, *[1] * (changed.ndim - 1)))
+            return params.changed
+        return params.changed * (1 - params.blend.view(-1, *[1] * (params.changed.ndim - 1)))
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: PatchUpParams) -> NDArray[np.float64]:
         """One sample after the other."""
         y = x.copy()
-        if isinstance(params, PatchUpParams):
-            blocks = np.moveaxis(params.changed[0].numpy(), 0, self.layout_of(x.shape).channel - 1)
-            for i, j in enumerate(params.partner.tolist()):
-                if params.active[i]:
-                    own = float(params.blend[i])
-                    y[i][blocks] = own * x[i][blocks] + (1 - own) * x[j][blocks]
+        blocks = np.moveaxis(params.changed[0].numpy(), 0, self.layout_of(x.shape).channel - 1)
+        for i, j in enumerate(params.partner.tolist()):
+            if params.active[i]:
+                own = float(params.blend[i])
+                y[i][blocks] = own * x[i][blocks] + (1 - own) * x[j][blocks]
         return y

@@ -10,15 +10,16 @@ from typing import Unpack
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
-from featmix.sampling import draws as sampling
-from featmix.sampling import masks as sampling_masks
+from featmix.layouts import inside
+from featmix.sampling.boxes import area_of, boxes_inside
+from featmix.sampling.draws import uniform
 from featmix.schedule import Schedule
-from featmix.strategies.base import CommonSettings, Strategy
-from featmix.strategies.params import Params, decided_for
+from featmix.strategies.base import CommonSettings
+from featmix.strategies.content import ContentStrategy
+from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -41,7 +42,7 @@ class ResizeMixParams(Params):
 
 
 @register("resizemix")
-class ResizeMix(Strategy):
+class ResizeMix(ContentStrategy[ResizeMixParams]):
     """ResizeMix: the whole partner, shrunk to a box, is pasted; the label is shared by the area of the box.
 
     The box has side ``floor(tau * S)``, with ``tau`` from U(0.1, 0.8), and at least one position; its centre is uniform over
@@ -85,6 +86,7 @@ class ResizeMix(Strategy):
         tensor([0.7500, 0.2500])
     """
 
+    keeps_places = False
     tags = Tags(
         mixes_labels=True,
         spatial=True,
@@ -110,40 +112,33 @@ class ResizeMix(Strategy):
         self.scope = (low, high)
         self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> ResizeMixParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> ResizeMixParams:
         """Draw how small the partner becomes, and where it goes."""
-        batch, sizes = shape[0], self.layout_of(shape).spatial_shape(shape)
+        batch, sizes = len(draw), self.layout_of(shape).spatial_shape(shape)
         low, high = self.scope
-        scale = low + (high - low) * sampling.uniform(batch if self.lam_per == "sample" else 1, generator)
-        box = sampling_masks.boxes_inside(batch, sizes, scale.expand(batch), generator)
-        area = (box[..., 1] - box[..., 0]).prod(1).double()
-        mixed = active & (partner != torch.arange(batch, device=partner.device))
-        lam = torch.where(mixed, 1 - area / max(prod(sizes), 1), 1.0).float()
-        return ResizeMixParams(partner, active, lam, Mixture.pair(partner, lam), box, sizes)
+        scale = low + (high - low) * uniform(draw.random, batch if self.lam_per == "sample" else 1)
+        box = boxes_inside(draw.random, sizes, np.broadcast_to(scale, batch))
+        moved = draw.partner != np.arange(batch)
+        lam = np.where(moved, 1 - area_of(box) / max(prod(sizes), 1), 1.0)
+        return ResizeMixParams.of(draw, lam, box=box, sizes=sizes)
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: ResizeMixParams) -> Tensor:
         """Shrink and paste."""
         lay = self.layout_of(x.shape)
         sizes = lay.spatial_shape(x.shape)
-        decided = decided_for(self._who, params, ResizeMixParams, sizes, "a box")
+        decided_sizes(self._who, params.sizes, sizes, "a box")
         maps = x.movedim(lay.channel, 1)
-        mixed = torch.where(self.partner_share(decided, sizes), self.partner_map(maps, decided), maps)
+        mixed = torch.where(self.partner_share(params, sizes), self.partner_map(maps, params), maps)
         return mixed.movedim(1, lay.channel)
 
-    def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
-        """All of it inside the box, unless the row is its own partner."""
-        box: Tensor = vars(params)["box"]
-        inside = params.partner != torch.arange(len(box), device=box.device)
-        inside = inside.view(-1, 1, *[1] * len(sizes))
-        for k, size in enumerate(sizes):
-            place = torch.arange(size, device=box.device)
-            within = (place >= box[:, k, :1]) & (place < box[:, k, 1:])
-            inside = inside & within.view(len(box), 1, *(size if axis == k else 1 for axis in range(len(sizes))))
-        return inside
+    def partner_share(self, params: ResizeMixParams, sizes: Sequence[int]) -> Tensor:
+        """Return True inside the box, unless the row is its own partner."""
+        moved = params.partner != torch.arange(len(params.box), device=params.box.device)
+        return inside(params.box, sizes).unsqueeze(1) & moved.view(-1, *[1] * (len(sizes) + 1))
 
-    def partner_map(self, maps: Tensor, params: Params) -> Tensor:
-        """The partner shrunk to the box; outside of it, whatever."""
-        box, decided_sizes = vars(params)["box"], vars(params)["sizes"]
+    def partner_map(self, maps: Tensor, params: ResizeMixParams) -> Tensor:
+        """Return the partner shrunk to the box; what stands outside of the box has no meaning."""
+        box, decided_sizes = params.box, params.sizes
         taken = maps.index_select(0, params.partner)
         for k, size in enumerate(decided_sizes):
             first, past = box[:, k, :1], box[:, k, 1:]
@@ -154,24 +149,23 @@ class ResizeMix(Strategy):
             taken = taken.gather(2 + k, index.expand_as(taken))
         return taken
 
-    def reach(self, params: Params, mask: Tensor) -> Tensor:
+    def reach(self, params: ResizeMixParams, mask: Tensor) -> Tensor:
         """Where the sample is real, and so is what the partner's shrunk copy has there."""
         return mask & self.partner_map(mask.unsqueeze(1), params).squeeze(1)
 
-    def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
+    def oracle(self, x: NDArray[np.float64], params: ResizeMixParams) -> NDArray[np.float64]:
         """One sample after the other."""
         y = x.copy()
-        if isinstance(params, ResizeMixParams):
-            positions = self.layout_of(x.shape).positions
-            for i, j in enumerate(params.partner.tolist()):
-                if not params.active[i] or i == j:
-                    continue
-                small, box = x[j], [slice(None)] * (x.ndim - 1)
-                for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
-                    rows = [k * x.shape[axis] // (past - first) for k in range(past - first)]
-                    small = small.take(rows, axis=axis - 1)
-                    box[axis - 1] = slice(first, past)
-                y[i][tuple(box)] = small
+        positions = self.layout_of(x.shape).positions
+        for i, j in enumerate(params.partner.tolist()):
+            if not params.active[i] or i == j:
+                continue
+            small, box = x[j], [slice(None)] * (x.ndim - 1)
+            for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
+                rows = [k * x.shape[axis] // (past - first) for k in range(past - first)]
+                small = small.take(rows, axis=axis - 1)
+                box[axis - 1] = slice(first, past)
+            y[i][tuple(box)] = small
         return y
 
 

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
 from featmix.strategies.base import Strategy
+from featmix.strategies.content import ContentStrategy
 from featmix.strategies.params import Params
 from featmix.testing.law import Case, demand, demand_close, law, rounding
 
@@ -16,9 +17,8 @@ CLASSES = 200
 
 
 def says_where(strategy: Strategy) -> bool:
-    """Whether the strategy mixes labels and says at which positions."""
-    places = type(strategy).partner_share is not Strategy.partner_share
-    return places and strategy.tags.mixes_labels and strategy.tags.spatial
+    """Return True if the strategy mixes labels and says at which positions."""
+    return isinstance(strategy, ContentStrategy) and strategy.tags.mixes_labels and strategy.tags.spatial
 
 
 @law(
@@ -34,11 +34,12 @@ def dense_targets(case: Case) -> None:
     tolerance where values are copied; where they are blended, four roundings to float32, which is what shares are, of the
     largest class. Label shares: four units in the last place, as in ``labels``.
     """
-    strategy, lay = case.strategy, case.strategy.layout_of(case.x.shape)
+    strategy: ContentStrategy = case.strategy  # type: ignore[assignment] # says_where
+    lay = strategy.layout_of(case.x.shape)
     sizes = lay.spatial_shape(case.x.shape)
     for params in _decisions(case, sizes):
-        share = strategy.partner_share(params, sizes)
-        if share is None or share.shape[1] > 1:
+        share: Tensor = strategy.partner_share(params, sizes)
+        if share.shape[1] > 1:
             _demand_refusal(strategy, _labels(case, sizes), params)
             continue
         copies = share.dtype == torch.bool
@@ -65,11 +66,12 @@ def dense_resolution(case: Case) -> None:
 
     No tolerance: labels are copied, and blends are the same blends.
     """
-    strategy, lay = case.strategy, case.strategy.layout_of(case.x.shape)
+    strategy: ContentStrategy = case.strategy  # type: ignore[assignment] # says_where
+    lay = strategy.layout_of(case.x.shape)
     sizes = lay.spatial_shape(case.x.shape)
     for params in _decisions(case, sizes):
-        share = strategy.partner_share(params, sizes)
-        if share is None or share.shape[1] > 1:
+        share: Tensor = strategy.partner_share(params, sizes)
+        if share.shape[1] > 1:
             continue  # refused, which is the law above
         labels = _labels(case, sizes).unsqueeze(1)
         labels = labels if share.dtype == torch.bool else labels.double()

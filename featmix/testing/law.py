@@ -46,7 +46,8 @@ class Case:
 
     def draw(self) -> Params:
         """The same decision, drawn anew."""
-        return self.strategy.make_params(self.x.shape, generator=Generator().manual_seed(self.seed))
+        params: Params = self.strategy.make_params(self.x.shape, generator=Generator().manual_seed(self.seed))
+        return params
 
     def transform(self, x: Tensor | None = None, params: Params | None = None) -> Tensor:
         """The strategy on this input, or on another."""

@@ -170,10 +170,10 @@ def prefix(strategy: Strategy) -> None:
 
 
 def _by_position(strategy: Strategy) -> bool:
-    """Whether a position takes from the same position of the partner."""
+    """Return True if a position takes from the same position of the partner."""
     if isinstance(strategy, MomentStrategy):
         return not strategy.normalizer.over_positions
-    return mixes_content(strategy) and type(strategy).partner_map is Strategy.partner_map
+    return mixes_content(strategy) and getattr(strategy, "keeps_places", True)
 
 
 def _masked(case: Case) -> tuple[Tensor, Params]:

@@ -82,4 +82,4 @@ def _patchup_hard() -> Tree:
 
 def _patchup(**settings: Any) -> Tree:
     patchup = partial(create, "patchup", block_size=7, alpha=2.0, **settings)
-    return OneOf([At(site, patchup().for_site(site)) for site in ("input", "conv1", "layer1")])
+    return OneOf([At(site, patchup().at_input() if site == "input" else patchup()) for site in ("input", "conv1", "layer1")])

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import Mixture
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 
 PlainFunction = Callable[[Tensor, Tensor], Tensor]
@@ -74,21 +72,22 @@ def from_function(
     )
 
 
-class FunctionStrategy(Strategy):
+class FunctionStrategy(Strategy[Params]):
     """What :func:`from_function` makes of a function; see there for the arguments."""
 
     def __init__(
         self, f: PlainFunction, *, tags: Tags, label_share: float | None, called: str, layout: str | None, p: float
     ) -> None:
         super().__init__(p=p, layout=layout)
-        vars(self).update(f=f, tags=tags, name=called)  # its own, where other strategies have those of their class
+        self.tags, self.f = tags, f
+        vars(self)["name"] = called
         self.label_share = None if label_share is None else self._in_range("label_share", label_share, 0, 1)
 
     f: PlainFunction
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
-        """Nothing of its own to draw."""
-        return _decision(self.label_share, partner, active)
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
+        """Draw nothing: the function decides by itself what it does with a partner."""
+        return Params.of(draw, self.label_share)
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Call the function."""
@@ -98,7 +97,7 @@ class FunctionStrategy(Strategy):
         return f"from_function({self.name})"
 
 
-class MomentFunctionStrategy(MomentStrategy):
+class MomentFunctionStrategy(MomentStrategy[Params]):
     """What :func:`from_function` makes of a function that claims to give the partner's moments; see there."""
 
     def __init__(
@@ -114,14 +113,15 @@ class MomentFunctionStrategy(MomentStrategy):
         p: float,
     ) -> None:
         super().__init__(norm, eps=1e-5, detach=stops_gradient, p=p, layout=layout)
-        vars(self).update(f=f, tags=tags, name=called)
+        self.tags, self.f = tags, f
+        vars(self)["name"] = called
         self.label_share = None if label_share is None else self._in_range("label_share", label_share, 0, 1)
 
     f: PlainFunction
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:
-        """Nothing of its own to draw."""
-        return _decision(self.label_share, partner, active)
+    def decide(self, shape: Sequence[int], draw: Draw) -> Params:
+        """Draw nothing: the function decides by itself what it does with a partner."""
+        return Params.of(draw, self.label_share)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's, as the function claims."""
@@ -133,13 +133,6 @@ class MomentFunctionStrategy(MomentStrategy):
 
     def __repr__(self) -> str:
         return f"from_function({self.name}, norm={self.norm!r})"
-
-
-def _decision(share: float | None, partner: Tensor, active: Tensor) -> Params:
-    if share is None:
-        return Params(partner, active, None, Mixture.identity(len(partner), partner.device))
-    lam = torch.where(active, share, 1.0).float()
-    return Params(partner, active, lam, Mixture.pair(partner, lam))
 
 
 def _checked(name: str, x: Tensor, y: object) -> Tensor:

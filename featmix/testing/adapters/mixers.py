@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.layouts import layout as layout_named
 from featmix.seeding import seeded
 from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 
 MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -76,7 +77,7 @@ class MixerParams(Params):
     seed: Tensor
 
 
-class MixerStrategy(Strategy):
+class MixerStrategy(Strategy[MixerParams]):
     """What :func:`from_mixer` makes of a function; see there for the arguments."""
 
     traceable: ClassVar[bool] = False  # it seeds the global generators, which no compiler follows
@@ -85,32 +86,31 @@ class MixerStrategy(Strategy):
     def __init__(self, f: MixFunction, *, layout: str, called: str, needs_float: bool, p: float) -> None:
         super().__init__(p=p, partner="permutation", layout=layout)
         tags = Tags(mixes_labels=True, paper="", spatial=layout_named(layout).grid, needs_float=needs_float, batch_coupled=True)
-        vars(self).update(f=f, tags=tags, name=called)  # its own, where other strategies have those of their class
+        self.tags, self.f = tags, f
+        vars(self)["name"] = called
 
-    def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> MixerParams:
+    def decide(self, shape: Sequence[int], draw: Draw) -> MixerParams:
         """Draw a seed, and find out with features of zeros what the labels become."""
         if len(shape) < 2:
             raise FeatmixError(
                 self.name, "shape", expected="the whole shape of the features", got=tuple(shape), fix="The box has to be run."
             )
-        batch = shape[0]
-        seed = torch.randint(2**31, (), generator=generator, device=partner.device)
-        own = soft = torch.eye(batch, device=partner.device)
-        if not batch or bool(active.any()):
+        batch = len(draw)
+        seed = torch.from_numpy(draw.random.integers(2**31, size=()).reshape(()))
+        own = soft = torch.eye(batch)
+        if not batch or draw.active.any():
             with torch.no_grad():
-                _, soft = self._call(torch.zeros(tuple(shape), device=partner.device), seed)
-        weight = torch.where(active.view(-1, 1), soft.float(), own)
-        rows = torch.arange(batch, device=partner.device)
+                _, soft = self._call(torch.zeros(tuple(shape)), seed)
+        weight = torch.where(torch.from_numpy(draw.active).view(-1, 1), soft.float(), own)
+        rows = torch.arange(batch)
         if batch:
             share, other = weight.masked_fill(own.bool(), -1.0).max(1)
-            partner = torch.where(share > 0, other, rows)
-        mixture = Mixture(rows.expand(batch, batch), weight) if batch else Mixture.identity(0, partner.device)
-        return MixerParams(partner, active, weight.diagonal().clone(), mixture, seed)
+            draw = dataclasses.replace(draw, partner=torch.where(share > 0, other, rows).numpy())
+        mixture = Mixture(rows.expand(batch, batch), weight) if batch else Mixture.identity(0)
+        return MixerParams.of(draw, weight.diagonal().numpy(), mixture=mixture, seed=seed)
 
-    def act(self, x: Tensor, params: Params) -> Tensor:
+    def act(self, x: Tensor, params: MixerParams) -> Tensor:
         """Call the box with the seed of the decision."""
-        if not isinstance(params, MixerParams):
-            raise FeatmixError(self.name, "params", expected="a decision of this strategy", got=type(params).__name__)
         return self._call(x, params.seed)[0]
 
     def __repr__(self) -> str:

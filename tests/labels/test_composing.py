@@ -1,9 +1,9 @@
 import pytest
 import torch
+from featmix.labels.stacking import composed
 from torch import Generator, nn
 
 import featmix as fm
-from featmix.labels.stacking import composed
 
 BATCH = 6
 

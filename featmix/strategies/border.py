@@ -1,0 +1,80 @@
+"""Checks of what a user hands to a strategy: done once, at the border. What the library makes itself is not checked again."""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator, Tensor
+
+from featmix.errors import FeatmixError
+from featmix.strategies.params import Params
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def check_generator(who: str, generator: Generator | None) -> None:
+    """Check that a generator is one.
+
+    Raises:
+        FeatmixError: If it is not.
+    """
+    if generator is not None and not isinstance(generator, Generator):
+        raise FeatmixError(who, "generator", expected="a torch.Generator", got=repr(generator))
+
+
+def check_rows(
+    who: str, batch: int, *, target: Tensor | None = None, domain: Tensor | None = None, partner: Tensor | None = None
+) -> None:
+    """Check that labels, domains and partners are of a batch of this size.
+
+    Raises:
+        FeatmixError: If they are not.
+    """
+    for argument, value in (("target", target), ("domain", domain), ("partner", partner)):
+        if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or len(value) != batch):
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise FeatmixError(who, argument, expected=f"a tensor of {batch} rows", got=got)
+    if domain is not None and domain.ndim != 1:
+        raise FeatmixError(who, "domain", expected="one label a row", got=f"shape {tuple(domain.shape)}")
+    if partner is not None:
+        fits = partner.ndim == 1 and partner.dtype == torch.int64
+        if not fits or (batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch):
+            expected = f"int64 rows of a batch of {batch}, one for each"
+            raise FeatmixError(who, "partner", expected=expected, got=f"{partner.dtype} {partner.tolist()}")
+
+
+def check_params(who: str, params: Params, kind: type[Params], batch: int) -> None:
+    """Check that a decision is of a strategy's own kind, for a batch of this size.
+
+    Raises:
+        FeatmixError: If it is not.
+    """
+    if not isinstance(params, kind):
+        expected = f"a decision of this strategy, {kind.__name__}, as make_params gives"
+        raise FeatmixError(who, "params", expected=expected, got=type(params).__name__)
+    if params.partner.shape[0] != batch:
+        raise FeatmixError(
+            who,
+            "params",
+            expected=f"a decision for the {batch} rows of x",
+            got=f"one for {params.partner.shape[0]} rows",
+            fix="Draw for the batch that goes through the model; under data parallelism each rank draws for its own.",
+        )
+
+
+def check_features(who: str, x: Tensor, *, needs_float: bool) -> None:
+    """Check that features are a dense tensor, and a floating one where values are computed with.
+
+    Raises:
+        FeatmixError: If they are not.
+    """
+    if not isinstance(x, Tensor) or x.layout != torch.strided:
+        got = f"layout {x.layout}" if isinstance(x, Tensor) else type(x).__name__
+        raise FeatmixError(who, "x", expected="a tensor", got=got)
+    if needs_float and x.dtype not in _FLOATS:
+        raise FeatmixError(
+            who,
+            "x",
+            expected="a floating tensor",
+            got=str(x.dtype),
+            fix="It computes with the values, and the results are not integers: convert first, x.float() / 255.",
+        )
