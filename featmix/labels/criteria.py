@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
@@ -97,21 +98,26 @@ def _in_one_call(known: Known, output: Tensor, target: Tensor, index: Tensor, we
     if known.function is F.cross_entropy:
         if output.ndim < 2:
             return None
-        if target.dtype in INTEGERS:  # columns become one more axis of positions
-            columns = target[index].movedim(1, -1)
-            if columns.ndim != output.ndim:
-                return None
-            losses: Tensor = call(output.unsqueeze(-1).expand(*output.shape, index.shape[1]), columns)
-            return (losses * weight.to(losses.dtype).view(len(weight), *[1] * (losses.ndim - 2), -1)).sum(-1)
-        soft = (target[index] * weight.to(target.dtype).view(*weight.shape, *[1] * (target.ndim - 1))).sum(1)
-        return call(output, soft)  # linear in the target
-    shaped = output.shape[1:] == target.shape[1:] and not any(
-        isinstance(value, Tensor) and value.ndim >= output.ndim for value in known.settings.values()
-    )
-    if not shaped:
+        if target.dtype not in INTEGERS:  # linear in the target
+            return call(output, (target[index] * weight.to(target.dtype).view(*weight.shape, *[1] * (target.ndim - 1))).sum(1))
+        if target.ndim == 1 and _counts_everything(target, known.settings.get("ignore_index", -100)):
+            soft = torch.zeros_like(output, memory_format=torch.contiguous_format)
+            return call(output, soft.scatter_add_(1, target[index].long(), weight.to(output.dtype)))
+        columns = target[index].movedim(1, -1)  # columns become one more axis of positions
+        if columns.ndim != output.ndim:
+            return None
+        losses: Tensor = call(output.unsqueeze(-1).expand(*output.shape, index.shape[1]), columns)
+        return (losses * weight.to(losses.dtype).view(len(weight), *[1] * (losses.ndim - 2), -1)).sum(-1)
+    fixed = [value for value in known.settings.values() if isinstance(value, Tensor)]
+    if output.shape[1:] != target.shape[1:] or any(value.ndim >= output.ndim for value in fixed):
         return None
     losses = call(output.unsqueeze(1).expand(len(output), index.shape[1], *output.shape[1:]), target[index])
     return (losses * weight.to(losses.dtype).view(*weight.shape, *[1] * (losses.ndim - 2))).sum(1)
+
+
+def _counts_everything(target: Tensor, ignore_index: int) -> bool:
+    """Return True if no class index is ignored; where they lie on an accelerator nobody looks, and it is False."""
+    return target.device.type == "cpu" and not (target.numpy() == ignore_index).any()
 
 
 def _unreduced(criterion: Callable[..., Any]) -> tuple[Callable[..., Any], str]:

@@ -17,7 +17,7 @@ from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree, as_tree
-from featmix.sampling.draws import Stream, stream
+from featmix.sampling.draws import Stream, borrowed, stream
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.strategies.base import Strategy
@@ -138,9 +138,9 @@ class Mixer:
                 fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
                 "compiled and run before attach, or what you called is not what you attached to.",
             )
-        request = self._request(x, target, domain, mask, stream(self._seeded()))
-        drawn = dict(zip(self._leaves, self.tree.draw(request), strict=True))
-        idle = frozenset(key for key, p in drawn.items() if not p.active.numpy().any())
+        with borrowed(self._seeded()) as random:
+            drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
+        idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
         params = dict(zip(drawn, there, strict=True))

@@ -6,7 +6,10 @@ alone, except torch's default one where :func:`stream` is given no other.
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -39,11 +42,63 @@ def stream(generator: Generator | None = None) -> Stream:
         >>> one.random() == other.random()
         True
     """
+    bits = Philox(0)
+    _seed(bits, generator)
+    return Stream(bits)
+
+
+class _Spare(threading.local):
+    """Streams of a thread that nobody uses: making one takes longer than all that one decision draws from it."""
+
+    def __init__(self) -> None:
+        self.streams: list[Stream] = []
+
+
+_spare = _Spare()
+
+
+class borrowed:  # noqa: N801 - used like a function, in a with statement
+    """Lends a stream as :func:`stream` makes it, to be used within a ``with`` statement and not after it.
+
+    Args:
+        generator: See :func:`stream`.
+
+    Example:
+        >>> with borrowed(Generator().manual_seed(0)) as random:
+        ...     random.random() == stream(Generator().manual_seed(0)).random()
+        True
+    """
+
+    def __init__(self, generator: Generator | None = None) -> None:
+        self._generator = generator
+
+    def __enter__(self) -> Stream:
+        self._stream = _spare.streams.pop() if _spare.streams else Stream(Philox(0))
+        _seed(self._stream.bit_generator, self._generator)
+        return self._stream
+
+    def __exit__(self, *_: object) -> None:
+        _spare.streams.append(self._stream)
+
+
+def _seed(bits: np.random.BitGenerator, generator: Generator | None) -> None:
     if generator is not None and generator.device.type == "cuda":
         offset = generator.get_offset()
         generator.set_offset(offset + 4)  # a whole step of CUDA's Philox
-        return Stream(Philox([generator.initial_seed(), offset]))
-    return Stream(Philox(int(torch.empty((), dtype=torch.int64).random_(generator=generator))))
+        key = (generator.initial_seed() % 2**64, offset)
+    else:
+        key = (int(torch.empty((), dtype=torch.int64).random_(generator=generator)), 0)
+    zeros = np.zeros(4, dtype=np.uint64)
+    state = {"counter": zeros, "key": np.array(key, dtype=np.uint64)}
+    bits.state = {"bit_generator": "Philox", "state": state, "buffer": zeros, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
+
+
+@lru_cache(maxsize=64)
+def rows(n: int) -> Rows:
+    """Return 0, 1, ..., n - 1; the array is shared and read-only."""
+    found = np.arange(n)
+    found.flags.writeable = False
+    return found
 
 
 def uniform(random: Stream, n: int) -> Floats:
@@ -60,21 +115,24 @@ def gate(random: Stream, n: int, p: float, *, per: str) -> Flags:
     """Return which of ``n`` rows are mixed, all alike with ``per="batch"``. ``r < p``: 0 never, 1 always."""
     if per == "sample":
         return random.random(n) < p
-    return np.full(n, random.random() < p)
+    found = np.empty(n, dtype=np.bool_)
+    found.fill(random.random() < p)
+    return found
 
 
-def beta(random: Stream, n: int, a: float, b: float, *, per: str) -> Floats:
-    """Return ``n`` strengths from Beta(a, b), one for all with ``per="batch"``. ``b = 0`` gives 1: no mixing.
+def beta(random: Stream, n: int, a: float, b: float) -> Floats:
+    """Return ``n`` strengths from Beta(a, b). ``b = 0`` gives 1: no mixing.
 
     Drawn through logarithms of gamma variates, ``log G(a) = log G(a + 1) + log(U) / a``. For a small ``a`` the variates
     themselves underflow, and a quarter of the mass of torch's own Beta lies near one half.
     """
     if b == 0:
         return np.ones(n)
-    count = n if per == "sample" else 1
-    first, second = _log_gamma(random, a, count), _log_gamma(random, b, count)
+    if n == 1:  # the usual case, several times faster with plain numbers
+        return np.array([_sigmoid(_log_gamma(random, a) - _log_gamma(random, b))])
+    first, second = (np.log(random.standard_gamma(c + 1.0, n)) + np.log(1.0 - random.random(n)) / c for c in (a, b))
     drawn: Floats = np.exp(-np.logaddexp(0.0, second - first))
-    return drawn if per == "sample" else np.full(n, drawn[0])
+    return drawn
 
 
 def partners(random: Stream, n: int, kind: str = "derangement", *, domain: Rows | None = None) -> Rows:
@@ -119,26 +177,34 @@ def takers(partner: Rows) -> Rows | None:
         >>> takers(np.array([1, 2, 0, 3])).tolist(), takers(np.array([1, 1, 1])) is None
         ([2, 0, 1, -1], True)
     """
-    rows = np.arange(len(partner))
-    taking = rows[partner != rows]
-    taker = np.full(len(partner), -1)
-    taken = partner[taking]
+    n = len(partner)
+    taker = np.empty(n, dtype=np.int64)
+    taker.fill(-1)
+    taken, taking = partner, rows(n)
+    moved = partner != taking
+    if np.count_nonzero(moved) < n:
+        taking = np.flatnonzero(moved)
+        taken = partner.take(taking)
     taker[taken] = taking
-    return taker if np.array_equal(taker[taken], taking) else None
+    return taker if np.count_nonzero(taker.take(taken) == taking) == len(taking) else None
 
 
-def _log_gamma(random: Stream, shape: float, count: int) -> Floats:
-    u = 1.0 - random.random(count)  # (0, 1]: the logarithm is finite
-    logs: Floats = np.log(random.standard_gamma(shape + 1.0, count)) + np.log(u) / shape
-    return logs
+def _log_gamma(random: Stream, shape: float) -> float:
+    u = 1.0 - random.random()  # (0, 1]: the logarithm is finite
+    return math.log(random.standard_gamma(shape + 1.0)) + math.log(u) / shape
+
+
+def _sigmoid(z: float) -> float:
+    return 1.0 / (1.0 + math.exp(-z)) if z >= 0 else math.exp(z) / (1.0 + math.exp(z))
 
 
 def _derangement(random: Stream, n: int) -> Rows:
-    rows = np.arange(n)
-    while True:  # a permutation has no fixed point with probability 1/e, so this takes 2.7 rounds on average
-        drawn = random.permutation(n)
-        if n < 2 or np.count_nonzero(drawn == rows) == 0:
-            return drawn
+    still = rows(n)
+    while True:  # a permutation has no fixed point with probability 1/e: one of four tries is enough five times out of six
+        tries = random.random((4, n)).argsort(axis=1)
+        moved = np.flatnonzero((tries != still).all(axis=1)) if n > 1 else still
+        if len(moved) or n == 0:
+            return tries[moved[0]] if n else still
 
 
 def _across_halves(random: Stream, n: int) -> Rows:
@@ -151,7 +217,7 @@ def _across_domains(random: Stream, domain: Rows) -> Rows:
     _, code = np.unique(domain, return_inverse=True)
     largest = int(np.bincount(code).max()) if n else 0
     if n == 0 or largest == n:
-        return np.arange(n)
+        return rows(n)
     if 2 * largest > n:  # no permutation can serve the largest domain: every row chooses for itself
         wishes = np.where(code[:, None] != code[None, :], random.random((n, n)), -1.0)
         choice: Rows = wishes.argmax(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral
 
 import torch
@@ -70,9 +71,12 @@ class Axes:
         Raises:
             FeatmixError: If it is none, or does not fit.
         """
-        if not isinstance(shape, Sequence) or not all(isinstance(n, Integral) and n >= 0 for n in shape):
+        if not isinstance(shape, Sequence) or not all(isinstance(n, int | Integral) and n >= 0 for n in shape):
             raise FeatmixError(self.who, "shape", expected="the sizes of a tensor's axes", got=repr(shape))
-        shape = tuple(int(n) for n in shape)
+        return self._accepted(tuple(int(n) for n in shape), needs_shape, needs_grid)
+
+    @lru_cache(maxsize=256)  # noqa: B019 - small values, compared by what they hold
+    def _accepted(self, shape: tuple[int, ...], needs_shape: bool, needs_grid: bool) -> tuple[int, ...]:
         if not shape:
             raise FeatmixError(self.who, "shape", expected="a batch axis at least", got="an empty shape")
         if len(shape) == 1 and needs_shape:

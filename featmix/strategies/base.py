@@ -67,6 +67,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
     name: ClassVar[str] = ""
     params_class: ClassVar[type[Params]] = Params
     tags: Tags = Tags(mixes_labels=False, paper="")
+    _schedules: tuple[str, ...] = ()  # names of the settings that are schedules
 
     def __init__(
         self,
@@ -177,7 +178,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
 
     def label_step(self, place: str, params: P) -> LabelStep | None:
         """Return what a decision does to labels, for composing it with others; ``None`` where it leaves them alone."""
-        if not self.tags.mixes_labels or not params.active.numpy().any():
+        if not self.tags.mixes_labels or not params.acts():
             return None
         return LabelStep(
             place, params.mixture, grid=None, spatial=self.tags.spatial, parts=lambda shares: self.parts(shares, params)
@@ -255,7 +256,9 @@ class Strategy(Checks, nn.Module, Generic[P]):
         check_generator(self._who, generator)
         shape = self.checked_shape(shape)
         check_rows(self._who, shape[0], target=target, domain=domain, partner=partner)
-        params = self.drawn(shape, draws.stream(generator), domain=domain, partner=partner, mask=mask, progress=progress)
+        progress = self.progress if progress is None else checked_progress(self._who, progress)
+        with draws.borrowed(generator) as random:
+            params = self.drawn(shape, random, domain=domain, partner=partner, mask=mask, progress=progress)
         return params if device is None else params.to(device)
 
     def training_params(
@@ -271,8 +274,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         check_generator(self._who, generator)
         shape = self.checked_shape(shape)
         check_rows(self._who, shape[0], target=target, domain=domain)
-        random = draws.stream(generator)
-        return self.recall(self.drawn(shape, random, domain=domain, mask=mask), shape, target, random)
+        with draws.borrowed(generator) as random:
+            return self.recall(self.drawn(shape, random, domain=domain, mask=mask), shape, target, random)
 
     def drawn(
         self,
@@ -287,24 +290,25 @@ class Strategy(Checks, nn.Module, Generic[P]):
         """Make every random decision of one step from a stream; arguments as in :meth:`make_params`, checked already."""
         batch, body = shape[0], self.body_shape(shape)
         now = self.at(self.progress if progress is None else progress)
-        rows = np.arange(batch)
-        chosen = rows
-        if self.tags.partnered:  # partners that are shared in a tree do not concern the others
-            if partner is None:
-                labels = None if domain is None else domain.cpu().numpy()
-                chosen = draws.partners(random, batch, self.partner, domain=labels)
-            else:
-                chosen = partner.cpu().numpy()
+        chosen = self._partners(batch, random, domain, partner)
         active = draws.gate(random, batch, now.p, per=self.per)
         real = None
         if mask is not None:
             real = self._body_mask(mask, shape).cpu()
-            active &= self.can_mix(real, torch.from_numpy(chosen), body).numpy()
+            active &= self.can_mix(real, torch.from_numpy(chosen.copy()), body).numpy()
         if self.passes_through(body):
             active[:] = False
-        draw = Draw(np.where(active, chosen, rows), active, random, self.tags.mixes_labels)
+        draw = Draw(np.where(active, chosen, draws.rows(batch)), active, random, self.tags.mixes_labels)
         params = now.decide(body, draw)
         return params if real is None else self.with_mask(params, real)
+
+    def _partners(self, batch: int, random: draws.Stream, domain: Tensor | None, partner: Tensor | None) -> draws.Rows:
+        if not self.tags.partnered:  # partners that are shared in a tree do not concern it
+            return draws.rows(batch)
+        if partner is not None:
+            return partner.cpu().numpy()
+        labels = None if domain is None else domain.cpu().numpy()
+        return draws.partners(random, batch, self.partner, domain=labels)
 
     def transform(self, x: Tensor, params: P, mask: Tensor | None = None) -> Tensor:
         """Apply a decision: pure, deterministic, differentiable; no randomness and no state.
@@ -426,13 +430,19 @@ class Strategy(Checks, nn.Module, Generic[P]):
         Raises:
             FeatmixError: If that is no progress.
         """
-        progress = checked_progress(self._who, progress)
-        scheduled = {name: value for name, value in vars(self).items() if isinstance(value, Schedule)}
-        if not scheduled:
+        if not self._schedules:
             return self
+        progress = checked_progress(self._who, progress)
+        scheduled = {name: getattr(self, name) for name in self._schedules}
         now = copy.copy(self)
-        vars(now).update({name: float(schedule(progress)) for name, schedule in scheduled.items()})
+        values = {name: float(value(progress)) for name, value in scheduled.items() if isinstance(value, Schedule)}
+        vars(now).update(values, _schedules=())
         return now
+
+    def _scheduled(self, argument: str, value: float | Schedule, low: float, high: float) -> float:
+        if isinstance(value, Schedule):
+            self._schedules = (*self._schedules, argument)
+        return super()._scheduled(argument, value, low, high)
 
     # -- shapes and checks -----------------------------------------------------------------------------------------
 

@@ -151,11 +151,11 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         lay, batch = self.layout_of(shape), len(draw)
         sizes, drawn = lay.spatial_shape(shape), dict[str, Any]()
         if self.crop in ("style", "both"):
-            drawn["style_box"] = crops(draw.random, batch, sizes, per=self.box_per)
+            drawn["style_box"] = draw.every(crops(draw.random, draw.count(self.box_per), sizes))
         if self.shuffle:
             drawn["channels"] = channel_orders(draw.random, batch, shape[lay.channel])
         if self.crop in ("content", "both"):
-            drawn["content_box"] = crops(draw.random, batch, sizes, per=self.box_per)
+            drawn["content_box"] = draw.every(crops(draw.random, draw.count(self.box_per), sizes))
         return CrossNormParams.of(draw, 0.0, sizes=sizes if self.needs_grid else (), **drawn)
 
     def gated(self, x: Tensor, params: CrossNormParams) -> Tensor:

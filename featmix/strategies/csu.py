@@ -116,7 +116,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
 
     def decide(self, shape: Sequence[int], draw: Draw) -> CSUParams:
         """Draw the strength and the noise before it is correlated."""
-        kept = beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per)
+        kept = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
         flat = (shape[0], prod(self.normalizer.moment_shape(shape)[1:]))
         mean_noise, std_noise = (normal(draw.random, flat) for _ in range(2))
         return CSUParams.of(draw, kept, mean_noise=mean_noise, std_noise=std_noise, elements=self.elements_of(shape))

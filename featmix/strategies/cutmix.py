@@ -103,11 +103,10 @@ class CutMix(ContentStrategy[CutMixParams]):
     def decide(self, shape: Sequence[int], draw: Draw) -> CutMixParams:
         """Draw the boxes; a row that is not active gets an empty one."""
         sizes = self.layout_of(shape).spatial_shape(shape)
-        kept = beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per)
-        box = boxes(draw.random, sizes, kept, per=self.lam_per)
-        box[~draw.active] = 0
+        kept = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
+        box = boxes(draw.random, sizes, kept)
         lam = 1 - area_of(box) / max(prod(sizes), 1)
-        return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, box=box, sizes=sizes)
+        return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, box=draw.gated(box, 0), sizes=sizes)
 
     def act(self, x: Tensor, params: CutMixParams) -> Tensor:
         """Paste."""

@@ -89,7 +89,7 @@ class EFDMix(Strategy[Params]):
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw the share of its own values that each sample keeps."""
-        return Params.of(draw, beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per))
+        return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
 
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether there is a single position, and so no distribution; of ``(B,)`` nothing is known."""

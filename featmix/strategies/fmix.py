@@ -122,13 +122,13 @@ class FMix(ContentStrategy[FMixParams]):
     def decide(self, shape: Sequence[int], draw: Draw) -> FMixParams:
         """Draw ``lam`` and the mask."""
         batch, sizes = len(draw), self.layout_of(shape).spatial_shape(shape)
-        drawn = beta(draw.random, batch, self.alpha + self.reformulate, self.alpha, per=self.lam_per)
-        masks = batch if self.lam_per == "sample" else min(batch, 1)
+        masks = draw.count(self.lam_per)
+        drawn = beta(draw.random, masks, self.alpha + self.reformulate, self.alpha)
         noise = smooth_fields(draw.random, max(masks, 1), sizes, self.decay, spectrum=self.spectrum)[:masks]
-        own = largest_share(draw.random, noise, drawn[:masks], soft=self.max_soft)
+        own = largest_share(draw.random, noise, drawn, soft=self.max_soft)
         share = ((1 - own).astype(np.float32) if self.max_soft else own == 0)[:, None]
+        kept = drawn if self.labels == "sampled" else 1 - share.mean(axis=tuple(range(1, share.ndim)), dtype=np.float64)
         share = share if masks == batch else np.repeat(share, batch, axis=0)
-        kept = drawn if self.labels == "sampled" else 1 - share.reshape(batch, -1).mean(1, dtype=np.float64)
         return FMixParams.of(draw, kept, share=share, sizes=sizes)
 
     def act(self, x: Tensor, params: FMixParams) -> Tensor:

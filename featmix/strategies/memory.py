@@ -46,7 +46,7 @@ class MemoryParams(Params):
         """Return a decision that takes from a memory where it found something, and as ``params`` says elsewhere."""
         given = (params.partner, params.active, params.lam, mixture, found, moments.mean, moments.std, slots, target)
         remembering = cls(*given, mask=params.mask)
-        vars(remembering).update(is_tied=params.is_tied, taker=params.taker)
+        vars(remembering).update(is_tied=params.is_tied, rests=params.rests)
         return remembering
 
     def moments_instead_of(self, partner: Moments) -> Moments:

@@ -83,7 +83,7 @@ class MixStyle(MomentStrategy[Params]):
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw the share of its own moments that each sample keeps."""
-        return Params.of(draw, beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per))
+        return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The blend."""

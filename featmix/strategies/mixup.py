@@ -73,7 +73,7 @@ class Mixup(ContentStrategy[Params]):
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw ``lam``."""
-        return Params.of(draw, beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per))
+        return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Blend."""

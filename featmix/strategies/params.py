@@ -15,7 +15,7 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture, made
 from featmix.packing import sent
-from featmix.sampling.draws import Flags, Rows, Stream, takers
+from featmix.sampling.draws import Flags, Rows, Stream, rows, takers
 
 Array: TypeAlias = NDArray[Any]
 
@@ -44,6 +44,22 @@ class Draw:
     def __len__(self) -> int:
         return len(self.partner)
 
+    def count(self, per: str) -> int:
+        """Return how many numbers are drawn: one for the ``batch``, or one for each ``sample``."""
+        return len(self.partner) if per == "sample" else min(len(self.partner), 1)
+
+    def every(self, values: Array) -> Array:
+        """Return a new array ``(B, ...)`` of values ``(B, ...)`` or ``(1, ...)``."""
+        spread = np.empty((len(self.partner), *values.shape[1:]), dtype=values.dtype)
+        spread[:] = values
+        return spread
+
+    def gated(self, values: Array, idle: float) -> Array:
+        """Return values ``(B, ...)`` or ``(1, ...)`` for all rows, ``idle`` in those that are not active."""
+        spread = self.every(values)
+        spread[~self.active] = idle
+        return spread
+
 
 @dataclass(frozen=True, eq=False)
 class Params:
@@ -59,9 +75,8 @@ class Params:
         mask: ``(B, *positions)`` bool, False where there is padding; ``None`` where all positions are real.
 
     Attributes:
-        taker: ``(B,)`` int64, the other row that took from each row, -1 where there is none. ``None`` where two rows took
-            from one, or where the decision was not made by ``make_params`` as it stands.
-        is_tied: Whether rows that are not active are known to be their own partners.
+        is_tied: True if rows that are not active are known to be their own partners.
+        rests: True if no row is active, False if one is; ``None`` where that is not known without looking.
     """
 
     partner: Tensor
@@ -69,8 +84,9 @@ class Params:
     lam: Tensor | None
     mixture: Mixture
     mask: Tensor | None = field(default=None, kw_only=True)
-    taker: Tensor | None = field(default=None, init=False, repr=False)
+    _taker: Tensor | None = field(default=None, init=False, repr=False)
     is_tied: bool = field(default=False, init=False, repr=False)
+    rests: bool | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(
@@ -86,7 +102,7 @@ class Params:
 
         Args:
             draw: Partners and gates.
-            lam: ``(B,)`` or one number, the weight of the sample itself; ``None`` where the strategy has none.
+            lam: ``(B,)``, ``(1,)`` or a number, the weight of the sample itself; ``None`` where the strategy has none.
             mixture: What the labels become, where it is not what ``lam`` says.
             loss_weight: What the loss of a row that is mixed is multiplied with.
             own: The fields of a subclass; arrays become tensors.
@@ -97,14 +113,13 @@ class Params:
             >>> params.lam, params.mixture.weight[0]
             (tensor([0.7500, 0.7500, 1.0000]), tensor([0.7500, 0.2500]))
         """
-        kept = None if lam is None else np.where(draw.active, lam, 1.0).astype(np.float32)
+        kept = None if lam is None else draw.gated(np.asarray(lam, dtype=np.float32).reshape(-1), 1.0)
         if mixture is None:
             mixture = _mixture(draw, kept, loss_weight)
         tensors = {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in own.items()}
         share = None if kept is None else torch.from_numpy(kept)
         params = cls(torch.from_numpy(draw.partner), torch.from_numpy(draw.active), share, mixture, **tensors)
-        taker = takers(draw.partner)
-        vars(params).update(is_tied=True, taker=None if taker is None else torch.from_numpy(taker))
+        vars(params).update(is_tied=True, rests=not draw.active.any())
         return params
 
     def to(self, device: torch.device | str) -> Self:
@@ -121,23 +136,23 @@ class Params:
             torch.Size([2, 3])
         """
         changed = dataclasses.replace(self, **changes)
-        vars(changed).update(is_tied=self.is_tied, taker=self.taker)
+        vars(changed).update(is_tied=self.is_tied, _taker=self._taker, rests=self.rests)
         return changed
 
     def idle(self) -> Self:
         """Return the same decision with no row active. Every tensor keeps its shape: a compiled step stays one graph."""
-        rows = torch.arange(len(self.partner), device=self.partner.device)
-        index = rows.view(-1, 1).expand_as(self.mixture.index)
+        still = torch.arange(len(self.partner), device=self.partner.device)
+        index = still.view(-1, 1).expand_as(self.mixture.index)
         weight = torch.zeros_like(self.mixture.weight)
         weight[:, 0] = 1
         resting = dataclasses.replace(
             self,
-            partner=rows,
+            partner=still,
             active=torch.zeros_like(self.active),
             lam=None if self.lam is None else torch.ones_like(self.lam),
             mixture=made(index, weight),
         )
-        vars(resting).update(is_tied=True, taker=torch.full_like(rows, -1))
+        vars(resting).update(is_tied=True, rests=True)
         return resting
 
     def tied(self) -> Self:
@@ -147,10 +162,26 @@ class Params:
         """
         if self.is_tied:
             return self
-        rows = torch.arange(len(self.partner), device=self.partner.device)
-        tied = dataclasses.replace(self, partner=torch.where(self.active, self.partner, rows))
+        still = torch.arange(len(self.partner), device=self.partner.device)
+        tied = dataclasses.replace(self, partner=torch.where(self.active, self.partner, still))
         vars(tied).update(is_tied=True)
         return tied
+
+    @property
+    def taker(self) -> Tensor | None:
+        """The other row that took from each row, ``(B,)`` int64, -1 where there is none.
+
+        ``None`` where two rows took from one, and on a device where the decision was not sent there as it was drawn: finding
+        takers there would make the host wait.
+        """
+        if self._taker is None and self.is_tied and self.partner.device.type == "cpu":
+            found = takers(self.partner.numpy())
+            vars(self)["_taker"] = None if found is None else torch.from_numpy(found)
+        return self._taker
+
+    def acts(self) -> bool:
+        """Return True if a row is active; reads values where that is not known from the draw."""
+        return bool(self.active.any()) if self.rests is None else not self.rests
 
     def per_row(self) -> dict[str, Tensor]:
         """Return the tensors with one entry a row, by name."""
@@ -184,6 +215,8 @@ def decisions_to(decisions: Sequence[Any], device: torch.device | str, more: Mix
     mixtures = [params.mixture for params in decisions] + ([] if more is None else [more])
     if all(m.index.device == wanted for m in mixtures) and all(p.partner.device == wanted for p in decisions):
         return [*decisions, *([] if more is None else [more])]
+    for params in decisions:
+        params.taker  # noqa: B018 - found on the host, and sent with the rest
     named = [{n: v for n, v in vars(params).items() if isinstance(v, Tensor)} for params in decisions]
     flat = [t for fields in named for t in fields.values()] + [t for m in mixtures for t in m.tensors()]
     there = iter(sent(flat, wanted))
@@ -220,11 +253,12 @@ def decided_sizes(subject: str, drawn: tuple[int, ...], sizes: tuple[int, ...], 
 
 
 def _mixture(draw: Draw, kept: NDArray[np.float32] | None, loss_weight: float) -> Mixture:
-    rows = np.arange(len(draw))
+    n = len(draw)
     if kept is None or not draw.mixes_labels:
-        return made(torch.from_numpy(rows[:, None]), torch.ones(len(draw), 1, dtype=torch.float32))
-    index = np.stack([rows, draw.partner], axis=1)
-    weight = np.stack([kept, 1 - kept], axis=1)
+        return made(torch.from_numpy(np.arange(n)[:, None]), torch.from_numpy(np.ones((n, 1), dtype=np.float32)))
+    index, weight = np.empty((n, 2), dtype=np.int64), np.empty((n, 2), dtype=np.float32)
+    index[:, 0], index[:, 1] = rows(n), draw.partner
+    weight[:, 0], weight[:, 1] = kept, 1 - kept
     scale = None
     if loss_weight != 1:
         scale = torch.from_numpy(np.where(draw.active, loss_weight, 1.0).astype(np.float32))

@@ -141,10 +141,10 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         lay = self.layout_of(shape)
         sizes = lay.spatial_shape(shape)
         changed = blocks(draw.random, shape[lay.channel], sizes, self.gamma, self.block_size)
-        blend = np.zeros(len(draw))
+        blend = np.zeros(1)
         if self.mode == "soft":
-            blend = beta(draw.random, len(draw), self.alpha, self.alpha, per=self.lam_per)
-        own = blend.astype(np.float32)
+            blend = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
+        own = draw.every(blend.astype(np.float32))
         lam = 1 - changed.mean() * (1 - own.astype(np.float64))
         return PatchUpParams.of(draw, lam, loss_weight=self.loss_weight, blend=own, sizes=sizes, changed=changed[None])
 

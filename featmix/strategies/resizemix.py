@@ -116,7 +116,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         """Draw how small the partner becomes, and where it goes."""
         batch, sizes = len(draw), self.layout_of(shape).spatial_shape(shape)
         low, high = self.scope
-        scale = low + (high - low) * uniform(draw.random, batch if self.lam_per == "sample" else 1)
+        scale = low + (high - low) * uniform(draw.random, draw.count(self.lam_per))
         box = boxes_inside(draw.random, sizes, np.broadcast_to(scale, batch))
         moved = draw.partner != np.arange(batch)
         lam = np.where(moved, 1 - area_of(box) / max(prod(sizes), 1), 1.0)
