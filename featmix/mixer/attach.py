@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from featmix.compiling import never_traced
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
@@ -97,6 +98,7 @@ class Mixer:
     def progress(self, value: float) -> None:
         self._progress = checked_progress("Mixer", value)
 
+    @never_traced
     def draw(
         self,
         images: Any,
@@ -116,10 +118,6 @@ class Mixer:
         Raises:
             FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
         """
-        if torch.compiler.is_compiling():
-            raise FeatmixError(
-                "Mixer.draw", expected="a call outside compiled code", got="one inside", fix="Draw before the compiled step."
-            )
         x = first_tensor(images)
         if x is None or x.ndim == 0:
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)

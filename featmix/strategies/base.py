@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import TypeVar
 
 from featmix.checks import Checks
+from featmix.compiling import never_traced
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
@@ -224,6 +225,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
 
     # -- what everybody calls --------------------------------------------------------------------------------------
 
+    @never_traced
     def make_params(
         self,
         shape: Sequence[int],
@@ -261,6 +263,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
             params = self.drawn(shape, random, domain=domain, partner=partner, mask=mask, progress=progress)
         return params if device is None else params.to(device)
 
+    @never_traced
     def training_params(
         self,
         shape: Sequence[int],

@@ -1,4 +1,4 @@
-"""Two words to ``torch.compile``, said without importing it: that import costs seconds, and most programs never compile."""
+"""Marks that ``torch.compile`` reads, set without importing it: that import costs seconds, and most programs never compile."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def constant_when_traced(function: _F) -> _F:
     """Call the function while tracing and keep its result as a constant: ``torch.compiler.assume_constant_result``."""
     vars(function)["_dynamo_marked_constant"] = True
+    return function
+
+
+def never_traced(function: _F) -> _F:
+    """Run the function as plain Python where compiled code calls it, at a graph break: ``torch.compiler.disable``."""
+    vars(function)["_torchdynamo_disable"] = True
+    vars(function)["_torchdynamo_disable_msg"] = "it draws random numbers on the host"
+    run_as_plain_python(function)
     return function
 
 
