@@ -127,6 +127,7 @@ def an_own_strategy() -> None:
 
 def an_error() -> None:
     """What is wrong is refused by one type of error."""
+    said = ""
     try:
         fm.create("moeks")
     except fm.FeatmixError as error:
