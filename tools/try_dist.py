@@ -57,11 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
         venv.create(outside / "bare", with_pip=True)
         python = outside / "bare" / "bin" / "python"
         pip: list[str | Path] = [python, "-m", "pip", "install", "-qq", "--no-compile"]
-        for pattern in ("featmix-*.whl", "featmix-*.tar.gz"):
-            (built,) = folder.resolve().glob(pattern)
-            # The second is installed over the first, with torch and numpy there already.
-            subprocess.run([*pip, built], check=True)
-            subprocess.run([*pip, "--force-reinstall", "--no-deps", built], check=True)
+        # The second replaces the first; torch and numpy are there by then.
+        for pattern, options in (("*.whl", ()), ("*.tar.gz", ("--force-reinstall", "--no-deps"))):
+            (built,) = folder.resolve().glob(f"featmix-{pattern}")
+            subprocess.run([*pip, *options, built], check=True)
             sys.stdout.write(f"{built.name}: {use(python, outside)}\n")
     return 0
 
