@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import get_args
 
 import torch
 from torch import Generator, Tensor
 
 from featmix.sampling import draws as sampling
+from featmix.sampling.words import Crop
 
-CROPS = ("neither", "style", "content", "both")  # whose map is cropped
+CROPS = get_args(Crop)  # whose map is cropped
 LEAST_SHARE = 0.1  # a box has to hold more of the map than this, as published
 TRIES = 64  # with three positions or more along each axis, at least every fifth box is large enough
 

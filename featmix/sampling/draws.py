@@ -7,13 +7,15 @@ left alone. Draws are made in float64 on the generator's device.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
+from featmix.sampling.words import Partner
 
-PARTNERS = ("derangement", "permutation", "crossdomain")
+PARTNERS = get_args(Partner)
 
 
 def uniform(n: int, generator: Generator | None = None) -> Tensor:

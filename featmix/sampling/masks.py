@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import get_args
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from featmix.sampling.draws import uniform
+from featmix.sampling.words import Spectrum
 
-SPECTRA = ("intended", "published")
+SPECTRA = get_args(Spectrum)
 
 _POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from featmix.labels.mixture import Mixture
 from featmix.labels.stacking import parts
 from featmix.layouts import checked_mask
 from featmix.sampling import draws as sampling
+from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule
 from featmix.strategies.params import Params
 from featmix.strategies.settings import Settings
@@ -27,8 +28,8 @@ from featmix.strategies.tags import Tags
 class CommonSettings(TypedDict, total=False):
     """The settings that every strategy passes on to :class:`Strategy`, which documents them."""
 
-    per: str
-    partner: str
+    per: Per
+    partner: Partner
     layout: str | None
     num_prefix_tokens: int
     num_classes: int | None
@@ -61,15 +62,15 @@ class Strategy(Settings, Shapes, nn.Module):
         self,
         *,
         p: float | Schedule = 1.0,
-        per: str = "batch",
-        partner: str = "derangement",
+        per: Per = "batch",
+        partner: Partner = "derangement",
         layout: str | None = None,
         num_prefix_tokens: int = 0,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.p = self._scheduled("p", p, 0, 1)
-        self.per = self._one_of("per", per, ("batch", "sample"))
+        self.per = self._one_of("per", per, get_args(Per))
         self.partner = self._one_of("partner", partner, sampling.PARTNERS)
         self._set_layout(layout, num_prefix_tokens)
         self.progress = 0.0

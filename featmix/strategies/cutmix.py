@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from featmix.kernels.mixing import mix
 from featmix.labels.mixture import Mixture
 from featmix.layouts import inside
 from featmix.sampling import draws as sampling
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
 from featmix.strategies.params import Params, decided_for
@@ -87,7 +88,7 @@ class CutMix(Strategy):
         self,
         *,
         alpha: float | Schedule = 1.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         loss_weight: float | Schedule = 1.0,
         inplace: bool = False,
         p: float | Schedule = 1.0,
@@ -95,7 +96,7 @@ class CutMix(Strategy):
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         self.inplace = self._flag("inplace", inplace)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from featmix.mixer.tree import OneOf
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.mixup import Mixup
@@ -14,7 +15,7 @@ from featmix.strategies.registry import register
 
 
 class _Settings(CommonSettings, total=False):
-    lam_per: str
+    lam_per: Per
     p: float | Schedule
 
 
@@ -57,7 +58,7 @@ class ManifoldMixup(Mixup):
         self,
         *,
         alpha: float | Schedule = 2.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from featmix.kernels.mixing import mix
 from featmix.labels.mixture import Mixture
 from featmix.normalizers.moments import upcast
 from featmix.sampling import draws as sampling
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
 from featmix.strategies.params import Params
@@ -61,14 +62,14 @@ class Mixup(Strategy):
         self,
         *,
         alpha: float | Schedule = 1.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         inplace: bool = False,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.inplace = self._flag("inplace", inplace)
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> Params:

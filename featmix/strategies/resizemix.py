@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.sampling import draws as sampling
 from featmix.sampling import masks as sampling_masks
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
 from featmix.strategies.params import Params, decided_for
@@ -97,7 +98,7 @@ class ResizeMix(Strategy):
         self,
         *,
         scope: tuple[float, float] = (0.1, 0.8),
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -108,7 +109,7 @@ class ResizeMix(Strategy):
         if not 0 < low <= high:
             raise FeatmixError(self._who, "scope", expected="0 < low <= high <= 1", got=repr(scope))
         self.scope = (low, high)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
 
     def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> ResizeMixParams:
         """Draw how small the partner becomes, and where it goes."""

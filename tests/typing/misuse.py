@@ -43,6 +43,29 @@ def wrong_settings() -> None:
     fm.CrossNorm(layout=4)  # refused
 
 
+def misspelt_words() -> None:
+    """Settings that take one of several words, with another one."""
+    fm.Mixup(per="row")  # refused
+    fm.MoEx(per="samples")  # refused
+    fm.CutMix(partner="derangment")  # refused
+    fm.MixStyle(partner="cross-domain")  # refused
+    fm.MixStyle(lam_per="row")  # refused
+    fm.CutMix(lam_per="channel")  # refused
+    fm.ManifoldMixup(lam_per=1)  # refused
+    fm.manifold_mixup(["layer1"], lam_per="site")  # refused
+    fm.CrossNorm(crop="styles")  # refused
+    fm.CrossNorm(box_per="row")  # refused
+    fm.PatchUp("medium")  # refused
+    fm.PatchUp(mode="Soft")  # refused
+    fm.FMix(labels="realized")  # refused
+    fm.FMix(spectrum="as published")  # refused
+    fm.EFDMix(gradient="exakt")  # refused
+    fm.interop.kornia.from_kornia(None, partner="anyone")  # refused
+    fm.interop.torchvision.from_torchvision(None, partner="anyone")  # refused
+    word = "sample".upper()
+    fm.CorrelatedStyleUncertainty(lam_per=word)  # refused
+
+
 def wrong_calls(model: nn.Module) -> None:
     """Public functions and classes, called with something else than they take."""
     x = torch.rand(4, 3, 8, 8)
