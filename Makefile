@@ -5,8 +5,9 @@ JOBS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)))")
 ARGS ?=
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := -m pip install -qq
 
-.PHONY: compare test test-triton lint types docs bench nightly clean help
+.PHONY: compare test test-triton lint types docs dist bench nightly clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -14,10 +15,10 @@ help:  ## say what there is
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet torch
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
-	$(BIN)/python -m pip install --quiet --no-deps timm
-	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/torchvision torchvision  # out of others' sight
+	$(BIN)/python $(PIP) torch
+	$(BIN)/python $(PIP) --editable ".[dev]"
+	$(BIN)/python $(PIP) --no-deps timm
+	$(BIN)/python $(PIP) --no-deps --upgrade --target .venv/torchvision torchvision  # out of others' sight
 	touch $@
 
 compare: .venv/installed  ## compare MoEx, MixStyle, Mixup and CutMix on real digits (ARGS="..." passes arguments on)
@@ -29,16 +30,19 @@ test: .venv/installed lint types  ## lint, types, documentation, doctests, laws 
 
 .venv-triton/installed: constraints.txt
 	test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton
-	.venv-triton/bin/python -m pip install --quiet torch
-	.venv-triton/bin/python -m pip install --quiet triton numpy pytest pytest-xdist hypothesis
+	.venv-triton/bin/python $(PIP) torch
+	.venv-triton/bin/python $(PIP) triton numpy pytest pytest-xdist hypothesis
 	touch $@
 
 test-triton: .venv-triton/installed  ## the kernels for GPUs, in Triton's interpreter, or on a GPU where there is one
 	.venv-triton/bin/python -m pytest -n $(JOBS) --dist loadgroup tests/kernels/gpu
 
-lint: .venv/installed  ## ruff
+lint: .venv/installed  ## ruff, what is generated, and which part may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python tools/stubs.py --check
+	$(BIN)/python tools/readme_table.py --check
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: .venv/installed  ## mypy --strict
 	$(BIN)/mypy
@@ -46,8 +50,13 @@ types: .venv/installed  ## mypy --strict
 docs: .venv/installed  ## build the documentation into docs/_build/html, warnings as errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
+dist: .venv/installed  ## build the wheel and the sdist into dist, and try both where nothing else is installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist > /dev/null
+	$(BIN)/python tools/try_dist.py dist
+
 bench: .venv/installed  ## measure featmix against other libraries on a quiet machine; the documentation shows what comes out
-	$(BIN)/python -m pip install --quiet --no-deps mixup
+	$(BIN)/python $(PIP) --no-deps mixup
 	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
 	$(BIN)/python tools/readme_table.py
 

@@ -13,7 +13,7 @@ author = "the featmix authors"
 project_copyright = author
 release = version = featmix.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generate"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generate", "words"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_generated/parts"]
 myst_enable_extensions = ["colon_fence", "deflist"]

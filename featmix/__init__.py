@@ -1,11 +1,13 @@
 """Feature-space augmentation for PyTorch: MoEx, MixStyle, Mixup and CutMix behind one interface.
 
-Strategies are attributes of this package too: ``featmix.MoEx`` is whatever is registered under that class name.
+Strategies are attributes of this package too: ``featmix.MoEx`` is whatever is registered under that class name. Editors and
+type checkers read them in ``__init__.pyi``, which ``tools/stubs.py`` writes.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from featmix import configuration, schedule
@@ -46,6 +48,7 @@ __all__ = [
     "configuration",
     "create",
     "from_dict",
+    "interop",
     "list_normalizers",
     "list_presets",
     "list_strategies",
@@ -60,17 +63,23 @@ __all__ = [
     "to_dict",
 ]
 
+_LAZY = ("interop", "testing")  # public packages imported at first use; testing is not in __all__, because it needs hypothesis
+
 
 def __getattr__(name: str) -> Any:
-    """Strategies by class name, so that a new file in ``strategies/`` needs no line here; ``interop`` at its first use."""
-    if name == "interop":
-        return importlib.import_module("featmix.interop")
+    """Return a strategy by its class name, or a package that is imported at its first use.
+
+    A new file in ``strategies/`` therefore needs no line here.
+    """
+    if name in _LAZY:
+        return importlib.import_module(f"{__name__}.{name}")
     if not name.startswith("_"):
         for registered in list_strategies():
             if strategy_class(registered).__name__ == name:
                 return strategy_class(registered)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "interop", *(strategy_class(name).__name__ for name in list_strategies())])
+    """Return the public names: ``__all__`` and the class names of the registered strategies."""
+    return sorted({*__all__, *(strategy_class(name).__name__ for name in list_strategies())})

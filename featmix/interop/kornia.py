@@ -26,6 +26,7 @@ from featmix.errors import FeatmixError
 from featmix.interop.kornia_mixers import KorniaCutMix, KorniaMixup, KorniaPatchMix
 from featmix.interop.kornia_tiles import KorniaCutMixes, KorniaMosaic
 from featmix.interop.loading import loaded
+from featmix.sampling.words import Partner
 from featmix.strategies.base import Strategy
 
 INSTALL = "kornia>=0.9"
@@ -36,7 +37,7 @@ _REASONS = {
 }
 
 
-def from_kornia(mixer: Any, *, partner: str = "permutation", num_classes: int | None = None) -> Strategy:
+def from_kornia(mixer: Any, *, partner: Partner = "permutation", num_classes: int | None = None) -> Strategy:
     """A mixer of kornia's as a strategy.
 
     kornia draws strengths and boxes, as it was told to; featmix draws partners and gates, applies them, and says what the

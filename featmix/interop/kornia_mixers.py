@@ -13,6 +13,7 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 from featmix.sampling.boxes import area_of
 from featmix.sampling.draws import Stream
+from featmix.sampling.words import Partner
 from featmix.seeding import torch_seeded
 from featmix.strategies.cutmix import CutMix, CutMixParams
 from featmix.strategies.mixup import Mixup
@@ -28,7 +29,7 @@ class KorniaMixup(Mixup):
         num_classes: See there.
     """
 
-    def __init__(self, mixer: Any, *, partner: str = "permutation", num_classes: int | None = None) -> None:
+    def __init__(self, mixer: Any, *, partner: Partner = "permutation", num_classes: int | None = None) -> None:
         super().__init__(p=mixer.p_batch, per="batch", partner=partner, layout="bchw", num_classes=num_classes)
         take(self, mixer)
 
@@ -50,7 +51,7 @@ class KorniaCutMix(CutMix):
         num_classes: See there.
     """
 
-    def __init__(self, mixer: Any, *, partner: str = "permutation", num_classes: int | None = None) -> None:
+    def __init__(self, mixer: Any, *, partner: Partner = "permutation", num_classes: int | None = None) -> None:
         super().__init__(p=mixer.p_batch, per="batch", partner=partner, layout="bchw", num_classes=num_classes)
         take(self, mixer)
 

@@ -16,6 +16,7 @@ from featmix.errors import FeatmixError
 from featmix.interop.kornia_mixers import corners, drawn, take
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
+from featmix.sampling.words import Partner, Per
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.tags import Tags
@@ -58,7 +59,7 @@ class KorniaTiles(Strategy[TileParams]):
 
     tags = Tags(mixes_labels=True, paper="", spatial=True, needs_float=False, batch_coupled=True, masks=False)
 
-    def __init__(self, mixer: Any, *, p: float, per: str, partner: str, num_classes: int | None) -> None:
+    def __init__(self, mixer: Any, *, p: float, per: Per, partner: Partner, num_classes: int | None) -> None:
         super().__init__(p=p, per=per, partner=partner, layout="bchw", num_classes=num_classes)
         if partner != "permutation":
             raise FeatmixError(
@@ -143,7 +144,7 @@ class KorniaCutMixes(KorniaTiles):
         num_classes: For class indices in ``strategy(x, target)``.
     """
 
-    def __init__(self, mixer: Any, *, partner: str = "permutation", num_classes: int | None = None) -> None:
+    def __init__(self, mixer: Any, *, partner: Partner = "permutation", num_classes: int | None = None) -> None:
         super().__init__(mixer, p=mixer.p_batch, per="batch", partner=partner, num_classes=num_classes)
 
     def lay_out(self, found: dict[str, Tensor], partner: Tensor, sizes: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -171,7 +172,7 @@ class KorniaMosaic(KorniaTiles):
         FeatmixError: If it changes sizes, resamples, or shows what is beyond the sheet.
     """
 
-    def __init__(self, mixer: Any, *, partner: str = "permutation", num_classes: int | None = None) -> None:
+    def __init__(self, mixer: Any, *, partner: Partner = "permutation", num_classes: int | None = None) -> None:
         super().__init__(mixer, p=mixer.p, per="sample", partner=partner, num_classes=num_classes)
         flags, furthest = mixer.flags, max(mixer.start_ratio_range)
         if flags["output_size"] is not None or flags["cropping_mode"] != "slice":

@@ -21,6 +21,7 @@ from typing import Any
 
 from featmix.errors import FeatmixError
 from featmix.interop.loading import loaded
+from featmix.sampling.words import Partner
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
 from featmix.strategies.cutmix import CutMix
@@ -29,7 +30,7 @@ from featmix.strategies.mixup import Mixup
 INSTALL = "torchvision>=0.21"
 
 
-def from_torchvision(transform: Any, *, p: float | Schedule = 1.0, partner: str = "derangement") -> Strategy:
+def from_torchvision(transform: Any, *, p: float | Schedule = 1.0, partner: Partner = "derangement") -> Strategy:
     """The ``MixUp`` or ``CutMix`` of torchvision as the strategy of that name, with its ``alpha`` and ``num_classes``.
 
     Both draw one λ for the batch from ``Beta(alpha, alpha)``; a box has the same sides, the same centres and the same clipping.

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from featmix.mixer.tree import OneOf
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.manifold_mixup import ManifoldMixup
 
 
 class _Settings(CommonSettings, total=False):
-    lam_per: str
+    lam_per: Per
     p: float | Schedule
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import get_args
 
 import numpy as np
 
 from featmix.sampling.draws import Floats, Rows, Stream
+from featmix.sampling.words import Crop
 
-CROPS = ("neither", "style", "content", "both")
+CROPS = get_args(Crop)  # whose map is cropped
 LEAST_SHARE = 0.1  # a crop has to hold more of the map than this, as published
 TRIES = 64  # with three positions or more along each axis, at least every fifth box is large enough
 

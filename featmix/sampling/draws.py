@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from featmix.errors import FeatmixError
+from featmix.sampling.words import Partner, Per
 
 Stream = np.random.Generator
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-Per = Literal["batch", "sample"]
-PARTNERS = ("derangement", "permutation", "crossdomain")
+PARTNERS = get_args(Partner)
 PER: tuple[str, ...] = get_args(Per)
 
 

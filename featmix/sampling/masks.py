@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from featmix.sampling.draws import Flags, Floats, Stream
+from featmix.sampling.words import Spectrum
 
-SPECTRA = ("intended", "published")
+SPECTRA = get_args(Spectrum)
 
 
 def smooth_fields(random: Stream, n: int, sizes: Sequence[int], decay: float, *, spectrum: str = "intended") -> Floats:

@@ -20,6 +20,7 @@ from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
 from featmix.layouts import Layout, checked_mask
 from featmix.sampling import draws
+from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
 from featmix.strategies.axes import Axes
 from featmix.strategies.border import check_features, check_generator, check_params, check_rows
@@ -34,8 +35,8 @@ _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 class CommonSettings(TypedDict, total=False):
     """The settings that every strategy passes on to :class:`Strategy`, which documents them."""
 
-    per: str
-    partner: str
+    per: Per
+    partner: Partner
     layout: str | None
     num_prefix_tokens: int
     num_classes: int | None
@@ -74,8 +75,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         self,
         *,
         p: float | Schedule = 1.0,
-        per: str = "batch",
-        partner: str = "derangement",
+        per: Per = "batch",
+        partner: Partner = "derangement",
         layout: str | None = None,
         num_prefix_tokens: int = 0,
         num_classes: int | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from featmix.layouts import inside
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.sampling.boxes import CROPS, channel_orders, crops
+from featmix.sampling.words import Crop, Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentSettings, MomentStrategy
@@ -104,8 +105,8 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         self,
         norm: str | Normalizer = "in",
         *,
-        crop: str = "neither",
-        box_per: str = "batch",
+        crop: Crop = "neither",
+        box_per: Per = "batch",
         shuffle: bool = False,
         eps: float = 1e-5,
         detach: bool = False,
@@ -114,7 +115,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
     ) -> None:
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
         self.crop = self._one_of("crop", crop, CROPS)
-        self.box_per = self._one_of("box_per", box_per, ("batch", "sample"))
+        self.box_per = self._one_of("box_per", box_per, get_args(Per))
         self.shuffle = self._flag("shuffle", shuffle)
         if self.needs_grid and not self.normalizer.over_positions:
             raise FeatmixError(

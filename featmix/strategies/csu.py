@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from featmix.errors import FeatmixError
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import beta, normal
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings
 from featmix.strategies.noise import NoiseParams, StyleNoise, centred
@@ -91,7 +92,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         norm: str | Normalizer = "in",
         *,
         alpha: float | Schedule = 0.3,
-        lam_per: str = "sample",
+        lam_per: Per = "sample",
         eps: float = 1e-6,
         detach: bool = False,
         p: float | Schedule = 0.5,
@@ -107,7 +108,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
                 fix="Moments of single positions have as many covariances as a map has pairs of positions.",
             )
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
 
     @property
     def exact_gradient(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from featmix.kernels.mixing import mix
 from featmix.layouts import inside
 from featmix.sampling.boxes import area_of, boxes
 from featmix.sampling.draws import beta
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
@@ -88,7 +89,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         self,
         *,
         alpha: float | Schedule = 1.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         loss_weight: float | Schedule = 1.0,
         inplace: bool = False,
         p: float | Schedule = 1.0,
@@ -96,7 +97,7 @@ class CutMix(ContentStrategy[CutMixParams]):
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         self.inplace = self._flag("inplace", inplace)
 

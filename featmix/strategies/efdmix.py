@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Unpack
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -13,11 +13,14 @@ from torch import Tensor
 
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
+
+Gradient = Literal["published", "exact"]
 
 
 @register("efdmix")
@@ -72,15 +75,15 @@ class EFDMix(Strategy[Params]):
         self,
         *,
         alpha: float | Schedule = 0.1,
-        lam_per: str = "sample",
-        gradient: str = "published",
+        lam_per: Per = "sample",
+        gradient: Gradient = "published",
         p: float | Schedule = 0.5,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
-        self.gradient = self._one_of("gradient", gradient, ("published", "exact"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
+        self.gradient = self._one_of("gradient", gradient, get_args(Gradient))
 
     @property
     def exact_gradient(self) -> bool:

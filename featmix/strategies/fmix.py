@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -15,12 +15,15 @@ from torch import Tensor
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
 from featmix.sampling.masks import SPECTRA, largest_share, smooth_fields
+from featmix.sampling.words import Per, Spectrum
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
 from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
+
+Shares = Literal["realised", "sampled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +105,9 @@ class FMix(ContentStrategy[FMixParams]):
         decay: float = 3.0,
         max_soft: float = 0.0,
         reformulate: bool = False,
-        labels: str = "realised",
-        spectrum: str = "intended",
-        lam_per: str = "batch",
+        labels: Shares = "realised",
+        spectrum: Spectrum = "intended",
+        lam_per: Per = "batch",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -113,9 +116,9 @@ class FMix(ContentStrategy[FMixParams]):
         self.decay = self._in_range("decay", decay, 0, 100)
         self.max_soft = self._in_range("max_soft", max_soft, 0, 0.5)
         self.reformulate = self._flag("reformulate", reformulate)
-        self.labels = self._one_of("labels", labels, ("realised", "sampled"))
+        self.labels = self._one_of("labels", labels, get_args(Shares))
         self.spectrum = self._one_of("spectrum", spectrum, SPECTRA)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         # a soft mask computes, and a reformulated loss knows one label
         self.tags = dataclasses.replace(self.tags, mixes_labels=not reformulate, needs_float=self.max_soft > 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Unpack
 
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.mixup import Mixup
@@ -50,7 +51,7 @@ class ManifoldMixup(Mixup):
         self,
         *,
         alpha: float | Schedule = 2.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:

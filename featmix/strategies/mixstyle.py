@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import beta
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings, MomentStrategy
 from featmix.strategies.params import Draw, Params
@@ -71,7 +72,7 @@ class MixStyle(MomentStrategy[Params]):
         norm: str | Normalizer = "in",
         *,
         alpha: float | Schedule = 0.1,
-        lam_per: str = "sample",
+        lam_per: Per = "sample",
         eps: float = 1e-6,
         detach: bool = True,
         p: float | Schedule = 0.5,
@@ -79,7 +80,7 @@ class MixStyle(MomentStrategy[Params]):
     ) -> None:
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw the share of its own moments that each sample keeps."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from featmix.kernels.dispatch import row_kernels
 from featmix.kernels.mixing import mix
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
@@ -61,14 +62,14 @@ class Mixup(ContentStrategy[Params]):
         self,
         *,
         alpha: float | Schedule = 1.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         inplace: bool = False,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.inplace = self._flag("inplace", inplace)
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:

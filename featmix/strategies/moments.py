@@ -15,13 +15,14 @@ from featmix.kernels.exchange import Exchange, exchange
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments, upcast
+from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import P, Strategy
 
 
 class _Common(TypedDict, total=False):
-    per: str
-    partner: str
+    per: Per
+    partner: Partner
     num_prefix_tokens: int
     num_classes: int | None
 

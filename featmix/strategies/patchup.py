@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from featmix.errors import FeatmixError
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
 from featmix.sampling.masks import blocks
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings, Strategy
 from featmix.strategies.content import ContentStrategy
@@ -24,7 +25,7 @@ from featmix.strategies.params import Draw, Params, decided_sizes, of_the_batch
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
-MODES = ("soft", "hard")
+Mode = Literal["soft", "hard"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,24 +111,24 @@ class PatchUp(ContentStrategy[PatchUpParams]):
 
     def __init__(
         self,
-        mode: str = "soft",
+        mode: Mode = "soft",
         *,
         gamma: float | Schedule = 0.75,
         block_size: int = 7,
         alpha: float | Schedule = 2.0,
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         loss_weight: float | Schedule = 2.0,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
         super().__init__(p=p, **common)
-        self.mode = self._one_of("mode", mode, MODES)
+        self.mode = self._one_of("mode", mode, get_args(Mode))
         self.gamma = self._scheduled("gamma", gamma, 0, 1)
         self.block_size = self._whole("block_size", block_size, least=1)
         if self.block_size % 2 == 0:
             raise FeatmixError(self._who, "block_size", expected="an odd number", got=repr(block_size))
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         self.tags = dataclasses.replace(self.tags, needs_float=mode == "soft")  # hard mode only copies
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Unpack
+from typing import Unpack, get_args
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from featmix.errors import FeatmixError
 from featmix.layouts import inside
 from featmix.sampling.boxes import area_of, boxes_inside
 from featmix.sampling.draws import uniform
+from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
@@ -99,7 +100,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         self,
         *,
         scope: tuple[float, float] = (0.1, 0.8),
-        lam_per: str = "batch",
+        lam_per: Per = "batch",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -110,7 +111,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         if not 0 < low <= high:
             raise FeatmixError(self._who, "scope", expected="0 < low <= high <= 1", got=repr(scope))
         self.scope = (low, high)
-        self.lam_per = self._one_of("lam_per", lam_per, ("batch", "sample"))
+        self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
 
     def decide(self, shape: Sequence[int], draw: Draw) -> ResizeMixParams:
         """Draw how small the partner becomes, and where it goes."""
