@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import textwrap
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.labels.mixture import Mixture
 
 _LEAST_SHARE = 0.005
@@ -63,11 +63,7 @@ def draw_rows(
     Raises:
         FeatmixError: If matplotlib is not installed.
     """
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        fix = f'Install it: pip install "featmix[{extra}]".'
-        raise FeatmixError(subject, expected="matplotlib", got="no such package", fix=fix) from error
+    figures = imported("matplotlib.figure", subject=subject, install=f"featmix[{extra}]")
     columns = len(rows[0].images)
     lines = [sum(max((text.count("\n") + 1 for text in side), default=0) for side in (row.above, row.below)) for row in rows]
     heights = [cell[1] + _LINE * count for count in lines]
@@ -98,7 +94,7 @@ def draw_rows(
 def as_png(figure: Any) -> bytes:
     """The bytes of a picture, the same each time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -16,9 +16,10 @@ import featmix as fm
 from featmix.compare.figure import draw_figure
 from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
 from featmix.compare.pipelines import PIPELINE, file_of
-from featmix.compare.results import Row, write_durably
+from featmix.compare.results import Row
 from featmix.compare.spec import BASELINE, parse
 from featmix.compare.statistics import Estimate, Summary
+from featmix.files import write
 
 MARK = "*"
 SEEDS, STEP_TIME = "seeds", "ms per step"
@@ -56,9 +57,9 @@ class Circumstances:
 
 def write_report(folder: Path, summaries: Sequence[Summary], about: Circumstances) -> None:
     """Write `summary.csv`, `summary.md` and `summary.png`."""
-    write_durably(folder / SUMMARY_TABLE, to_csv(summaries))
+    write(folder / SUMMARY_TABLE, to_csv(summaries))
     draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings)
-    write_durably(folder / SUMMARY_TEXT, to_markdown(summaries, about))
+    write(folder / SUMMARY_TEXT, to_markdown(summaries, about))
 
 
 def to_csv(summaries: Sequence[Summary]) -> str:

@@ -13,6 +13,7 @@ from typing import IO
 
 from featmix.compare.spec import label_of
 from featmix.errors import FeatmixError
+from featmix.files import write
 
 Key = tuple[str, str, str, int, str]
 
@@ -121,7 +122,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Replace the file by one that holds these rows, in one step that a crash cannot split."""
-    write_durably(path, _csv_line(COLUMNS) + "".join(map(to_line, rows)))
+    write(path, _csv_line(COLUMNS) + "".join(map(to_line, rows)))
 
 
 def append_row(file: IO[str], row: Row) -> None:
@@ -129,16 +130,6 @@ def append_row(file: IO[str], row: Row) -> None:
     file.write(to_line(row))
     file.flush()
     os.fsync(file.fileno())
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a whole text file: after a crash there is either the old one or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _csv_line(cells: Iterable[object]) -> str:

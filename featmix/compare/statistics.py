@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from featmix.compare.results import Row
 from featmix.compare.spec import BASELINE
+from featmix.extras import imported
 
 CONFIDENCE = 0.95
 
@@ -100,9 +101,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = statistics.fmean(values)
     if count == 1:
         return Estimate(mean, seeds=1)
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * statistics.stdev(values) / math.sqrt(count)
+    special = imported("scipy.special", subject="compare", install="featmix[compare]")
+    half = float(special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * statistics.stdev(values) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from featmix.configuration.allowed import allow
 from featmix.configuration.document import read_document, write_document
-from featmix.configuration.files import read_text, replace_text
+from featmix.configuration.files import read_text, write_text
 from featmix.configuration.place import Place
 from featmix.configuration.plain import Plain
 from featmix.configuration.yaml_text import emit, parse
@@ -69,7 +69,7 @@ def save(thing: Any, path: str | os.PathLike[str]) -> None:
     text = emit(written)
     if parse(text, place) != written:
         raise place.refuse("text that YAML gives back as it is", "text that it does not")
-    replace_text(path, text)
+    write_text(path, text)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -6,7 +6,6 @@ anchors, aliases, a key given twice and a second document are refused.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 from types import ModuleType
@@ -15,6 +14,7 @@ from typing import Any
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import DEEPEST, Plain, checked_text
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -158,8 +158,5 @@ def _is_plain_text(yaml: ModuleType, text: str) -> bool:
 
 
 def _library() -> ModuleType:
-    try:
-        return importlib.import_module("yaml")
-    except ImportError as error:
-        fix = 'Install it: pip install "featmix[pipeline]".'
-        raise FeatmixError("configuration", expected="PyYAML", got="no such package", fix=fix) from error
+    library: ModuleType = imported("yaml", subject="configuration", install="featmix[pipeline]")
+    return library

@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from featmix.errors import FeatmixError
-from featmix.interop.loading import loaded
+from featmix.extras import imported
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments
 
 _WHO = "MomentExchange"
 _INSTALL = "albumentations==2.0.8"
-_interface = loaded("albumentations.core.transforms_interface", subject=_WHO, install=_INSTALL)
+_interface = imported("albumentations.core.transforms_interface", subject=_WHO, install=_INSTALL)
 _Transform: Any = _interface.ImageOnlyTransform
 _Schema: Any = _interface.BaseTransformInitSchema
-_cv2: Any = loaded("cv2", subject=_WHO, install=_INSTALL)
+_cv2: Any = imported("cv2", subject=_WHO, install=_INSTALL)
 _MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.float32): 1.0}
 
 

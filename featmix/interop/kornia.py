@@ -23,9 +23,9 @@ from __future__ import annotations
 from typing import Any
 
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.interop.kornia_mixers import KorniaCutMix, KorniaMixup, KorniaPatchMix
 from featmix.interop.kornia_tiles import KorniaCutMixes, KorniaMosaic
-from featmix.interop.loading import loaded
 from featmix.strategies.base import Strategy
 
 INSTALL = "kornia>=0.9"
@@ -65,7 +65,7 @@ def from_kornia(mixer: Any, *, partner: str = "permutation", num_classes: int | 
         >>> bool((cutmix.transform(x, params) == cutmix.transform(x, params)).all())
         True
     """
-    kornia = loaded("kornia.augmentation", subject="from_kornia", install=INSTALL)
+    kornia = imported("kornia.augmentation", subject="from_kornia", install=INSTALL)
     made = {
         kornia.RandomMixUpV2: KorniaMixup,
         kornia.RandomCutMixV2: KorniaCutMix,
@@ -123,7 +123,7 @@ def to_kornia(strategy: Strategy, *, num_classes: int | None = None) -> Any:
     """
     if not isinstance(strategy, Strategy):
         raise FeatmixError("to_kornia", "strategy", expected="a strategy", got=repr(strategy))
-    loaded("kornia.augmentation", subject="to_kornia", install=INSTALL)
+    imported("kornia.augmentation", subject="to_kornia", install=INSTALL)
     from featmix.interop.kornia_module import KorniaModule
 
     return KorniaModule(strategy, num_classes=num_classes)

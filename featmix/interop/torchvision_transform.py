@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from featmix.errors import FeatmixError
-from featmix.interop.loading import loaded
+from featmix.extras import imported
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 
@@ -133,4 +133,4 @@ class TorchvisionTransform(nn.Module):
 
 
 def _tv_tensors() -> Any:
-    return loaded("torchvision.tv_tensors", subject="to_torchvision", install="torchvision>=0.21")
+    return imported("torchvision.tv_tensors", subject="to_torchvision", install="torchvision>=0.21")
