@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError
 
 _FEW = 100  # entries of a list that are looked at whatever the first one is
@@ -56,7 +57,7 @@ class WorkerSeed:
     """What :func:`seed_worker` gives; see there."""
 
     def __init__(self, transforms: Any = None, *, seed: int = 0) -> None:
-        self.transforms, self.seed = transforms, _checked("seed_worker", seed)
+        self.transforms, self.seed = transforms, whole("seed_worker", "seed", seed)
         self._rank = 0
 
     def __call__(self, worker_id: int) -> None:
@@ -102,7 +103,7 @@ def seed_transforms(transforms: Any, *, seed: int) -> int:
         >>> seed_transforms([], seed=0)
         0
     """
-    return _seed_all(transforms, (_checked("seed_transforms", seed),))
+    return _seed_all(transforms, (whole("seed_transforms", "seed", seed),))
 
 
 def seed_globals(seed: int) -> None:
@@ -196,9 +197,3 @@ def _held_by(value: Any, outermost: bool) -> Iterable[Any]:
 
 def _holder(value: Any) -> bool:
     return isinstance(value, Dataset) or callable(value)
-
-
-def _checked(subject: str, seed: int) -> int:
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise FeatmixError(subject, "seed", expected="a whole number from 0 up", got=repr(seed))
-    return int(seed)

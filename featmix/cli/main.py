@@ -241,7 +241,3 @@ def _refusals_explained() -> Iterator[None]:
 def _fail(message: str) -> None:
     Console(stderr=True).print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(2) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -11,20 +11,21 @@ import torch
 from rich.console import Console
 
 import featmix as fm
+from featmix.checks import whole
 from featmix.compare.data import read
 from featmix.compare.feeding import Feed, check_images
 from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
 from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
-from featmix.compare.progress import progress
 from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
 from featmix.compare.results import Row, read_rows
-from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, positive_whole, resolve
+from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, resolve
 from featmix.compare.sources import Images, Source
 from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.training import Run, attach, make_network, with_seed
 from featmix.errors import FeatmixError
+from featmix.progress import progress
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
 DEFAULT_SEEDS = 3
@@ -118,8 +119,8 @@ def compare(
     )  # fmt: skip
     piped = read_pipelines(pipelines)
     specs = [*parse_all(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
-    count = positive_whole("seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
-    jobs = positive_whole("jobs", jobs if jobs is not None else usual_jobs(settings))
+    count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
+    jobs = whole("compare", "jobs", usual_jobs(settings) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
     with Pool(jobs, nested=settings.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
@@ -204,7 +205,7 @@ def _make_missing(
     if before and missing:
         console.print(f"{len(grid) - len(missing)} of {len(grid)} runs are in {folder.path} already; going on.")
     made = []
-    with progress(console, len(grid), len(grid) - len(missing)) as advance:
+    with progress(console, len(grid), "runs", already=len(grid) - len(missing)) as advance:
         for row in pool.make(missing, settings, source):
             folder.append(row)
             made.append(row)

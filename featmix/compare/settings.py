@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from featmix.checks import whole
 from featmix.compare.data import usual
 from featmix.errors import FeatmixError, nearest
 
@@ -52,7 +53,7 @@ class Settings:
         for name in ("limit", "size", "width", "epochs", "batch_size", "devices"):
             value = getattr(self, name)
             if not (value is None and name in ("limit", "size")):
-                positive_whole(name, value)
+                whole("compare", name, value, least=1)
         if not isinstance(self.lr, int | float) or not (math.isfinite(self.lr) and self.lr > 0):
             raise FeatmixError("compare", "lr", expected="a positive number", got=repr(self.lr))
         if self.size is not None and self.size < 8:
@@ -112,17 +113,6 @@ def resolve(
         devices=devices,
         precision=precision,
     )
-
-
-def positive_whole(name: str, value: object) -> int:
-    """The value, if it is a whole number from 1.
-
-    Raises:
-        FeatmixError: if it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FeatmixError("compare", name, expected="a whole number from 1", got=repr(value))
-    return value
 
 
 def as_dict(settings: Settings) -> dict[str, object]:

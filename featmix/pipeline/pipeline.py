@@ -8,6 +8,7 @@ from typing import Any
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.attach import Mixer
@@ -75,9 +76,8 @@ class Pipeline:
                 fix = "Compose several with the Compose of their library."
                 raise FeatmixError("Pipeline", argument, expected="a transform", got=repr(transform), fix=fix)
             check_keeps_labels(argument, transform)
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
-            raise FeatmixError("Pipeline", "seed", expected="a whole number from 0 up", got=repr(seed))
-        self.sample, self.batch, self.seed = sample, batch, seed
+        self.sample, self.batch = sample, batch
+        self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
         self.tree = None if mix is None else as_tree(mix)
 

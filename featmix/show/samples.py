@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
+from featmix.checks import whole
 from featmix.compare.data import read
 from featmix.errors import FeatmixError
 from featmix.files import PICTURES, is_picture, read_picture, resized
 from featmix.sampling import draws as sampling
-from featmix.show.arguments import check_whole
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
 PHOTO_SIZE = 128
@@ -91,10 +91,10 @@ def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None
 
 
 def _check(count: int, seed: int, size: int | None) -> None:
-    check_whole("count", count, 1)
-    check_whole("seed", seed, 0)
+    whole("show", "count", count, least=1)
+    whole("show", "seed", seed)
     if size is not None:
-        check_whole("size", size, 1)
+        whole("show", "size", size, least=1)
 
 
 def _chosen(number: int, count: int, seed: int, name: str) -> Tensor:
