@@ -16,9 +16,9 @@ from featmix.mixer.containers import first_tensor, replace
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pictures import names_of
 from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.dataset import Transformed, collate
 from featmix.pipeline.items import as_float_image, take_apart
-from featmix.pipeline.label_law import check_keeps_labels
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.preview import one_step, picture, transformed
 from featmix.pipeline.words import summary, tree_in_words

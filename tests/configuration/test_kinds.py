@@ -73,8 +73,8 @@ def test_other_tensors_are_refused(value):
 @pytest.mark.parametrize(
     ("value", "path", "message"),
     [
-        ({"linear": 1}, "linear", "the fields of Linear: start, end"),
-        ({"linear": {"start": 0, "finish": 1}}, "linear.finish", "a field of Linear"),
+        ({"linear": 1}, "linear", "the fields of linear: start, end"),
+        ({"linear": {"start": 0, "finish": 1}}, "linear.finish", "a field of linear"),
         ({"linear": {"start": 0}}, "linear", "what Linear can be made with"),
         ({"linear": {"start": 0, "end": "x"}}, "linear.end", "a finite number"),
         ({"switch_off": {"before": 0.5, "at": 0.5}}, "switch_off.before", "a schedule"),
