@@ -135,8 +135,10 @@ class switch_off(Schedule):  # noqa: N801
     def __init__(self, before: float | Schedule, *, at: float, value: float = 0.0) -> None:
         _check_progress("switch_off", "at", at)
         _check_number("switch_off", "value", value)
-        first = before if isinstance(before, Schedule) else constant(before)
-        vars(self).update(before=first, at=at, value=value)
+        if not isinstance(before, Schedule):
+            _check_number("switch_off", "before", before)
+            before = constant(before)
+        vars(self).update(before=before, at=at, value=value)
 
     def __call__(self, progress: float) -> float:
         """Return the value of ``before``, or ``value``."""
