@@ -19,6 +19,7 @@ import featmix as fm
 from featmix.errors import FeatmixError, nearest
 from featmix.normalizers.base import Normalizer
 from featmix.progress import progress
+from featmix.spec import parse
 from featmix.testing import Record, adapt, check_normalizer, check_strategy
 from featmix.testing.check import planned
 from featmix.testing.law import Kind
@@ -88,12 +89,8 @@ def find_subject(target: str) -> Any:
         ('gn4', 'MoEx')
     """
     name, colon, rest = target.partition(":")
-    if name.partition("@")[0].lower() in fm.list_strategies() and (not colon or "=" in rest):
-        if not colon:
-            return fm.create(name, p=1.0)
-        from featmix.compare.spec import parse
-
-        return parse(target).strategy()
+    if name.partition("@")[0].strip().lower() in fm.list_strategies() and (not colon or "=" in rest):
+        return parse(target, subject="check", argument="subject").strategy(**({} if colon else {"p": 1.0}))
     if not colon:
         with contextlib.suppress(FeatmixError):
             return fm.normalizer(name)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 import featmix as fm
 from featmix.checks import whole
+from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, contenders
 from featmix.compare.data import read
 from featmix.compare.feeding import Feed, check_images
 from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
@@ -21,7 +22,6 @@ from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, w
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, resolve
 from featmix.compare.sources import Images, Source
-from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.training import Run, attach, make_network, with_seed
 from featmix.errors import FeatmixError
@@ -118,7 +118,7 @@ def compare(
         device=device, devices=devices, precision=precision, quick=quick,
     )  # fmt: skip
     piped = read_pipelines(pipelines)
-    specs = [*parse_all(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
+    specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
     count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
     jobs = whole("compare", "jobs", usual_jobs(settings) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
@@ -148,12 +148,12 @@ def compare(
     return found
 
 
-def make_grid(specs: Sequence[Spec], seeds: int, source: Source) -> list[Run]:
+def make_grid(specs: Sequence[Contender], seeds: int, source: Source) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
     return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
 
 
-def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
+def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
     """A training forward on noise at each site, so that settings that do not fit the network are refused before the first run.
 
     Raises:

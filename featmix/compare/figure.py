@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from featmix.compare.spec import BASELINE
+from featmix.compare.contenders import BASELINE
 from featmix.compare.statistics import Estimate, Summary
 from featmix.extras import imported
 from featmix.files import write

@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 import featmix as fm
+from featmix.compare.contenders import BASELINE, contender
 from featmix.compare.figure import draw_figure
 from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.results import Row
-from featmix.compare.spec import BASELINE, parse
 from featmix.compare.statistics import Estimate, Summary
 from featmix.files import write
 
@@ -210,7 +210,7 @@ def _in_effect(summary: Summary) -> str:
         return f"see {file_of(summary.settings)}"
     if summary.strategy not in fm.list_strategies():
         return f"at {summary.site}, {summary.settings or 'default settings'}"
-    settings = parse(summary.label).strategy().settings()
+    settings = contender(summary.label).strategy().settings()
     written = ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
     return f"at {summary.site}, {written}"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
-from featmix.compare.spec import label_of
+from featmix.compare.contenders import label_of
 from featmix.errors import FeatmixError
 from featmix.files import write
 

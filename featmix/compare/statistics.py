@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from featmix.compare.contenders import BASELINE
 from featmix.compare.results import Row
-from featmix.compare.spec import BASELINE
 from featmix.extras import imported
 
 CONFIDENCE = 0.95

@@ -20,13 +20,13 @@ import torch.nn.functional as F  # noqa: N812 - torch's own usage
 from torch import nn
 
 import featmix as fm
+from featmix.compare.contenders import BASELINE, Contender
 from featmix.compare.feeding import Feed, to_floats
 from featmix.compare.network import SmallResNet
 from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, Source, Trial
-from featmix.compare.spec import BASELINE, Spec
 from featmix.errors import FeatmixError
 from featmix.extras import imported
 from featmix.pipeline import PipelineMixer
@@ -52,7 +52,7 @@ Measured = dict[str, float | None]
 class Run:
     """A cell of the grid: a strategy, a seed, and the domain left out (empty where there is only one)."""
 
-    spec: Spec
+    spec: Contender
     seed: int
     held_out: str
 

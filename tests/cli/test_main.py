@@ -132,7 +132,7 @@ def test_the_real_command_refuses_in_one_line():
     code = "from featmix.cli.main import main; main()"
     result = subprocess.run([sys.executable, "-c", code, "compare", "mixpu"], capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.startswith("compare: strategies: expected a strategy, got 'mixpu'. Did you mean 'mixup'")
+    assert result.stderr.startswith("compare: strategy: expected a strategy, got 'mixpu'. Did you mean 'mixup'")
     assert result.stderr.count("\n") == 1
 
 
