@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -20,7 +21,7 @@ from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
 from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
 from featmix.compare.results import Row, read_rows
-from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, resolve
+from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.training import Run, attach, make_network, with_seed
@@ -28,7 +29,7 @@ from featmix.errors import FeatmixError
 from featmix.progress import progress
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
-DEFAULT_SEEDS = 3
+DEFAULT_SEEDS, QUICK_SEEDS = 3, 2
 
 
 @dataclass(frozen=True)
@@ -54,24 +55,14 @@ def compare(
     strategies: Sequence[str] = (),
     *,
     pipelines: Sequence[Path | str] = (),
-    data: str = "digits",
-    root: Path | str | None = None,
     site: str | None = None,
     seeds: int | None = None,
-    epochs: int | None = None,
-    batch_size: int = 64,
-    lr: float = 0.01,
-    width: int | None = None,
-    size: int | None = None,
-    limit: int | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
-    device: str = "cpu",
-    devices: int = 1,
-    precision: str = "32-true",
     quick: bool = False,
     fresh: bool = False,
     console: Console | None = None,
+    **settings: Any,
 ) -> Comparison:
     """Compare strategies in domain and under a change of domain, paired with training without augmentation.
 
@@ -82,24 +73,15 @@ def compare(
         strategies: ``name[@site][:setting=value,...]``; none means `DEFAULT_STRATEGIES`, where there are no pipelines either.
             ``none`` is added if missing.
         pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
-        data: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
-        root: Folder with the files of fashion-mnist.
         site: Where strategies act that name no site; None puts each where it usually stands.
         seeds: How many; they are 0, 1, 2, ...
-        epochs: Passes over the training images.
-        batch_size: Images per step, over all devices.
-        lr: Highest learning rate.
-        width: Channels of the network's stem.
-        size: Side in pixels that the images of a folder are resized to.
-        limit: At most so many training images per domain.
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
-        device: ``cpu``, ``cuda``, ``cuda:NUMBER``, ``mps``, or ``auto`` for the best there is.
-        devices: How many devices train one network together.
-        precision: As Lightning Fabric names it: ``32-true``, ``bf16-mixed``, ...
         quick: One epoch on few images, to see that everything works; the figures mean nothing.
         fresh: Throw away what is in the output folder.
         console: Where to report; None writes to standard output.
+        settings: What all runs share, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
+            :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set.
 
     Returns:
         All rows and summaries, which are in the output folder as well.
@@ -113,28 +95,25 @@ def compare(
     """
     begun = time.monotonic()
     console = console or Console()
-    settings = resolve(
-        data=data, root=root, limit=limit, size=size, width=width, epochs=epochs, batch_size=batch_size, lr=lr,
-        device=device, devices=devices, precision=precision, quick=quick,
-    )  # fmt: skip
+    shared = resolve(settings, quick=quick)
     piped = read_pipelines(pipelines)
     specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
     count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
-    jobs = whole("compare", "jobs", usual_jobs(settings) if jobs is None else jobs, least=1)
+    jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
-    with Pool(jobs, nested=settings.devices > 1) as pool, folder:
+    with Pool(jobs, nested=shared.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
             pool.start()  # the workers import while the data is read here
-        source = read(settings.data, root=Path(settings.root) if settings.root else None, size=settings.size)
+        source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
         for spec in specs:
-            rehearse(spec, settings, source)
+            rehearse(spec, shared, source)
         grid = make_grid(specs, count, source)
-        record = {**as_dict(settings), "data_fingerprint": source.fingerprint}
+        record = {**asdict(shared), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
         for spec in piped:
             fm.save(spec.pipeline(), folder.path / spec.file)
         try:
-            rows, made = _make_missing(grid, before, folder, pool, settings, source, console)
+            rows, made = _make_missing(grid, before, folder, pool, shared, source, console)
         except KeyboardInterrupt:
             _say_how_to_go_on(console, grid, folder, fresh)
             raise

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 import featmix as fm
 from featmix.cli.main import app
+from featmix.compare.settings import Settings
 from featmix.errors import FeatmixError
 from featmix.presets.registry import known_presets
 
@@ -88,7 +90,19 @@ def test_arguments_reach_compare(answer):
     assert settings["quick"] is True
     assert settings["pipelines"] == [Path("a.yaml")]
     assert settings["seeds"] is None
-    assert settings["data"] == "digits"
+    assert settings["data"] is None
+
+
+@pytest.mark.parametrize("one", fields(Settings), ids=lambda one: one.name)
+def test_every_setting_is_an_option(answer, one):
+    option = "--" + one.name.replace("_", "-")
+    shown = " ".join(runner.invoke(app, ["compare", "--help"], env={"COLUMNS": "250"}).output.split())
+    assert option in shown
+    assert one.metadata["help"].partition(",")[0] in shown
+    assert f"{one.name}: {one.metadata['help']}" in Settings.__doc__
+    calls = answer()
+    assert runner.invoke(app, ["compare", option, "7"]).exit_code == 0
+    assert str(calls[0][1][one.name]).removesuffix(".0") == "7"
 
 
 def test_no_arguments_leave_the_choice_to_compare(answer):
