@@ -77,12 +77,12 @@ def presets(
 ) -> None:
     """List the presets: published settings at published places, and where they come from."""
     with _refusals_explained():
-        from featmix.presets.registry import known_presets, outline, preset
+        from featmix.presets.registry import known_presets, preset
 
         known = known_presets().values()
         cards = {one.name: {"name": one.name, "description": one.description, "source": one.source} for one in known}
         if name is not None:
-            does = outline(preset(name))
+            does = repr(preset(name))
             cards = {name: {**cards[name.lower()], "does": does}}
         console = Console()
         if as_json:

@@ -21,7 +21,7 @@ from featmix.pipeline.dataset import Transformed, collate
 from featmix.pipeline.items import as_float_image, take_apart
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.preview import one_step, picture, transformed
-from featmix.pipeline.words import summary, tree_in_words
+from featmix.pipeline.table import summary
 from featmix.seeding import derived, seed_worker
 from featmix.strategies.base import Strategy
 
@@ -148,9 +148,9 @@ class Pipeline:
         Example:
             >>> import featmix as fm
             >>> print(Pipeline(mix={"input": fm.CutMix(p=0.5), "layer1": fm.MixStyle()}).summary())
-            part  where   what           labels
-            mix   input   CutMix(p=0.5)  mixed
-            mix   layer1  MixStyle()     stay
+            part  where   what                                       labels
+            mix   input   CutMix(alpha=1.0, loss_weight=1.0, p=0.5)  mixed
+            mix   layer1  MixStyle(norm='in', alpha=0.1, p=0.5)      stay
             seed          torch's
         """
         return summary(self.sample, self.batch, self.tree, self.seed)
@@ -212,7 +212,7 @@ class Pipeline:
 
     def __repr__(self) -> str:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
-        told += [] if self.tree is None else [f"mix={tree_in_words(self.tree)}"]
+        told += [] if self.tree is None else [f"mix={self.tree!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
         lines = ",\n".join(told).replace("\n", "\n    ")
         return f"Pipeline(\n    {lines},\n)" if told else "Pipeline()"

@@ -13,7 +13,6 @@ from featmix.labels.stacking import composed
 from featmix.layouts import resolve_layout
 from featmix.mixer.tree import INPUT, At, Tree
 from featmix.pictures import names_of
-from featmix.presets.registry import outline
 from featmix.show.maps import MomentMaps, moment_maps
 from featmix.show.watching import Call, Seen, watch
 from featmix.strategies.params import Params
@@ -121,7 +120,7 @@ def take_step(
     mixture = course.labels(len(seen.before))
     beyond = [] if mixture.beyond is None else names_of(mixture.beyond, len(mixture.beyond), classes, "show")
     return Step(
-        does=outline(tree) or "nothing is mixed",
+        does=repr(tree) if leaves else "nothing is mixed",
         originals=tuple(originals),
         prepared=prepared,
         has_parts=has_parts,

@@ -66,9 +66,9 @@ def test_presets_as_json():
 def test_one_preset_says_what_it_does_where():
     result = runner.invoke(app, ["presets", "MoEx/ImageNet-ResNet50"])
     assert result.exit_code == 0
-    assert "MoEx(norm='pono', lam=0.9, p=1.0) at maxpool" in result.output
+    assert "At('maxpool', MoEx(norm='pono', lam=0.9, p=1.0))" in result.output
     (card,) = json.loads(runner.invoke(app, ["presets", "moex/imagenet-resnet50", "--json"]).output)
-    assert card["does"] == "MoEx(norm='pono', lam=0.9, p=1.0) at maxpool"
+    assert card["does"] == "At('maxpool', MoEx(norm='pono', lam=0.9, p=1.0))"
 
 
 def test_a_misspelt_preset_is_refused():

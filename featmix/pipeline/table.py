@@ -1,53 +1,15 @@
-"""A pipeline in words: for ``repr`` and for ``summary``."""
+"""The table that :meth:`featmix.Pipeline.summary` gives."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
 from featmix.mixer.tree import INPUT, At, OneOf, Tree
+from featmix.mixer.words import options_in_words, strategy_in_words
 from featmix.pipeline.origin import library_of
-from featmix.strategies.base import Strategy
-
-
-def strategy_in_words(strategy: Strategy) -> str:
-    """A strategy as one would write it: with the settings that are not the default ones.
-
-    Example:
-        >>> import featmix as fm
-        >>> strategy_in_words(fm.MoEx("pono", lam=0.5))
-        'MoEx(lam=0.5)'
-    """
-    defaults = _defaults(type(strategy))
-    told = [f"{name}={value!r}" for name, value in strategy.settings().items() if defaults.get(name, "-") != value]
-    return f"{type(strategy).__name__}({', '.join(told)})"
-
-
-def tree_in_words(tree: Tree) -> str:
-    """A tree as one would write it.
-
-    Example:
-        >>> import featmix as fm
-        >>> tree_in_words(fm.OneOf([fm.At("input", fm.Mixup()), fm.At("layer1", fm.Mixup(alpha=2.0))], weights=[2, 1]))
-        "OneOf([At('input', Mixup()), At('layer1', Mixup(alpha=2.0))], weights=[2, 1])"
-    """
-    if isinstance(tree, At):
-        call = "" if tree.call is None else f", call={tree.call}"
-        return f"At({tree.site!r}, {strategy_in_words(tree.strategy)}{call})"
-    members = ", ".join(map(tree_in_words, tree.members))
-    return f"{type(tree).__name__}([{members}]{_options_in_words(tree)})"
-
-
-def _options_in_words(branch: Any) -> str:
-    """What a branch was made with besides its members, where that is not the default."""
-    given = {name: getattr(branch, name) for name in inspect.signature(type(branch)).parameters if name != "members"}
-    if len(set(given.get("weights", ()))) == 1:
-        del given["weights"]  # equal ones are the default
-    defaults = _defaults(type(branch))
-    return "".join(f", {name}={value!r}" for name, value in given.items() if value != defaults[name])
 
 
 def summary(sample: Any, batch: Any, tree: Tree | None, seed: int | None) -> str:
@@ -73,7 +35,7 @@ def _tree_rows(tree: Tree, how: str) -> Iterator[tuple[str, str, str, str]]:
             yield from _tree_rows(member, f"{how}, in {weight / total:.0%} of steps")
         return
     for member in tree.members:
-        yield from _tree_rows(member, how + _options_in_words(tree))
+        yield from _tree_rows(member, how + options_in_words(tree))
 
 
 def _transform_lines(transform: Any) -> list[str]:
@@ -91,12 +53,3 @@ def _members(transform: Any) -> list[Any]:
         return list(transform)
     held = getattr(transform, "transforms", None)
     return list(held) if isinstance(held, list | tuple) else []
-
-
-def _defaults(cls: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for klass in cls.__mro__:
-        if "__init__" in vars(klass):
-            for parameter in inspect.signature(vars(klass)["__init__"]).parameters.values():
-                found.setdefault(parameter.name, parameter.default)
-    return found
