@@ -12,6 +12,7 @@ from featmix.layouts import layout
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
+from featmix.testing.allowances import slack
 from featmix.testing.label_laws import content, sources
 from featmix.testing.law import (
     Case,
@@ -24,7 +25,6 @@ from featmix.testing.law import (
     sample_shape,
     transformed,
 )
-from featmix.testing.strategy_laws import slack
 
 
 def takes_masks(strategy: Strategy) -> bool:

@@ -58,7 +58,7 @@ def test_a_strategy_on_digits(folder):
 def test_a_site_to_look_at(folder):
     assert show("moex", "--site", "layer2").exit_code == 0
     result = show("cutmix", "--site", "layer1", "--out", "other", "--seed", "3")
-    assert "at input" in result.stdout
+    assert "At('input', " in result.stdout
     assert sorted(path.name for path in folder.glob("*/moments*")) == ["moments-layer1.png", "moments-layer2.png"]
     assert not list(folder.glob("other/moments-layer2.png"))
 
@@ -73,7 +73,7 @@ def test_a_strategy_at_the_input_has_no_hidden_maps(folder):
 def test_presets():
     result = show("manifold-mixup/cifar", "--count", "2")
     assert result.exit_code == 0
-    assert "one of: ManifoldMixup" in result.stdout
+    assert "OneOf([At(site, ManifoldMixup(" in result.stdout
 
 
 def test_own_pictures(pictures):
