@@ -99,7 +99,7 @@ def as_png(figure: Any) -> bytes:
 
 
 def shares_in_words(shares: Tensor, names: Sequence[str]) -> list[str]:
-    r"""For each row of shares what it is made of, those of one name added up, largest first.
+    r"""Return each row of shares in words, shares of one name added up, largest first.
 
     Args:
         shares: ``(B, N)``, as :meth:`featmix.Mixture.matrix` gives them.
@@ -113,7 +113,7 @@ def shares_in_words(shares: Tensor, names: Sequence[str]) -> list[str]:
 
 
 def names_of(labels: Any, count: int, classes: Sequence[str] | None, subject: str) -> list[str]:
-    """What each image is called, for a caption.
+    """Return a name for each image, for its caption.
 
     Args:
         labels: One for each image: indices, names, or vectors; ``None`` numbers the images.
@@ -149,7 +149,7 @@ def as_target(labels: Any) -> Tensor | None:
 
 
 def captions(mixture: Mixture, names: Sequence[str]) -> list[str]:
-    """What each row's label became, in words."""
+    """Return the label shares of each row, in words."""
     return shares_in_words(mixture.to("cpu").matrix(), names)
 
 
@@ -170,7 +170,7 @@ def _in_words(shares: Sequence[float], names: Sequence[str]) -> str:
 
 
 def _ranges(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """Of each scale the least and the greatest finite value in all of its rows."""
+    """Return for each scale the least and the greatest finite value in all of its rows."""
     found: dict[str, tuple[float, float]] = {}
     for scale in {row.scale for row in rows if row.scale}:
         found[scale] = _extent([image for row in rows if row.scale == scale for image in row.images])

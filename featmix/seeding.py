@@ -54,7 +54,7 @@ def seed_worker(transforms: Any = None, *, seed: int = 0) -> WorkerSeed:
 
 
 class WorkerSeed:
-    """What :func:`seed_worker` gives; see there."""
+    """The callable that :func:`seed_worker` returns; see there."""
 
     def __init__(self, transforms: Any = None, *, seed: int = 0) -> None:
         self.transforms, self.seed = transforms, whole("seed_worker", "seed", seed)
@@ -137,7 +137,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
-    """As :func:`seeded`, for libraries that draw from torch alone: half the time of a small draw goes into the other two."""
+    """Seed torch alone, where :func:`seeded` would spend half the time of a small draw on NumPy and Python."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -178,7 +178,7 @@ def _pipelines(value: Any, seen: set[int], *, outermost: bool = False) -> Iterat
 
 
 def _held_by(value: Any, outermost: bool) -> Iterable[Any]:
-    """What a container, a function or an object holds that may be, or hold, a pipeline."""
+    """Return the values in a container, function or object that may be pipelines, or hold some."""
     if isinstance(value, Mapping):
         return value.values()
     if isinstance(value, list | tuple):

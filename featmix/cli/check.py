@@ -1,4 +1,4 @@
-"""What ``featmix check`` does: find the subject, try its laws while showing how far it is, and report."""
+"""The command ``featmix check``: find the subject, try its laws while showing how far it is, and report."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def run_check(
 
 
 def find_subject(target: str) -> Any:
-    """What ``package.module:Object`` or a registered name stands for.
+    """Return the object that ``package.module:Object`` or a registered name stands for.
 
     Raises:
         FeatmixError: If there is no such module or attribute, or the module cannot be imported.

@@ -34,7 +34,7 @@ DEFAULT_SEEDS, QUICK_SEEDS = 3, 2
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The results of `compare`.
 
     Args:
         rows: All runs in the output folder, in the order of the grid.

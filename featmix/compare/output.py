@@ -98,7 +98,7 @@ class OutputFolder:
 
     @property
     def has_runs(self) -> bool:
-        """Whether somebody has written runs here."""
+        """True where the folder holds runs."""
         return (self.path / RUNS).exists()
 
     def keep(self, rows: Iterable[Row]) -> None:
@@ -139,7 +139,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """Where this process runs."""
+    """Return a description of this machine."""
     return {
         "system": platform.platform(),
         "processor": _processor(),

@@ -39,7 +39,7 @@ class PipelineContender(Contender):
 
     @property
     def file(self) -> str:
-        """What the copy in the output folder is called."""
+        """The name of the copy in the output folder."""
         return file_of(self.settings)
 
 

@@ -1,4 +1,4 @@
-"""What an experiment found: `summary.csv` for machines, `summary.md` and a table in the terminal for people."""
+"""The results of an experiment: `summary.csv` for machines, `summary.md` and a table in the terminal for people."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ESTIMATES = (
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a reader needs to know to judge or repeat an experiment.
+    """The circumstances of an experiment, for a reader who judges or repeats it.
 
     Args:
         settings: What all runs shared.

@@ -25,7 +25,7 @@ _NUMBERS = ("in_domain_accuracy", "held_out_accuracy", "calibration_error", "sec
 
 @dataclass(frozen=True)
 class Row:
-    """What one run gave; its fields are the columns of ``runs.csv``.
+    """The results of one run; its fields are the columns of ``runs.csv``.
 
     Args:
         strategy: Name in the registry, or ``none``.
@@ -60,7 +60,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What tells one run of an experiment from another."""
+        """The key that no other run of the experiment has."""
         return (self.strategy, self.settings, self.site, self.seed, self.held_out)
 
     @property

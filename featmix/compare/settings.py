@@ -27,7 +27,7 @@ def _setting(default: Any, help: str, *, suits: bool = False) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How every run of an experiment is made; strategies, seeds and held-out domains are what runs differ in.
+    """Settings that all runs of an experiment share; runs differ in strategy, seed and held-out domain.
 
     The options of ``featmix compare``, and the arguments of :func:`featmix.compare.compare`, are read off these fields.
     """

@@ -39,7 +39,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval is known and zero is outside."""
+        """True where the interval is known and zero is outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 

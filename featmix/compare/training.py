@@ -58,7 +58,7 @@ class Run:
 
     @property
     def key(self) -> Key:
-        """What tells this run from the others of its experiment."""
+        """The key that no other run of the experiment has."""
         return self.row().key
 
     def row(self, **measured: Any) -> Row:
@@ -185,7 +185,7 @@ def _fit(
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """What the highest learning rate is multiplied with: a linear rise, under a cosine that falls to 0 after all steps.
+    """Return the factor of the highest learning rate: a linear rise, under a cosine that falls to 0 after all steps.
 
     Example:
         >>> [round(learning_rate_factor(step, 10), 2) for step in (0, 1, 5, 9)]

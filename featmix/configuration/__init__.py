@@ -20,7 +20,7 @@ __all__ = ["allow", "from_dict", "load", "save", "to_dict"]
 
 
 def to_dict(thing: Any) -> dict[str, Plain]:
-    """What :func:`save` writes, as plain dictionaries, lists, text and numbers.
+    """Return what :func:`save` writes, as plain dictionaries, lists, text and numbers.
 
     Args:
         thing: A :class:`~featmix.Pipeline`, a tree or ``{site: strategy}``, a strategy, a normalizer or a schedule.
@@ -37,7 +37,7 @@ def to_dict(thing: Any) -> dict[str, Plain]:
 
 
 def from_dict(values: dict[str, Any]) -> Any:
-    """What :func:`to_dict` was given, made again.
+    """Make the object again that :func:`to_dict` was given.
 
     Warns:
         UserWarning: If other versions wrote it.
@@ -73,7 +73,7 @@ def save(thing: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """What :func:`save` was given, made again: from the same seed it does the same, bit for bit.
+    """Make the object again that :func:`save` was given: from the same seed it does the same, bit for bit.
 
     Args:
         path: A YAML file; it may come from anywhere.

@@ -117,7 +117,7 @@ def _is_allowed(cls: type) -> bool:
 
 
 def _validates(cls: type) -> bool:
-    """Whether its constructor is the one that albumentations wraps, which takes ``strict`` and passes it on to nobody."""
+    """Return whether albumentations wraps its constructor, which then takes ``strict``."""
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     return "InitSchema" in vars(owner)
 
@@ -139,7 +139,7 @@ def _completed(transform: Any, told: dict[str, Any], outer: dict[str, Any] | Non
 
 
 def _plainly(value: Any, place: Place) -> Plain:
-    """As :func:`write`, but without tags: albumentations makes what it needs of plain values."""
+    """Return the value as :func:`write` does, but without tags: albumentations makes what it needs of plain values."""
     if isinstance(value, dict):
         return {str(key): _plainly(item, place.key(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):

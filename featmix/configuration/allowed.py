@@ -1,4 +1,4 @@
-"""What a configuration may name: classes and functions of a few modules, and those that code lets in. A file lets in nothing.
+"""Names that a configuration may use: classes and functions of a few modules, and those that code lets in; a file lets in none.
 
 A name is looked up among what is allowed, and never imported. The only imports are of the modules listed here.
 """
@@ -79,7 +79,7 @@ def name_of(thing: Any) -> str | None:
 
 
 def named(name: str, place: Place) -> Any:
-    """What is allowed under a name.
+    """Return the class or function that is allowed under a name.
 
     Raises:
         FeatmixError: If nothing is; or if its library is not installed, or cannot be loaded.
@@ -121,5 +121,5 @@ def _full_name(thing: Any) -> str:
 
 
 def is_enumeration(thing: Any) -> bool:
-    """Whether it is a class of named constants."""
+    """Return whether a value is a class of named constants."""
     return isinstance(thing, type) and issubclass(thing, Enum)

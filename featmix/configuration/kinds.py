@@ -46,7 +46,7 @@ def add_dataclass(cls: type) -> None:
 
 
 def inner(value: dict[str, Plain], tag: str, place: Place) -> Plain:
-    """What stands under a tag, which must stand alone."""
+    """Return the value under a tag, which must stand alone."""
     check_names(value, [tag], place, f"{tag} alone")
     return value[tag]
 

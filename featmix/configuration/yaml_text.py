@@ -151,7 +151,7 @@ def _text_of(value: bool | int | float | str | None) -> str:
 
 
 def _is_plain_text(yaml: ModuleType, text: str) -> bool:
-    """Whether a reader takes unquoted text for text, by the rules of YAML 1.1 and by ours."""
+    """Return whether a reader takes unquoted text for text, by the rules of YAML 1.1 and by ours."""
     resolver = yaml.resolver.Resolver()
     by_old_rules = resolver.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str"
     return by_old_rules and text not in _WORDS and not _NUMBER.fullmatch(text) and not _NOT_FINITE.fullmatch(text)

@@ -72,7 +72,7 @@ class MomentExchange(_Transform):  # type: ignore[misc] # a class of a package w
     """
 
     class InitSchema(_Schema):  # type: ignore[misc]
-        """What albumentations knows of the settings; what they may be is checked below, with errors of featmix's."""
+        """The settings, of any value, for albumentations; featmix checks them in the constructor."""
 
         norm: Any
         blend_ratio: Any
@@ -100,7 +100,7 @@ class MomentExchange(_Transform):  # type: ignore[misc] # a class of a package w
 
     @property
     def targets_as_params(self) -> list[str]:
-        """What has to come with each call."""
+        """Names of the arguments that each call needs."""
         return [self.metadata_key]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class KorniaCutMix(CutMix):
         return CutMixParams(partner, active, lam, Mixture.pair(partner, lam), box, sizes)
 
     def boxes(self, found: dict[str, Tensor]) -> Tensor:
-        """What kornia drew, as ``(B, 2, 2)``: of height, then width, first position inside and first past the box."""
+        """Return kornia's boxes, ``(B, 2, 2)``: of height, then width, first position inside and first past the box."""
         return corners(found["crop_src"])[0]
 
 
@@ -81,7 +81,7 @@ class KorniaPatchMix(KorniaCutMix):
     """
 
     def boxes(self, found: dict[str, Tensor]) -> Tensor:
-        """What kornia drew, as ``(B, 2, 2)``."""
+        """Return the squares that kornia drew, ``(B, 2, 2)``."""
         first = found["patch_coords"].long().flip(1)  # it has the width first
         return torch.stack([first, first + self.mixer.patch_size], dim=2)
 
@@ -95,7 +95,7 @@ def take(strategy: Any, mixer: Any) -> None:
 
 
 def drawn(strategy: Any, shape: Sequence[int], generator: Generator | None, device: torch.device) -> dict[str, Tensor]:
-    """What a mixer draws for images of this shape, from a seed that the generator gives: the global ones stay as they are.
+    """Return what a mixer draws for images of this shape, from a seed of the generator; global generators stay as they are.
 
     Raises:
         FeatmixError: If kornia refuses.

@@ -15,7 +15,7 @@ from featmix.strategies.params import Params
 
 
 class TorchvisionTransform(nn.Module):
-    """What :func:`~featmix.interop.torchvision.to_torchvision` gives; see there.
+    """The transform that :func:`~featmix.interop.torchvision.to_torchvision` makes; see there.
 
     Args:
         strategy: What mixes.
@@ -86,7 +86,7 @@ class TorchvisionTransform(nn.Module):
         return entry
 
     def _images(self, flat: list[Any], labels: Tensor | None) -> list[int]:
-        """Where the images are: what says that it is one, or the first plain tensor."""
+        """Return the places of the images: entries that are tagged as images, or else the first plain tensor."""
         tv = _tv_tensors()
         named = [k for k, entry in enumerate(flat) if isinstance(entry, tv.Image | tv.Video)]
         plain = [k for k, entry in enumerate(flat) if type(entry) is Tensor and entry is not labels]

@@ -143,7 +143,7 @@ class Pipeline:
         return mixer
 
     def summary(self) -> str:
-        """What is done where, and what happens to labels, as a table.
+        """Return a table of the parts: where each runs, and whether it mixes labels.
 
         Example:
             >>> import featmix as fm

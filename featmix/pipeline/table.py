@@ -48,7 +48,7 @@ def _transform_lines(transform: Any) -> list[str]:
 
 
 def _members(transform: Any) -> list[Any]:
-    """What a container of transforms applies."""
+    """Return the transforms in a container."""
     if isinstance(transform, nn.Sequential):
         return list(transform)
     held = getattr(transform, "transforms", None)

@@ -26,7 +26,7 @@ _F = TypeVar("_F", bound=Callable[[], "Tree | Mapping[str, Strategy]"])
 
 @dataclass(frozen=True)
 class Preset:
-    """What is known of a preset without building it.
+    """A preset that has not been built yet.
 
     Args:
         name: ``method/data-network``.

@@ -153,7 +153,7 @@ def _site(place: str, call: Call, course: _Course, clean: Seen, seen: Seen) -> S
 
 
 class _Course:
-    """Who acts when in the forward pass: its moments are the calls of sites that were seen, and the input before them."""
+    """The order in which strategies act in the forward pass: at the input first, then at the calls of sites that were seen."""
 
     def __init__(self, leaves: Sequence[At], drawn: Sequence[Params], calls: Sequence[Call], batch: int) -> None:
         self.calls, self.batch = calls, batch

@@ -1,4 +1,4 @@
-"""What there is to show: a strategy in words, a preset, a strategy, a tree or a pipeline."""
+"""The subject of a picture: a strategy in words, a preset, a strategy, a tree or a pipeline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from featmix.strategies.base import Strategy
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is done to a batch.
+    """Everything that is done to a batch.
 
     Args:
         tree: What is mixed, and where.
@@ -32,12 +32,12 @@ class Subject:
 
     @property
     def has_parts(self) -> bool:
-        """Whether anything is done to images before they are mixed."""
+        """True where something is done to images before they are mixed."""
         return self.sample is not None or self.batch is not None
 
 
 def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) -> Subject:
-    """What there is to show.
+    """Return the subject that a user means.
 
     A strategy that names no site acts where it usually stands; one that usually stands in a hidden layer, in the one that is
     looked at. A strategy in words acts in every step, unless ``p`` is among its settings.

@@ -38,7 +38,7 @@ def reach(x: Tensor) -> Tensor:
 
 
 def memory_formats(x: Tensor) -> list[Tensor]:
-    """Return the same values contiguous, sliced out of a larger tensor, transposed, and as channels_last if there are 4 axes."""
+    """Return the same values contiguous, sliced out of a larger tensor, transposed, and, with 4 axes, as channels_last."""
     padded = torch.zeros(*x.shape[:-1], 2 * x.shape[-1] + 1, dtype=x.dtype)
     sliced = padded[..., 1::2]  # its last two axes cannot be seen as one
     sliced.copy_(x)

@@ -16,7 +16,7 @@ CLASSES = 200
 
 
 def says_where(strategy: Strategy) -> bool:
-    """Whether the strategy mixes labels and says at which positions."""
+    """Return whether the strategy mixes labels and says at which positions."""
     places = type(strategy).partner_share is not Strategy.partner_share
     return places and strategy.tags.mixes_labels and strategy.tags.spatial
 
@@ -91,7 +91,7 @@ def _labels(case: Case, sizes: tuple[int, ...]) -> Tensor:
 
 
 def _shares(strategy: Strategy, params: Params, sizes: tuple[int, ...]) -> Tensor:
-    """How much of each row's real positions is labelled with each sample, ``(B, B)``."""
+    """Return the share of each row's real positions that is labelled with each sample, ``(B, B)``."""
     batch = len(params.partner)
     own = torch.eye(batch, dtype=torch.float64).view(batch, batch, *[1] * len(sizes)).expand(batch, batch, *sizes)
     mixed = strategy.dense_targets(own, params).flatten(2)

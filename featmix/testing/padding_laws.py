@@ -28,18 +28,18 @@ from featmix.testing.law import (
 
 
 def takes_masks(strategy: Strategy) -> bool:
-    """Whether there can be padding, and the strategy, with its normalizer, knows what to do about it."""
+    """Return whether there can be padding, and the strategy, with its normalizer, knows what to do about it."""
     plain = not isinstance(strategy, MomentStrategy) or strategy.normalizer.is_plain
     return strategy.takes_masks and plain and bool(layout(layout_name(strategy)).positions)
 
 
 def mixes_content_under_masks(strategy: Strategy) -> bool:
-    """Whether label shares are shares of what is in the real positions."""
+    """Return whether label shares are shares of what is in the real positions."""
     return mixes_content(strategy) and takes_masks(strategy)
 
 
 def takes_prefix(strategy: Strategy) -> bool:
-    """Whether the strategy can be made again with prefix tokens."""
+    """Return whether the strategy can be made again with prefix tokens."""
     return "num_prefix_tokens" in strategy.setting_names() and _remade(strategy, num_prefix_tokens=0) is not None
 
 
@@ -170,7 +170,7 @@ def prefix(strategy: Strategy) -> None:
 
 
 def _by_position(strategy: Strategy) -> bool:
-    """Whether a position takes from the same position of the partner."""
+    """Return whether a position takes from the same position of the partner."""
     if isinstance(strategy, MomentStrategy):
         return not strategy.normalizer.over_positions
     return mixes_content(strategy) and type(strategy).partner_map is Strategy.partner_map

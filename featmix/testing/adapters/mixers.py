@@ -77,7 +77,7 @@ class MixerParams(Params):
 
 
 class MixerStrategy(Strategy):
-    """What :func:`from_mixer` makes of a function; see there for the arguments."""
+    """The strategy that :func:`from_mixer` makes of a function; see there for the arguments."""
 
     traceable: ClassVar[bool] = False  # it seeds the global generators, which no compiler follows
     f: MixFunction
