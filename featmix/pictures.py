@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import textwrap
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.labels.mixture import Mixture
 
 _LEAST_SHARE = 0.005
@@ -63,11 +63,7 @@ def draw_rows(
     Raises:
         FeatmixError: If matplotlib is not installed.
     """
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        fix = f'Install it: pip install "featmix[{extra}]".'
-        raise FeatmixError(subject, expected="matplotlib", got="no such package", fix=fix) from error
+    figures = imported("matplotlib.figure", subject=subject, install=f"featmix[{extra}]")
     columns = len(rows[0].images)
     lines = [sum(max((text.count("\n") + 1 for text in side), default=0) for side in (row.above, row.below)) for row in rows]
     heights = [cell[1] + _LINE * count for count in lines]
@@ -98,12 +94,12 @@ def draw_rows(
 def as_png(figure: Any) -> bytes:
     """The bytes of a picture, the same each time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def shares_in_words(shares: Tensor, names: Sequence[str]) -> list[str]:
-    r"""For each row of shares what it is made of, those of one name added up, largest first.
+    r"""Return each row of shares in words, shares of one name added up, largest first.
 
     Args:
         shares: ``(B, N)``, as :meth:`featmix.Mixture.matrix` gives them.
@@ -117,7 +113,7 @@ def shares_in_words(shares: Tensor, names: Sequence[str]) -> list[str]:
 
 
 def names_of(labels: Any, count: int, classes: Sequence[str] | None, subject: str) -> list[str]:
-    """What each image is called, for a caption.
+    """Return a name for each image, for its caption.
 
     Args:
         labels: One for each image: indices, names, or vectors; ``None`` numbers the images.
@@ -153,7 +149,7 @@ def as_target(labels: Any) -> Tensor | None:
 
 
 def captions(mixture: Mixture, names: Sequence[str]) -> list[str]:
-    """What each row's label became, in words."""
+    """Return the label shares of each row, in words."""
     return shares_in_words(mixture.to("cpu").matrix(), names)
 
 
@@ -174,7 +170,7 @@ def _in_words(shares: Sequence[float], names: Sequence[str]) -> str:
 
 
 def _ranges(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """Of each scale the least and the greatest finite value in all of its rows."""
+    """Return for each scale the least and the greatest finite value in all of its rows."""
     found: dict[str, tuple[float, float]] = {}
     for scale in {row.scale for row in rows if row.scale}:
         found[scale] = _extent([image for row in rows if row.scale == scale for image in row.images])

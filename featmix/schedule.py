@@ -2,6 +2,8 @@
 
 A schedule stands where a number could: ``fm.MoEx(p=fm.schedule.linear(0, 0.5))``. ``mixer.progress = step / total`` drives all
 schedules of a tree. What is drawn is a tensor in any case, so that a compiled model stays as it is.
+
+A schedule is called, printed and written to files as what makes it, hence the small letters of the classes.
 """
 
 from __future__ import annotations
@@ -15,20 +17,31 @@ from featmix.errors import FeatmixError
 
 
 class Schedule(ABC):
-    """A number that depends on progress. Subclasses are frozen dataclasses, so that they compare and print as what they are."""
+    """A number that depends on progress. Subclasses are frozen dataclasses, so that equal ones compare as equal."""
 
     @abstractmethod
     def __call__(self, progress: float) -> float:
-        """The value at a progress in [0, 1]."""
+        """Return the value at a progress in [0, 1]."""
 
     @abstractmethod
     def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value that it takes."""
+        """Return the smallest and the largest value."""
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
-    """The same value throughout."""
+class constant(Schedule):  # noqa: N801
+    """The same value throughout.
+
+    Args:
+        value: The value.
+
+    Raises:
+        FeatmixError: If it is no finite number.
+
+    Example:
+        >>> constant(0.5)(0.3)
+        0.5
+    """
 
     value: float
 
@@ -36,116 +49,75 @@ class Constant(Schedule):
         _check_number("constant", "value", self.value)
 
     def __call__(self, progress: float) -> float:
-        """The value."""
+        """Return the value."""
         return self.value
 
     def bounds(self) -> tuple[float, float]:
-        """The value, twice."""
+        """Return the value, twice."""
         return self.value, self.value
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
-    """From ``start`` to ``end`` along a line."""
+class linear(Schedule):  # noqa: N801
+    """From ``start`` at the first step to ``end`` at the last, along a line.
 
-    start: float
-    end: float
+    Args:
+        start: The value at progress 0.
+        end: The value at progress 1.
 
-    def __post_init__(self) -> None:
-        _check_number("linear", "start", self.start)
-        _check_number("linear", "end", self.end)
-
-    def __call__(self, progress: float) -> float:
-        """``start + (end - start) * progress``."""
-        return (1 - progress) * self.start + progress * self.end
-
-    def bounds(self) -> tuple[float, float]:
-        """The two ends, sorted."""
-        return min(self.start, self.end), max(self.start, self.end)
-
-
-@dataclass(frozen=True)
-class Cosine(Schedule):
-    """From ``start`` to ``end`` along half a cosine: slow at both ends."""
-
-    start: float
-    end: float
-
-    def __post_init__(self) -> None:
-        _check_number("cosine", "start", self.start)
-        _check_number("cosine", "end", self.end)
-
-    def __call__(self, progress: float) -> float:
-        """``start + (end - start) * (1 - cos(pi * progress)) / 2``."""
-        way = (1 - math.cos(math.pi * progress)) / 2
-        return (1 - way) * self.start + way * self.end
-
-    def bounds(self) -> tuple[float, float]:
-        """The two ends, sorted."""
-        return min(self.start, self.end), max(self.start, self.end)
-
-
-@dataclass(frozen=True)
-class SwitchOff(Schedule):
-    """Another schedule until ``at``, and ``value`` from there on."""
-
-    before: Schedule
-    at: float
-    value: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.before, Schedule):
-            raise FeatmixError("switch_off", "before", expected="a schedule or a number", got=repr(self.before))
-        _check_number("switch_off", "value", self.value)
-        _check_progress("switch_off", "at", self.at)
-
-    def __call__(self, progress: float) -> float:
-        """What stands before, or ``value``."""
-        return self.before(progress) if progress < self.at else self.value
-
-    def bounds(self) -> tuple[float, float]:
-        """Over both parts."""
-        low, high = self.before.bounds()
-        return min(low, self.value), max(high, self.value)
-
-
-def constant(value: float) -> Constant:
-    """The same value throughout.
-
-    Example:
-        >>> constant(0.5)(0.3)
-        0.5
-    """
-    return Constant(value)
-
-
-def linear(start: float, end: float) -> Linear:
-    """From ``start`` at the first step to ``end`` at the last.
+    Raises:
+        FeatmixError: If one is no finite number.
 
     Example:
         >>> linear(0, 0.5)(0.5)
         0.25
     """
-    return Linear(start, end)
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        _check_number(type(self).__name__, "start", self.start)
+        _check_number(type(self).__name__, "end", self.end)
+
+    def __call__(self, progress: float) -> float:
+        """Return ``start + (end - start) * progress``."""
+        return (1 - progress) * self.start + progress * self.end
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the two ends, sorted."""
+        return min(self.start, self.end), max(self.start, self.end)
 
 
-def cosine(start: float, end: float) -> Cosine:
-    """From ``start`` to ``end``, slow at both ends (half a cosine, as learning rates have it).
+@dataclass(frozen=True)
+class cosine(linear):  # noqa: N801
+    """From ``start`` to ``end`` along half a cosine, as learning rates have it: slow at both ends.
+
+    Args:
+        start: The value at progress 0.
+        end: The value at progress 1.
+
+    Raises:
+        FeatmixError: If one is no finite number.
 
     Example:
         >>> round(cosine(0, 1)(0.25), 4)
         0.1464
     """
-    return Cosine(start, end)
+
+    def __call__(self, progress: float) -> float:
+        """Return ``start + (end - start) * (1 - cos(pi * progress)) / 2``."""
+        return super().__call__((1 - math.cos(math.pi * progress)) / 2)
 
 
-def switch_off(before: float | Schedule, *, at: float, value: float = 0.0) -> SwitchOff:
-    """A number or schedule until progress ``at``, then ``value``: for the last epochs without augmentation.
+@dataclass(frozen=True, init=False)
+class switch_off(Schedule):  # noqa: N801
+    """A number or another schedule until progress ``at``, then ``value``: for the last epochs without augmentation.
 
     Args:
-        before: What holds until then.
+        before: The number or schedule until then.
         at: In [0, 1]; ``0.9`` switches off for the last tenth of training.
-        value: What holds from then on.
+        value: The value from then on.
 
     Raises:
         FeatmixError: If ``at`` is no progress, or a value is no number.
@@ -155,11 +127,31 @@ def switch_off(before: float | Schedule, *, at: float, value: float = 0.0) -> Sw
         >>> p(0.8), p(0.9)
         (0.4, 0.0)
     """
-    return SwitchOff(before if isinstance(before, Schedule) else Constant(before), at, value)
+
+    before: Schedule
+    at: float
+    value: float
+
+    def __init__(self, before: float | Schedule, *, at: float, value: float = 0.0) -> None:
+        _check_progress("switch_off", "at", at)
+        _check_number("switch_off", "value", value)
+        if not isinstance(before, Schedule):
+            _check_number("switch_off", "before", before)
+            before = constant(before)
+        vars(self).update(before=before, at=at, value=value)
+
+    def __call__(self, progress: float) -> float:
+        """Return the value of ``before``, or ``value``."""
+        return self.before(progress) if progress < self.at else self.value
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the smallest and the largest value of both parts."""
+        low, high = self.before.bounds()
+        return min(low, self.value), max(high, self.value)
 
 
 def checked_progress(subject: str, progress: float) -> float:
-    """Progress as a number in [0, 1].
+    """Return progress as a number in [0, 1].
 
     Raises:
         FeatmixError: If it is none.

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError
 
 _FEW = 100  # entries of a list that are looked at whatever the first one is
@@ -53,10 +54,10 @@ def seed_worker(transforms: Any = None, *, seed: int = 0) -> WorkerSeed:
 
 
 class WorkerSeed:
-    """What :func:`seed_worker` gives; see there."""
+    """The callable that :func:`seed_worker` returns; see there."""
 
     def __init__(self, transforms: Any = None, *, seed: int = 0) -> None:
-        self.transforms, self.seed = transforms, _checked("seed_worker", seed)
+        self.transforms, self.seed = transforms, whole("seed_worker", "seed", seed)
         self._rank = 0
 
     def __call__(self, worker_id: int) -> None:
@@ -102,7 +103,7 @@ def seed_transforms(transforms: Any, *, seed: int) -> int:
         >>> seed_transforms([], seed=0)
         0
     """
-    return _seed_all(transforms, (_checked("seed_transforms", seed),))
+    return _seed_all(transforms, (whole("seed_transforms", "seed", seed),))
 
 
 def seed_globals(seed: int) -> None:
@@ -136,7 +137,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
-    """As :func:`seeded`, for libraries that draw from torch alone: half the time of a small draw goes into the other two."""
+    """Seed torch alone, where :func:`seeded` would spend half the time of a small draw on NumPy and Python."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -177,7 +178,7 @@ def _pipelines(value: Any, seen: set[int], *, outermost: bool = False) -> Iterat
 
 
 def _held_by(value: Any, outermost: bool) -> Iterable[Any]:
-    """What a container, a function or an object holds that may be, or hold, a pipeline."""
+    """Return the values in a container, function or object that may be pipelines, or hold some."""
     if isinstance(value, Mapping):
         return value.values()
     if isinstance(value, list | tuple):
@@ -196,9 +197,3 @@ def _held_by(value: Any, outermost: bool) -> Iterable[Any]:
 
 def _holder(value: Any) -> bool:
     return isinstance(value, Dataset) or callable(value)
-
-
-def _checked(subject: str, seed: int) -> int:
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise FeatmixError(subject, "seed", expected="a whole number from 0 up", got=repr(seed))
-    return int(seed)

@@ -41,7 +41,7 @@ def test_cosine_is_slow_at_both_ends():
 
 def test_schedules_are_values():
     assert schedule.linear(0, 1) == schedule.linear(0, 1) != schedule.cosine(0, 1)
-    assert repr(schedule.switch_off(0.5, at=0.9)) == "SwitchOff(before=Constant(value=0.5), at=0.9, value=0.0)"
+    assert repr(schedule.switch_off(0.5, at=0.9)) == "switch_off(before=constant(value=0.5), at=0.9, value=0.0)"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_schedules_are_values():
         lambda: schedule.cosine(True, 1),
         lambda: schedule.switch_off(0.5, at=1.1),
         lambda: schedule.switch_off(0.5, at=0.5, value=math.inf),
-        lambda: schedule.SwitchOff(0.5, 0.5),
+        lambda: schedule.switch_off("0.5", at=0.5),
     ],
 )
 def test_bad_numbers_are_refused(make):

@@ -5,7 +5,7 @@ from itertools import groupby
 from readme_table import markdown_table
 
 import featmix as fm
-from featmix.presets.registry import known_presets, outline
+from featmix.presets.registry import known_presets
 
 HEADER = ["preset", "what", "in featmix", "figures from"]
 
@@ -13,7 +13,7 @@ HEADER = ["preset", "what", "in featmix", "figures from"]
 def pages() -> dict[str, str]:
     parts = []
     for method, found in groupby(known_presets().values(), key=lambda one: one.name.partition("/")[0]):
-        rows = [[f"`{one.name}`", one.description, f"`{outline(fm.preset(one.name))}`", _linked(one.source)] for one in found]
+        rows = [[f"`{one.name}`", one.description, f"`{fm.preset(one.name)!r}`", _linked(one.source)] for one in found]
         parts.append(f"### {method}\n\n{markdown_table(HEADER, rows)}")
     return {"parts/presets.md": "\n".join(parts)}
 

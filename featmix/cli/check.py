@@ -1,4 +1,4 @@
-"""What ``featmix check`` does: find the subject, try its laws while showing how far it is, and report."""
+"""The command ``featmix check``: find the subject, try its laws while showing how far it is, and report."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import featmix as fm
 from featmix.errors import FeatmixError, nearest
 from featmix.normalizers.base import Normalizer
+from featmix.progress import progress
+from featmix.spec import parse
 from featmix.testing import Record, adapt, check_normalizer, check_strategy
 from featmix.testing.check import planned
 from featmix.testing.law import Kind
 from featmix.testing.runner import DTYPES, Task
-
-_LINES = 10  # how many lines of progress are written where there is no terminal
 
 
 def run_check(
@@ -57,7 +56,13 @@ def run_check(
         raise FeatmixError(
             "check", "laws", expected="laws that apply", got=", ".join(laws or ()), fix=f"To {target} none does."
         )
-    with _progress(tasks) as done:
+    words = _words(tasks)
+    first = f"0 failed, now {tasks[0].law.name}"
+    with progress(Console(stderr=True), len(tasks), "laws", words=first) as advance:  # stdout holds the answer alone
+
+        def done(record: Record) -> None:
+            advance(words(record))
+
         if isinstance(subject, Normalizer):
             records = check_normalizer(subject, only=laws, examples=examples, dtypes=chosen, on_fail=None, callback=done)
         else:
@@ -74,7 +79,7 @@ def run_check(
 
 
 def find_subject(target: str) -> Any:
-    """What ``package.module:Object`` or a registered name stands for.
+    """Return the object that ``package.module:Object`` or a registered name stands for.
 
     Raises:
         FeatmixError: If there is no such module or attribute, or the module cannot be imported.
@@ -84,12 +89,8 @@ def find_subject(target: str) -> Any:
         ('gn4', 'MoEx')
     """
     name, colon, rest = target.partition(":")
-    if name.partition("@")[0].lower() in fm.list_strategies() and (not colon or "=" in rest):
-        if not colon:
-            return fm.create(name, p=1.0)
-        from featmix.compare.spec import parse
-
-        return parse(target).strategy()
+    if name.partition("@")[0].strip().lower() in fm.list_strategies() and (not colon or "=" in rest):
+        return parse(target, subject="check", argument="subject").strategy(**({} if colon else {"p": 1.0}))
     if not colon:
         with contextlib.suppress(FeatmixError):
             return fm.normalizer(name)
@@ -138,30 +139,17 @@ def _dtype(name: str) -> torch.dtype:
     return known[name.removeprefix("torch.")]
 
 
-@contextlib.contextmanager
-def _progress(tasks: Sequence[Task]) -> Iterator[Callable[[Record], None]]:
-    """A bar on a terminal, a line now and then elsewhere; on stderr, so that stdout holds the answer alone."""
-    console, done, failed = Console(stderr=True), 0, 0
+def _words(tasks: Sequence[Task]) -> Callable[[Record], str]:
+    """Return a function of the records as they come, that says how many have failed and which law is next."""
+    done = failed = 0
 
-    def count(record: Record) -> str:
+    def words(record: Record) -> str:
         nonlocal done, failed
         done, failed = done + 1, failed + (record.status == "failed")
         coming = f", now {tasks[done].law.name} {tasks[done].dtype_name or ''}".rstrip() if done < len(tasks) else ""
         return f"{failed} failed{coming}"
 
-    if console.is_terminal:
-        columns = (TextColumn("laws"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(f"0 failed, now {tasks[0].law.name}", total=len(tasks))
-            yield lambda record: bar.update(task, advance=1, description=count(record))
-        return
-
-    def line(record: Record) -> None:
-        words = count(record)
-        if done * _LINES // len(tasks) > (done - 1) * _LINES // len(tasks):
-            console.print(f"{done} of {len(tasks)} tried, {words}", highlight=False, soft_wrap=True)
-
-    yield line
+    return words
 
 
 def _report(target: str, records: Sequence[Record], failed: Sequence[Record]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from featmix.compare.settings import Settings
 from featmix.errors import FeatmixError
 
 app = typer.Typer(
@@ -74,12 +77,12 @@ def presets(
 ) -> None:
     """List the presets: published settings at published places, and where they come from."""
     with _refusals_explained():
-        from featmix.presets.registry import known_presets, outline, preset
+        from featmix.presets.registry import known_presets, preset
 
         known = known_presets().values()
         cards = {one.name: {"name": one.name, "description": one.description, "source": one.source} for one in known}
         if name is not None:
-            does = outline(preset(name))
+            does = repr(preset(name))
             cards = {name: {**cards[name.lower()], "does": does}}
         console = Console()
         if as_json:
@@ -96,7 +99,25 @@ def presets(
             console.print(table)
 
 
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Put an option for each field of the comparison's settings in the place of ``**settings``.
+
+    Defaults are left to the comparison, which knows what suits the data.
+    """
+    options, kinds = [], get_type_hints(Settings)
+    for one in fields(Settings):
+        default = "what suits the data" if one.metadata["suits"] else one.default
+        option = typer.Option(None, help=one.metadata["help"], show_default=str(default) or False)
+        options.append(Parameter(one.name, Parameter.KEYWORD_ONLY, default=option, annotation=kinds[one.name] | None))
+    own = signature(command, eval_str=True)
+    kept = [parameter for parameter in own.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
+    command.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
+    return command
+
+
 @app.command()
+@_with_settings
 def compare(
     strategies: Annotated[
         list[str] | None,
@@ -106,29 +127,20 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    *,
     pipeline: Annotated[
         list[Path] | None,
         typer.Option(help="A file that featmix.save wrote; may be given several times.", show_default=False),
     ] = None,
-    data: Annotated[str, typer.Option(help="digits, fashion-mnist or folder:PATH.")] = "digits",
-    root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
     site: Annotated[
         str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...  [default: 3]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.  [default: what suits the data]")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images per step, over all devices.")] = 64,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.01,
-    width: Annotated[int | None, typer.Option(help="Channels of the network's stem.  [default: what suits the data]")] = None,
-    size: Annotated[int | None, typer.Option(help="Side that images of a folder are resized to.  [default: 32]")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many training images per domain.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes.  [default: one per core, one on a GPU]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder.  [default: compare-out]")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:NUMBER, mps, or auto.")] = "cpu",
-    devices: Annotated[int, typer.Option(help="Devices that train one network together.")] = 1,
-    precision: Annotated[str, typer.Option(help="32-true, bf16-mixed, 16-mixed, bf16-true or 64-true.")] = "32-true",
+    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="3")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,
+    **settings: Any,
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
 
@@ -139,9 +151,8 @@ def compare(
         from featmix.compare import compare as run_comparison
 
         found = run_comparison(
-            strategies or (), pipelines=pipeline or (), data=data, root=root, site=site, seeds=seeds, epochs=epochs,
-            batch_size=batch_size, lr=lr, width=width, size=size, limit=limit, jobs=jobs, out=out, device=device,
-            devices=devices, precision=precision, quick=quick, fresh=fresh,
+            strategies or (), pipelines=pipeline or (), site=site, seeds=seeds, jobs=jobs, out=out, quick=quick, fresh=fresh,
+            **settings,
         )  # fmt: skip
         if found.failures:
             raise typer.Exit(1)
@@ -158,11 +169,11 @@ def check(
             show_default=False,
         ),
     ],
-    laws: Annotated[str | None, typer.Option(help="Names of laws, with commas between.  [default: all that apply]")] = None,
+    laws: Annotated[str | None, typer.Option(help="Names of laws, with commas between.", show_default="all that apply")] = None,
     examples: Annotated[int, typer.Option(min=1, help="Inputs to draw for each law and dtype.")] = 200,
     dtype: Annotated[
         list[str] | None,
-        typer.Option(help="float64, float32, bfloat16 or float16; may be given several times.  [default: all]"),
+        typer.Option(help="float64, float32, bfloat16 or float16; may be given several times.", show_default="all"),
     ] = None,
     attached: Annotated[bool, typer.Option(help="Also the laws of a strategy inside a model.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
@@ -187,17 +198,18 @@ def show(
         ),
     ] = None,
     pipeline: Annotated[Path | None, typer.Option(help="A file with a pipeline, tree or strategy, in place of one.")] = None,
-    data: Annotated[str | None, typer.Option(help="digits, fashion-mnist or folder:PATH.  [default: digits]")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, fashion-mnist or folder:PATH.", show_default="digits")] = None,
     images: Annotated[
         list[Path] | None, typer.Option(help="Your own: a picture, or a folder of them; may be given several times.")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
-    size: Annotated[int | None, typer.Option(help="Side that images are resized to.  [default: what suits them]")] = None,
+    size: Annotated[int | None, typer.Option(help="Side that images are resized to.", show_default="what suits them")] = None,
     site: Annotated[
         str | None,
         typer.Option(
             help="A hidden layer to look at: stem, layer1, layer2, layer3. A strategy that usually stands in a hidden layer, "
-            "and names none, acts there.  [default: all in which something acts]"
+            "and names none, acts there.",
+            show_default="all in which something acts",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn; another one shows another step.")] = 0,
@@ -241,7 +253,3 @@ def _refusals_explained() -> Iterator[None]:
 def _fail(message: str) -> None:
     Console(stderr=True).print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(2) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What ``featmix show`` does: find what is to be shown and the images, write the pictures, and say what they are."""
+"""The command ``featmix show``: find what is to be shown and the images, write the pictures, and say what they are."""
 
 from __future__ import annotations
 

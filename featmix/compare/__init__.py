@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from featmix.compare.contenders import DEFAULT_STRATEGIES, Contender, contender
 from featmix.compare.data import DATA_SETS, read
 from featmix.compare.experiment import Comparison, compare
 from featmix.compare.network import HIDDEN_SITES, SITES, SmallResNet
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, PhotoSource, RenderedSource, Source, Trial
-from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
 from featmix.compare.statistics import Estimate, Summary, summarize
 from featmix.compare.styles import STYLES, render
 from featmix.compare.training import Run, train
@@ -20,6 +20,7 @@ __all__ = [
     "SITES",
     "STYLES",
     "Comparison",
+    "Contender",
     "Estimate",
     "Images",
     "PhotoSource",
@@ -29,11 +30,10 @@ __all__ = [
     "Settings",
     "SmallResNet",
     "Source",
-    "Spec",
     "Summary",
     "Trial",
     "compare",
-    "parse",
+    "contender",
     "read",
     "read_rows",
     "render",

@@ -14,7 +14,7 @@ from featmix.errors import FeatmixError, nearest
 
 @dataclass(frozen=True)
 class Usual:
-    """What suits a data set where the user does not say otherwise.
+    """Settings that suit a data set, where the user gives none.
 
     Args:
         epochs: Passes over the training images in all their styles.
@@ -38,7 +38,7 @@ DATA_SETS = ("digits", "fashion-mnist", "folder:PATH")
 
 
 def usual(name: str) -> Usual:
-    """What suits a data set.
+    """Return the settings that suit a data set.
 
     Raises:
         FeatmixError: for an unknown name.

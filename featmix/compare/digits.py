@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import torch
 
 from featmix.compare.sources import RenderedSource, rendered
+from featmix.extras import imported
+from featmix.files import resized
 
 SIZE = 16
 
@@ -19,12 +22,8 @@ def read_digits() -> RenderedSource:
         >>> source.grey.shape, source.domains
         ((1797, 16, 16), ('plain', 'inverted', 'colors', 'textured'))
     """
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
+    data = imported("sklearn.datasets", subject="compare", install="featmix[compare]").load_digits()
     small = np.rint(data.images / 16 * 255).astype(np.uint8)
-    resized = [Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR) for image in small]
-    grey = np.stack([np.asarray(image) for image in resized])
+    grey = np.stack([resized(torch.from_numpy(image), SIZE).numpy() for image in small])
     labels = data.target.astype(np.int64)
     return rendered("digits", grey, labels, tuple("0123456789"), hashlib.sha256(small.tobytes()).hexdigest()[:16])

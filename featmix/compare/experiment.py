@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 
 import featmix as fm
+from featmix.checks import whole
+from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, contenders
 from featmix.compare.data import read
 from featmix.compare.feeding import Feed, check_images
 from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
 from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
-from featmix.compare.progress import progress
 from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
 from featmix.compare.results import Row, read_rows
-from featmix.compare.settings import QUICK_SEEDS, Settings, as_dict, positive_whole, resolve
+from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
-from featmix.compare.spec import BASELINE, DEFAULT_STRATEGIES, Spec, parse_all
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.training import Run, attach, make_network, with_seed
 from featmix.errors import FeatmixError
+from featmix.progress import progress
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
-DEFAULT_SEEDS = 3
+DEFAULT_SEEDS, QUICK_SEEDS = 3, 2
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """The results of `compare`.
 
     Args:
         rows: All runs in the output folder, in the order of the grid.
@@ -53,24 +55,14 @@ def compare(
     strategies: Sequence[str] = (),
     *,
     pipelines: Sequence[Path | str] = (),
-    data: str = "digits",
-    root: Path | str | None = None,
     site: str | None = None,
     seeds: int | None = None,
-    epochs: int | None = None,
-    batch_size: int = 64,
-    lr: float = 0.01,
-    width: int | None = None,
-    size: int | None = None,
-    limit: int | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
-    device: str = "cpu",
-    devices: int = 1,
-    precision: str = "32-true",
     quick: bool = False,
     fresh: bool = False,
     console: Console | None = None,
+    **settings: Any,
 ) -> Comparison:
     """Compare strategies in domain and under a change of domain, paired with training without augmentation.
 
@@ -81,24 +73,15 @@ def compare(
         strategies: ``name[@site][:setting=value,...]``; none means `DEFAULT_STRATEGIES`, where there are no pipelines either.
             ``none`` is added if missing.
         pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
-        data: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
-        root: Folder with the files of fashion-mnist.
         site: Where strategies act that name no site; None puts each where it usually stands.
         seeds: How many; they are 0, 1, 2, ...
-        epochs: Passes over the training images.
-        batch_size: Images per step, over all devices.
-        lr: Highest learning rate.
-        width: Channels of the network's stem.
-        size: Side in pixels that the images of a folder are resized to.
-        limit: At most so many training images per domain.
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
-        device: ``cpu``, ``cuda``, ``cuda:NUMBER``, ``mps``, or ``auto`` for the best there is.
-        devices: How many devices train one network together.
-        precision: As Lightning Fabric names it: ``32-true``, ``bf16-mixed``, ...
         quick: One epoch on few images, to see that everything works; the figures mean nothing.
         fresh: Throw away what is in the output folder.
         console: Where to report; None writes to standard output.
+        settings: What all runs share, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
+            :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set.
 
     Returns:
         All rows and summaries, which are in the output folder as well.
@@ -112,28 +95,25 @@ def compare(
     """
     begun = time.monotonic()
     console = console or Console()
-    settings = resolve(
-        data=data, root=root, limit=limit, size=size, width=width, epochs=epochs, batch_size=batch_size, lr=lr,
-        device=device, devices=devices, precision=precision, quick=quick,
-    )  # fmt: skip
+    shared = resolve(settings, quick=quick)
     piped = read_pipelines(pipelines)
-    specs = [*parse_all(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
-    count = positive_whole("seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
-    jobs = positive_whole("jobs", jobs if jobs is not None else usual_jobs(settings))
+    specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
+    count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
+    jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
-    with Pool(jobs, nested=settings.devices > 1) as pool, folder:
+    with Pool(jobs, nested=shared.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
             pool.start()  # the workers import while the data is read here
-        source = read(settings.data, root=Path(settings.root) if settings.root else None, size=settings.size)
+        source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
         for spec in specs:
-            rehearse(spec, settings, source)
+            rehearse(spec, shared, source)
         grid = make_grid(specs, count, source)
-        record = {**as_dict(settings), "data_fingerprint": source.fingerprint}
+        record = {**asdict(shared), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
         for spec in piped:
             fm.save(spec.pipeline(), folder.path / spec.file)
         try:
-            rows, made = _make_missing(grid, before, folder, pool, settings, source, console)
+            rows, made = _make_missing(grid, before, folder, pool, shared, source, console)
         except KeyboardInterrupt:
             _say_how_to_go_on(console, grid, folder, fresh)
             raise
@@ -147,12 +127,12 @@ def compare(
     return found
 
 
-def make_grid(specs: Sequence[Spec], seeds: int, source: Source) -> list[Run]:
+def make_grid(specs: Sequence[Contender], seeds: int, source: Source) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
     return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
 
 
-def rehearse(spec: Spec, settings: Settings, source: Source) -> None:
+def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
     """A training forward on noise at each site, so that settings that do not fit the network are refused before the first run.
 
     Raises:
@@ -204,7 +184,7 @@ def _make_missing(
     if before and missing:
         console.print(f"{len(grid) - len(missing)} of {len(grid)} runs are in {folder.path} already; going on.")
     made = []
-    with progress(console, len(grid), len(grid) - len(missing)) as advance:
+    with progress(console, len(grid), "runs", already=len(grid) - len(missing)) as advance:
         for row in pool.make(missing, settings, source):
             folder.append(row)
             made.append(row)

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from featmix.compare.spec import BASELINE
+from featmix.compare.contenders import BASELINE
 from featmix.compare.statistics import Estimate, Summary
+from featmix.extras import imported
+from featmix.files import write
+from featmix.pictures import as_png
 
 # Okabe and Ito's colors, which stay apart under all common kinds of color blindness; marker shapes differ as well.
 HELD_OUT = {"color": "#0072B2", "marker": "o", "label": "held-out domain"}
@@ -24,11 +27,8 @@ def draw_figure(path: Path, summaries: Sequence[Summary], settings: Mapping[str,
         summaries: Strategies, from top to bottom, the baseline first.
         settings: What all runs shared, for the title.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 1.9 + 0.5 * len(summaries)), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
+    figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")
+    figure = figures.Figure(figsize=(10, 1.9 + 0.5 * len(summaries)), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2)
     lines = {summary.label: -number for number, summary in enumerate(summaries)}
     others = [summary for summary in summaries if summary.strategy != BASELINE]
@@ -60,9 +60,7 @@ def draw_figure(path: Path, summaries: Sequence[Summary], settings: Mapping[str,
     figure.suptitle(f"featmix compare on {_short(settings)}: {caption}", x=0.01, ha="left", fontsize=12)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
-    temporary = path.with_name(path.name + ".new")
-    figure.savefig(temporary, format="png")
-    temporary.replace(path)
+    write(path, as_png(figure))
 
 
 def _plot(panel: Any, points: Sequence[tuple[float, Estimate]], style: Mapping[str, str]) -> None:

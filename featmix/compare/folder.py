@@ -13,8 +13,7 @@ import numpy.typing as npt
 
 from featmix.compare.sources import PhotoSource
 from featmix.errors import FeatmixError
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+from featmix.files import is_picture, read_picture, resized
 
 _LAYOUT = "PATH/class/*.png or PATH/domain/class/*.png"
 _SHOWN = 5  # how many corrupt files a message names
@@ -75,8 +74,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    listed = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
-    return (path for path in listed if path.suffix.lower() in SUFFIXES and path.is_file())
+    return (path for path in sorted(folder.iterdir()) if is_picture(path))
 
 
 def _check_counts(root: Path, files: list[_File], classes: tuple[str, ...]) -> None:
@@ -95,17 +93,15 @@ def _fingerprint(root: Path, files: list[_File]) -> str:
 
 
 def _decode(files: list[_File], size: int) -> npt.NDArray[np.uint8]:
-    from PIL import Image, ImageOps
-
     pixels = np.zeros((len(files), 3, size, size), dtype=np.uint8)
     corrupt: list[str] = []
     for number, file in enumerate(files):
         try:
-            with Image.open(file.path) as opened:
-                image = ImageOps.exif_transpose(opened).convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-            pixels[number] = np.asarray(image).transpose(2, 0, 1)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            corrupt.append(f"{file.path} ({error})")
+            pixels[number] = resized(read_picture(file.path, subject="folder", argument="images"), size).numpy()
+        except FeatmixError as error:
+            if not error.argument:  # it is not the picture's fault
+                raise
+            corrupt.append(str(error.got))
     if corrupt:
         more = f" and {len(corrupt) - _SHOWN} more" if len(corrupt) > _SHOWN else ""
         got = f"{len(corrupt)} that cannot be read: {'; '.join(corrupt[:_SHOWN])}{more}"

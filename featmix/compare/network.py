@@ -6,10 +6,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own usage
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError, nearest
+from featmix.spec import SEPARATOR, sites_of
+from featmix.strategies.registry import strategy_class
 
 HIDDEN_SITES = ("stem", "layer1", "layer2", "layer3")
 SITES = ("input", *HIDDEN_SITES)
-SEPARATOR = "|"  # between sites of which each step takes one
 
 
 class ResidualBlock(nn.Module):
@@ -62,30 +63,35 @@ class SmallResNet(nn.Module):
         return logits
 
 
-def sites_of(site: str) -> list[str]:
-    """The sites that a place stands for: one, or several with bars between them, of which each step takes one.
+def check_site(site: str, subject: str) -> str:
+    """Return the site, or several with bars between them, if the network has them.
 
-    Example:
-        >>> sites_of("stem"), sites_of("input|stem")
-        (['stem'], ['input', 'stem'])
-    """
-    return site.split(SEPARATOR)
-
-
-def check_site(site: str) -> str:
-    """The site itself, or several with bars between them, if the network has them.
+    Args:
+        site: Its name.
+        subject: The command that was given it, for messages.
 
     Raises:
         FeatmixError: if not, and where one is named twice; the message names the nearest.
 
     Example:
-        >>> check_site("stem"), check_site("input|layer1")
+        >>> check_site("stem", "compare"), check_site("input|layer1", "compare")
         ('stem', 'input|layer1')
     """
     parts = sites_of(site)
     for part in parts:
         if part not in SITES:
-            raise FeatmixError("compare", "site", expected="a site of the network", got=repr(part), fix=nearest(part, SITES))
-        if parts.count(part) > 1:
-            raise FeatmixError("compare", "site", expected="each site once", got=repr(site))
+            raise FeatmixError(subject, "site", expected="a site of the network", got=repr(part), fix=nearest(part, SITES))
+    if len(set(parts)) < len(parts):
+        raise FeatmixError(subject, "site", expected="each site once", got=repr(site))
     return site
+
+
+def usual_site(name: str) -> str:
+    """Return where a strategy usually stands in the network: the input, the first hidden site, or one of the first three.
+
+    Example:
+        >>> usual_site("mixup"), usual_site("moex"), usual_site("manifold-mixup")
+        ('input', 'stem', 'input|stem|layer1')
+    """
+    usual = {"hidden": HIDDEN_SITES[0], "one of several": SEPARATOR.join(SITES[:3])}
+    return usual.get(strategy_class(name).tags.default_site, "input")

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import IO, Any, Self, TypedDict
 
 import featmix
-from featmix.compare.results import Key, Row, append_row, read_rows, write_durably, write_rows
+from featmix.compare.results import Key, Row, append_row, read_rows, write_rows
 from featmix.errors import FeatmixError
+from featmix.files import write
 
 RUNS, SETTINGS, LOCK = "runs.csv", "settings.json", ".lock"
 SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE = "summary.csv", "summary.md", "summary.png"
@@ -97,7 +98,7 @@ class OutputFolder:
 
     @property
     def has_runs(self) -> bool:
-        """Whether somebody has written runs here."""
+        """True where the folder holds runs."""
         return (self.path / RUNS).exists()
 
     def keep(self, rows: Iterable[Row]) -> None:
@@ -110,7 +111,7 @@ class OutputFolder:
             append_row(file, row)
 
     def _write_record(self) -> None:
-        write_durably(self.path / SETTINGS, json.dumps({**self._record, "calls": self.calls}, indent=2) + "\n")
+        write(self.path / SETTINGS, json.dumps({**self._record, "calls": self.calls}, indent=2) + "\n")
 
     def _check_settings(self, settings: Mapping[str, object], count: int) -> None:
         fix = f"Name another folder with --out, or throw its {count} run(s) away with --fresh."
@@ -138,7 +139,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, object]:
-    """Where this process runs."""
+    """Return a description of this machine."""
     return {
         "system": platform.platform(),
         "processor": _processor(),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import featmix as fm
-from featmix.compare.spec import Spec
+from featmix.compare.contenders import Contender
 from featmix.errors import FeatmixError
 from featmix.mixer.tree import Tree
 
@@ -20,7 +20,7 @@ _DIGITS = 6  # of the digest: enough to tell the versions of one file apart
 
 
 @dataclass(frozen=True)
-class PipelineSpec(Spec):
+class PipelineContender(Contender):
     """A pipeline that was in a file.
 
     Args:
@@ -39,7 +39,7 @@ class PipelineSpec(Spec):
 
     @property
     def file(self) -> str:
-        """What the copy in the output folder is called."""
+        """The name of the copy in the output folder."""
         return file_of(self.settings)
 
 
@@ -48,7 +48,7 @@ def file_of(settings: str) -> str:
     return f"{PIPELINE}-{settings}.yaml"
 
 
-def read_pipelines(files: Sequence[Path | str]) -> list[PipelineSpec]:
+def read_pipelines(files: Sequence[Path | str]) -> list[PipelineContender]:
     """Read files that :func:`featmix.save` wrote.
 
     Args:
@@ -64,7 +64,7 @@ def read_pipelines(files: Sequence[Path | str]) -> list[PipelineSpec]:
     return specs
 
 
-def _read(file: Path) -> PipelineSpec:
+def _read(file: Path) -> PipelineContender:
     made: Any = fm.load(file)
     if isinstance(made, (Mapping, *get_args(Tree))):
         made = fm.Pipeline(mix=made)  # type: ignore[arg-type]
@@ -75,4 +75,4 @@ def _read(file: Path) -> PipelineSpec:
         )
     written = fm.to_dict(made)
     digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    return PipelineSpec(PIPELINE, f"{file.stem}-{digest}", configuration=written)
+    return PipelineContender(PIPELINE, f"{file.stem}-{digest}", configuration=written)

@@ -1,4 +1,4 @@
-"""What an experiment found: `summary.csv` for machines, `summary.md` and a table in the terminal for people."""
+"""The results of an experiment: `summary.csv` for machines, `summary.md` and a table in the terminal for people."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 import featmix as fm
+from featmix.compare.contenders import BASELINE, contender
 from featmix.compare.figure import draw_figure
 from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
 from featmix.compare.pipelines import PIPELINE, file_of
-from featmix.compare.results import Row, write_durably
-from featmix.compare.spec import BASELINE, parse
+from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, Summary
+from featmix.files import write
 
 MARK = "*"
 SEEDS, STEP_TIME = "seeds", "ms per step"
@@ -41,7 +42,7 @@ _ESTIMATES = (
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a reader needs to know to judge or repeat an experiment.
+    """The circumstances of an experiment, for a reader who judges or repeats it.
 
     Args:
         settings: What all runs shared.
@@ -56,9 +57,9 @@ class Circumstances:
 
 def write_report(folder: Path, summaries: Sequence[Summary], about: Circumstances) -> None:
     """Write `summary.csv`, `summary.md` and `summary.png`."""
-    write_durably(folder / SUMMARY_TABLE, to_csv(summaries))
+    write(folder / SUMMARY_TABLE, to_csv(summaries))
     draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings)
-    write_durably(folder / SUMMARY_TEXT, to_markdown(summaries, about))
+    write(folder / SUMMARY_TEXT, to_markdown(summaries, about))
 
 
 def to_csv(summaries: Sequence[Summary]) -> str:
@@ -209,7 +210,7 @@ def _in_effect(summary: Summary) -> str:
         return f"see {file_of(summary.settings)}"
     if summary.strategy not in fm.list_strategies():
         return f"at {summary.site}, {summary.settings or 'default settings'}"
-    settings = parse(summary.label).strategy().settings()
+    settings = contender(summary.label).strategy().settings()
     written = ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
     return f"at {summary.site}, {written}"
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
-from featmix.compare.spec import label_of
+from featmix.compare.contenders import label_of
 from featmix.errors import FeatmixError
+from featmix.files import write
 
 Key = tuple[str, str, str, int, str]
 
@@ -24,7 +25,7 @@ _NUMBERS = ("in_domain_accuracy", "held_out_accuracy", "calibration_error", "sec
 
 @dataclass(frozen=True)
 class Row:
-    """What one run gave; its fields are the columns of ``runs.csv``.
+    """The results of one run; its fields are the columns of ``runs.csv``.
 
     Args:
         strategy: Name in the registry, or ``none``.
@@ -59,7 +60,7 @@ class Row:
 
     @property
     def key(self) -> Key:
-        """What tells one run of an experiment from another."""
+        """The key that no other run of the experiment has."""
         return (self.strategy, self.settings, self.site, self.seed, self.held_out)
 
     @property
@@ -121,7 +122,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Replace the file by one that holds these rows, in one step that a crash cannot split."""
-    write_durably(path, _csv_line(COLUMNS) + "".join(map(to_line, rows)))
+    write(path, _csv_line(COLUMNS) + "".join(map(to_line, rows)))
 
 
 def append_row(file: IO[str], row: Row) -> None:
@@ -129,16 +130,6 @@ def append_row(file: IO[str], row: Row) -> None:
     file.write(to_line(row))
     file.flush()
     os.fsync(file.fileno())
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Write a whole text file: after a crash there is either the old one or the new one."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _csv_line(cells: Iterable[object]) -> str:

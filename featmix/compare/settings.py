@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from featmix.checks import whole
 from featmix.compare.data import usual
 from featmix.errors import FeatmixError, nearest
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
 DEVICES = ("cpu", "cuda", "mps")
 
-QUICK_EPOCHS, QUICK_LIMIT, QUICK_SEEDS = 1, 300, 2
+QUICK = {"epochs": 1, "limit": 300}
 
 
-@dataclass(frozen=True)
+def _setting(default: Any, help: str, *, suits: bool = False) -> Any:
+    """Return a field; one that ``suits`` has another default for each data set."""
+    return field(default=default, metadata={"help": help, "suits": suits})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How every run of an experiment is made; strategies, seeds and held-out domains are what runs differ in.
+    """Settings that all runs of an experiment share; runs differ in strategy, seed and held-out domain.
 
-    Args:
-        data: Name of the data set.
-        root: Where its files are; empty for the usual place.
-        limit: Training images per domain; None for all.
-        size: Side in pixels that the images of a folder are resized to; None elsewhere.
-        width: Channels of the network's stem.
-        epochs: Passes over the training images in all training domains.
-        batch_size: Images per step, over all devices.
-        lr: Highest learning rate.
-        device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        devices: How many devices train one network together.
-        precision: As Lightning Fabric names it.
+    The options of ``featmix compare``, and the arguments of :func:`featmix.compare.compare`, are read off these fields.
     """
 
-    data: str = "digits"
-    root: str = ""
-    limit: int | None = None
-    size: int | None = None
-    width: int = 8
-    epochs: int = 4
-    batch_size: int = 64
-    lr: float = 0.01
-    device: str = "cpu"
-    devices: int = 1
-    precision: str = "32-true"
+    data: str = _setting("digits", "digits, fashion-mnist or folder:PATH.")
+    root: str = _setting("", "Folder with the files of fashion-mnist; its usual place where empty.")
+    limit: int | None = _setting(None, "At most so many training images per domain.", suits=True)
+    size: int | None = _setting(None, "Side in pixels that images of a folder are resized to.", suits=True)
+    width: int = _setting(8, "Channels of the network's stem.", suits=True)
+    epochs: int = _setting(4, "Passes over the training images.", suits=True)
+    batch_size: int = _setting(64, "Images per step, over all devices.")
+    lr: float = _setting(0.01, "Highest learning rate.")
+    device: str = _setting("cpu", "cpu, cuda, cuda:NUMBER, mps, or auto for the best there is.")
+    devices: int = _setting(1, "Devices that train one network together.")
+    precision: str = _setting("32-true", f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.")
 
     def __post_init__(self) -> None:
         for name in ("limit", "size", "width", "epochs", "batch_size", "devices"):
             value = getattr(self, name)
             if not (value is None and name in ("limit", "size")):
-                positive_whole(name, value)
+                whole("compare", name, value, least=1)
         if not isinstance(self.lr, int | float) or not (math.isfinite(self.lr) and self.lr > 0):
             raise FeatmixError("compare", "lr", expected="a positive number", got=repr(self.lr))
         if self.size is not None and self.size < 8:
@@ -69,65 +65,37 @@ class Settings:
             raise FeatmixError("compare", "batch_size", expected="at least 2 images per device", got=got)
 
 
-def resolve(
-    *,
-    data: str,
-    root: Path | str | None,
-    limit: int | None,
-    size: int | None,
-    width: int | None,
-    epochs: int | None,
-    batch_size: int,
-    lr: float,
-    device: str,
-    devices: int,
-    precision: str,
-    quick: bool,
-) -> Settings:
+Settings.__doc__ = "\n".join(
+    [f"{Settings.__doc__}", "    Args:", *(f"        {one.name}: {one.metadata['help']}" for one in fields(Settings))]
+)
+
+
+def resolve(given: Mapping[str, Any], *, quick: bool = False) -> Settings:
     """Fill in what suits the data set where the user says nothing, and check everything.
 
+    Args:
+        given: Settings by name; ``None`` is as good as none, and paths may be relative.
+        quick: Fewer epochs and images, where nothing is said about them.
+
     Raises:
-        FeatmixError: for any setting out of range.
+        FeatmixError: for an unknown setting, and for any that is out of range.
 
     Example:
-        >>> plain = dict(root=None, limit=None, size=None, width=None, batch_size=64, lr=0.01, device="cpu", devices=1)
-        >>> resolve(data="digits", epochs=None, precision="32-true", quick=True, **plain).epochs
+        >>> resolve({"data": "digits", "lr": 0.1, "width": None}, quick=True).epochs
         1
     """
-    preset = usual(data)
-    if epochs is None:
-        epochs = QUICK_EPOCHS if quick else preset.epochs
-    if limit is None:
-        limit = QUICK_LIMIT if quick else preset.limit
-    return Settings(
-        data=_absolute(data),
-        root="" if root is None else str(Path(root).expanduser().resolve()),
-        limit=limit,
-        size=preset.size if size is None else size,
-        width=preset.width if width is None else width,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        device=_available() if device == "auto" else device,
-        devices=devices,
-        precision=precision,
-    )
-
-
-def positive_whole(name: str, value: object) -> int:
-    """The value, if it is a whole number from 1.
-
-    Raises:
-        FeatmixError: if it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FeatmixError("compare", name, expected="a whole number from 1", got=repr(value))
-    return value
-
-
-def as_dict(settings: Settings) -> dict[str, object]:
-    """Names and values, as they are written to ``settings.json``."""
-    return dataclasses.asdict(settings)
+    known = [one.name for one in fields(Settings)]
+    for name in given:
+        if name not in known:
+            raise FeatmixError("compare", name, expected="a known setting", got=repr(name), fix=nearest(name, known))
+    said = {name: value for name, value in given.items() if value is not None}
+    if said.get("device") == "auto":
+        said["device"] = _available()
+    if said.get("root"):
+        said["root"] = str(Path(said["root"]).expanduser().resolve())
+    data = said.get("data", Settings.data)
+    suiting = {**vars(usual(data)), **(QUICK if quick else {})}
+    return Settings(**{**suiting, **said, "data": _absolute(data)})
 
 
 def _absolute(data: str) -> str:

@@ -1,4 +1,4 @@
-"""Where images come from, and how they are split so that nothing seen in training is tested on.
+"""Sources of images, and their splits: nothing seen in training is tested on.
 
 A source knows domains (looks) and classes (contents). Two kinds exist. In a `RenderedSource` every image is shown in every
 style, so the *underlying* images are split first and rendered afterwards. In a `PhotoSource` each image belongs to one
@@ -54,7 +54,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one run trains and tests on; `unseen` is None where no domain is left out."""
+    """The images that one run trains and tests on; `unseen` is None where no domain is left out."""
 
     train: Images
     seen: Images
@@ -120,7 +120,7 @@ class Source(ABC):
 
     @abstractmethod
     def _unseen(self, train: Images, test: Images) -> Images:
-        """What of a domain that was left out is tested on, given its training and test parts."""
+        """Return the test images of a domain that was left out, given its training and test parts."""
 
 
 @dataclass(frozen=True, eq=False)

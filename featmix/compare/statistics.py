@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from featmix.compare.contenders import BASELINE
 from featmix.compare.results import Row
-from featmix.compare.spec import BASELINE
+from featmix.extras import imported
 
 CONFIDENCE = 0.95
 
@@ -38,7 +39,7 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval is known and zero is outside."""
+        """True where the interval is known and zero is outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
@@ -100,9 +101,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = statistics.fmean(values)
     if count == 1:
         return Estimate(mean, seeds=1)
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * statistics.stdev(values) / math.sqrt(count)
+    special = imported("scipy.special", subject="compare", install="featmix[compare]")
+    half = float(special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * statistics.stdev(values) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)
 
 

@@ -20,14 +20,15 @@ import torch.nn.functional as F  # noqa: N812 - torch's own usage
 from torch import nn
 
 import featmix as fm
+from featmix.compare.contenders import BASELINE, Contender
 from featmix.compare.feeding import Feed, to_floats
 from featmix.compare.network import SmallResNet
 from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, Source, Trial
-from featmix.compare.spec import BASELINE, Spec
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.pipeline import PipelineMixer
 
 if TYPE_CHECKING:  # Lightning takes seconds to import, which only the workers need to spend
@@ -51,13 +52,13 @@ Measured = dict[str, float | None]
 class Run:
     """A cell of the grid: a strategy, a seed, and the domain left out (empty where there is only one)."""
 
-    spec: Spec
+    spec: Contender
     seed: int
     held_out: str
 
     @property
     def key(self) -> Key:
-        """What tells this run from the others of its experiment."""
+        """The key that no other run of the experiment has."""
         return self.row().key
 
     def row(self, **measured: Any) -> Row:
@@ -92,12 +93,12 @@ def train(run: Run, settings: Settings, source: Source) -> Row:
 
 def make_fabric(settings: Settings) -> Fabric:
     """Device, precision and data parallelism."""
-    from lightning_fabric import Fabric
-
     kind, _, number = settings.device.partition(":")
     devices: list[int] | int = [int(number)] if number else settings.devices
     strategy = "ddp_spawn" if settings.devices > 1 else "auto"
-    return Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=settings.precision)  # type: ignore[arg-type]
+    library = imported("lightning_fabric", subject="compare", install="featmix[compare]")
+    made: Fabric = library.Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=settings.precision)
+    return made
 
 
 def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet:
@@ -184,7 +185,7 @@ def _fit(
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """What the highest learning rate is multiplied with: a linear rise, under a cosine that falls to 0 after all steps.
+    """Return the factor of the highest learning rate: a linear rise, under a cosine that falls to 0 after all steps.
 
     Example:
         >>> [round(learning_rate_factor(step, 10), 2) for step in (0, 1, 5, 9)]
@@ -208,14 +209,12 @@ def _measure(network: nn.Module, fabric: Fabric, trial: Trial, num_classes: int)
 
 
 def _test(network: nn.Module, fabric: Fabric, images: Images, num_classes: int) -> dict[str, float]:
-    from torchmetrics import MetricCollection
-    from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
-
+    metrics, kinds = _metrics("torchmetrics"), _metrics("torchmetrics.classification")
     # Rank 0 tests alone, so its metrics must not wait for the others.
-    metrics = MetricCollection(
+    measured = metrics.MetricCollection(
         {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro", sync_on_compute=False),
-            "calibration_error": MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, sync_on_compute=False),
+            "accuracy": kinds.MulticlassAccuracy(num_classes, average="micro", sync_on_compute=False),
+            "calibration_error": kinds.MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, sync_on_compute=False),
         },
         compute_groups=False,
     ).to(fabric.device)
@@ -225,8 +224,8 @@ def _test(network: nn.Module, fabric: Fabric, images: Images, num_classes: int) 
         with fabric.autocast():
             logits = network(to_floats(pixels).to(dtype))
         labels = images.labels[begin : begin + _EVALUATION_BATCH].to(fabric.device)
-        metrics.update(logits.float().softmax(1), labels)
-    return {name: float(value) for name, value in metrics.compute().items()}
+        measured.update(logits.float().softmax(1), labels)
+    return {name: float(value) for name, value in measured.compute().items()}
 
 
 def _derive(seed: int, use: int) -> int:
@@ -237,3 +236,7 @@ def _bare(optimizer: Any) -> torch.optim.Optimizer:
     """The optimizer that Fabric wrapped: the schedule must change its learning rate, and it must be a true Optimizer."""
     inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
     return inner
+
+
+def _metrics(module: str) -> Any:
+    return imported(module, subject="compare", install="featmix[compare]")

@@ -11,7 +11,7 @@ from typing import Any
 
 from featmix.configuration.allowed import allow
 from featmix.configuration.document import read_document, write_document
-from featmix.configuration.files import read_text, replace_text
+from featmix.configuration.files import read_text, write_text
 from featmix.configuration.place import Place
 from featmix.configuration.plain import Plain
 from featmix.configuration.yaml_text import emit, parse
@@ -20,7 +20,7 @@ __all__ = ["allow", "from_dict", "load", "save", "to_dict"]
 
 
 def to_dict(thing: Any) -> dict[str, Plain]:
-    """What :func:`save` writes, as plain dictionaries, lists, text and numbers.
+    """Return what :func:`save` writes, as plain dictionaries, lists, text and numbers.
 
     Args:
         thing: A :class:`~featmix.Pipeline`, a tree or ``{site: strategy}``, a strategy, a normalizer or a schedule.
@@ -37,7 +37,7 @@ def to_dict(thing: Any) -> dict[str, Plain]:
 
 
 def from_dict(values: dict[str, Any]) -> Any:
-    """What :func:`to_dict` was given, made again.
+    """Make the object again that :func:`to_dict` was given.
 
     Warns:
         UserWarning: If other versions wrote it.
@@ -69,11 +69,11 @@ def save(thing: Any, path: str | os.PathLike[str]) -> None:
     text = emit(written)
     if parse(text, place) != written:
         raise place.refuse("text that YAML gives back as it is", "text that it does not")
-    replace_text(path, text)
+    write_text(path, text)
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """What :func:`save` was given, made again: from the same seed it does the same, bit for bit.
+    """Make the object again that :func:`save` was given: from the same seed it does the same, bit for bit.
 
     Args:
         path: A YAML file; it may come from anywhere.

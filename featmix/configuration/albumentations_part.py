@@ -11,7 +11,6 @@ import importlib
 import inspect
 import os
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 from featmix.configuration.allowed import name_of
@@ -22,6 +21,7 @@ from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
 from featmix.configuration.same import difference
 from featmix.configuration.values import Codec, add_codec, check_names, write
 from featmix.errors import nearest
+from featmix.extras import imported
 from featmix.pipeline.origin import library_of
 
 _TAG, _CLASS, _MEMBERS = "albumentations", "__class_fullname__", "transforms"
@@ -67,7 +67,7 @@ def _made(value: Plain, place: Place) -> Any:
         raise place.refuse("what albumentations can make", f"{type(error).__name__}: {error}") from error
 
 
-def _try_alone(library: ModuleType, leaf: dict[str, Any], place: Place) -> None:
+def _try_alone(library: Any, leaf: dict[str, Any], place: Place) -> None:
     """Make one transform, to find out whether it was to blame."""
     try:
         library.from_dict({"transform": leaf})
@@ -86,7 +86,7 @@ def _checked(value: Plain, place: Place) -> dict[str, Any]:
     name = as_text(given.get(_CLASS), at_name, "the name of a transform of albumentations")
     if name.startswith(f"{_OURS}."):
         importlib.import_module(_OURS)
-    registry = importlib.import_module("albumentations.core.serialization").SERIALIZABLE_REGISTRY
+    registry = _library(place).core.serialization.SERIALIZABLE_REGISTRY
     cls = registry.get(name)
     if cls is None or not (hasattr(cls, "set_random_seed") and _is_allowed(cls)):
         known = [known for known, other in registry.items() if _is_allowed(other)]
@@ -117,7 +117,7 @@ def _is_allowed(cls: type) -> bool:
 
 
 def _validates(cls: type) -> bool:
-    """Whether its constructor is the one that albumentations wraps, which takes ``strict`` and passes it on to nobody."""
+    """Return whether albumentations wraps its constructor, which then takes ``strict``."""
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     return "InitSchema" in vars(owner)
 
@@ -139,7 +139,7 @@ def _completed(transform: Any, told: dict[str, Any], outer: dict[str, Any] | Non
 
 
 def _plainly(value: Any, place: Place) -> Plain:
-    """As :func:`write`, but without tags: albumentations makes what it needs of plain values."""
+    """Return the value as :func:`write` does, but without tags: albumentations makes what it needs of plain values."""
     if isinstance(value, dict):
         return {str(key): _plainly(item, place.key(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -154,14 +154,11 @@ def _leaves(value: dict[str, Any], place: Place) -> Iterator[tuple[dict[str, Any
         yield from _leaves(item, place.key(_MEMBERS).item(i))
 
 
-def _library(place: Place) -> ModuleType:
+def _library(place: Place) -> Any:
     before = os.environ.get(_QUIET)
     os.environ.setdefault(_QUIET, "1")  # importing it would ask a server for its newest version
     try:
-        return importlib.import_module(_TAG)
-    except ImportError as error:
-        fix = "Install it: pip install albumentations."
-        raise place.refuse("albumentations to be installed", "no such package", fix) from error
+        return imported(_TAG, subject=place.subject, argument=place.path, install="featmix[albumentations]")
     finally:
         if before is None:
             del os.environ[_QUIET]

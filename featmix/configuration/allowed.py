@@ -1,4 +1,4 @@
-"""What a configuration may name: classes and functions of a few modules, and those that code lets in. A file lets in nothing.
+"""Names that a configuration may use: classes and functions of a few modules, and those that code lets in; a file lets in none.
 
 A name is looked up among what is allowed, and never imported. The only imports are of the modules listed here.
 """
@@ -16,6 +16,7 @@ from torch import nn
 
 from featmix.configuration.place import Place, shown
 from featmix.errors import FeatmixError, nearest
+from featmix.extras import imported
 
 _T = TypeVar("_T")
 
@@ -78,7 +79,7 @@ def name_of(thing: Any) -> str | None:
 
 
 def named(name: str, place: Place) -> Any:
-    """What is allowed under a name.
+    """Return the class or function that is allowed under a name.
 
     Raises:
         FeatmixError: If nothing is; or if its library is not installed, or cannot be loaded.
@@ -92,15 +93,8 @@ def named(name: str, place: Place) -> Any:
         known = [*_MODULES, *_THINGS]
         fix = "Other modules are let in by featmix.configuration.allow, in code. " + nearest(name[:80], known)
         raise place.refuse("the name of something that is allowed", shown(name), fix)
-    try:
-        found = _library(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise place.refuse(f"{package} to be installed", "no such package", f"Install it: pip install {package}.") from error
-    except Exception as error:  # a wheel for another build of torch cannot be loaded
-        package = module.partition(".")[0]
-        got = f"one that cannot be loaded: {error}"
-        raise place.refuse(f"{package} in the build that fits this torch", got) from error
+    imported(module, subject=place.subject, argument=place.path, install=module.partition(".")[0])
+    found = _library(module)
     if last not in found:
         raise place.refuse(f"something that {module} has", shown(last), nearest(last[:40], found))
     return found[last]
@@ -127,5 +121,5 @@ def _full_name(thing: Any) -> str:
 
 
 def is_enumeration(thing: Any) -> bool:
-    """Whether it is a class of named constants."""
+    """Return whether a value is a class of named constants."""
     return isinstance(thing, type) and issubclass(thing, Enum)

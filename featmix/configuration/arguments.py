@@ -54,25 +54,25 @@ def _read_otherwise(thing: Any, known: dict[str, Any]) -> Iterator[dict[str, Any
 
 
 def members_of(thing: Any) -> list[Any] | None:
-    """What a container was given, where it takes any number of modules; ``None`` where it does not."""
+    """Return a container's modules, where its constructor takes any number of them; ``None`` where it does not."""
     if not takes_members(type(thing)) or not isinstance(thing, nn.Module):
         return None
     return list(thing._modules.values())
 
 
 def takes_members(cls: type) -> bool:
-    """Whether its constructor takes any number of positional arguments."""
+    """Return whether its constructor takes any number of positional arguments."""
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters_of(cls).values())
 
 
 @lru_cache(maxsize=1024)
 def parameters_of(make: Any) -> Mapping[str, inspect.Parameter]:
-    """What a constructor or function takes, by name."""
+    """Return the parameters of a constructor or function by name."""
     return inspect.signature(make).parameters
 
 
 def names_of(make: Any) -> list[str]:
-    """What can be given to it by name.
+    """Return the names of the parameters that can be given by name.
 
     Example:
         >>> names_of(nn.Dropout)

@@ -37,7 +37,7 @@ def write_document(thing: Any, place: Place) -> dict[str, Plain]:
 
 
 def read_document(value: object, place: Place, *, stacklevel: int) -> Any:
-    """What :func:`write_document` wrote; a warning where other versions wrote it.
+    """Make what :func:`write_document` wrote; warn where other versions wrote it.
 
     Raises:
         FeatmixError: If it is no configuration, or something in it is not what it should be.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from featmix.configuration.place import Place
 from featmix.configuration.plain import MOST_BYTES
 from featmix.errors import FeatmixError
+from featmix.files import write
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -31,34 +31,16 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise place.refuse("a file in UTF-8", f"{error.reason} at byte {error.start}") from error
 
 
-def replace_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a whole file: whatever goes wrong, there is either the old one or the new one, and nothing else.
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a configuration of bearable size in one step; see :func:`featmix.files.write`.
 
     Raises:
-        FeatmixError: If it cannot be written.
+        FeatmixError: If it is too large, or cannot be written.
     """
-    target, data = Path(path), text.encode("utf-8")
-    if len(data) > MOST_BYTES:
-        raise FeatmixError(str(path), expected=f"a configuration of at most {MOST_BYTES // 1024} KiB", got=f"{len(data)} bytes")
+    size = len(text.encode())
+    if size > MOST_BYTES:
+        raise FeatmixError(str(path), expected=f"a configuration of at most {MOST_BYTES // 1024} KiB", got=f"{size} bytes")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        write(path, text)
     except OSError as error:
         raise FeatmixError(str(path), expected="a file that can be written", got=error.strerror or "none") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-        temporary.replace(target)
-    except OSError as error:
-        raise FeatmixError(str(path), expected="a file that can be written", got=error.strerror or "none") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -28,7 +28,7 @@ def add_dataclass(cls: type) -> None:
         >>> write(schedule.switch_off(0.5, at=0.9), Place("to_dict"))
         {'switch_off': {'before': {'constant': {'value': 0.5}}, 'at': 0.9, 'value': 0.0}}
         >>> read({"linear": {"start": 0, "end": 0.5}}, Place("from_dict"))
-        Linear(start=0, end=0.5)
+        linear(start=0, end=0.5)
     """
     tag = snake_case(cls.__name__)
     names = [field.name for field in dataclasses.fields(cls) if field.init]
@@ -46,7 +46,7 @@ def add_dataclass(cls: type) -> None:
 
 
 def inner(value: dict[str, Plain], tag: str, place: Place) -> Plain:
-    """What stands under a tag, which must stand alone."""
+    """Return the value under a tag, which must stand alone."""
     check_names(value, [tag], place, f"{tag} alone")
     return value[tag]
 

@@ -1,4 +1,4 @@
-"""Where in a configuration something stands, so that a refusal can say so."""
+"""Places in a configuration, for messages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Place:
 
 
 def shown(value: object) -> str:
-    """What a message shows of a value that nobody has checked yet: its beginning.
+    """Return the beginning of a value's repr, for messages about values not checked yet.
 
     Example:
         >>> shown([1, 2, 3, 4, 5, 6, 7, 8])

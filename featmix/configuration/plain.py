@@ -1,4 +1,4 @@
-"""What a configuration is made of, and how much of it there may be: the first check of everything that is read or written."""
+"""Plain values and limits on their size: the first check of everything that is read or written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether an object that was made again is the one that it was made from, down to every number that it holds.
+"""Comparison of an object that was made again with its original, down to every number that it holds.
 
 A library does not promise that its constructor's arguments can be read off an object. What was read is therefore tried: the
 object is made again, and refused where anything differs.

@@ -59,7 +59,7 @@ def read_strategy(value: Plain, place: Place) -> Strategy:
 
 
 def _maker(name: str, place: Place) -> tuple[Callable[..., Strategy], list[str]]:
-    """What makes a strategy of this name, and which settings it takes."""
+    """Return the constructor for this name, and the names of its settings."""
     try:
         if name in _ADAPTERS:
             adapt = getattr(importlib.import_module(_ADAPTERS[name]), name)
@@ -80,7 +80,7 @@ def _adapter_of(cls: type) -> str | None:
 
 
 def _state(strategy: Strategy) -> dict[str, Any]:
-    """What it was made with, as far as it shows: settings, and public attributes such as a normalizer."""
+    """Return settings and public attributes, such as a normalizer, for comparison."""
     public = {name: value for name, value in vars(strategy).items() if not name.startswith("_")}
     return {**public, **strategy.settings(), "training": None, "progress": None}
 

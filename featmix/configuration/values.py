@@ -20,7 +20,7 @@ from featmix.errors import FeatmixError, nearest
 
 @dataclass(frozen=True)
 class Codec:
-    """How values of a kind are written and read.
+    """A pair of functions that write and read values of one kind.
 
     Args:
         tag: The key that marks a dictionary as one of them.
@@ -137,7 +137,7 @@ def faithfully(
     state: Callable[[Any], Any] = lambda value: value,
     ignored: frozenset[str] = frozenset(),
 ) -> dict[str, Plain]:
-    """What was written of an object, once it has been made again from that and found to be the same.
+    """Return what was written of an object, once it has been made again from that and found to be the same.
 
     Args:
         value: The object.

@@ -1,4 +1,4 @@
-"""Which versions wrote a configuration: recorded, and compared with those that read it."""
+"""The versions that wrote a configuration: recorded, and compared with those that read it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def current_versions(document: dict[str, Plain]) -> dict[str, Plain]:
 
 
 def mismatches(written: Plain, document: dict[str, Plain], place: Place) -> list[str]:
-    """How the versions that a configuration names differ from those installed, a phrase for each.
+    """Return a phrase for each version that a configuration names and that differs from the one installed.
 
     Raises:
         FeatmixError: If they are no versions, or of packages that the configuration does not use.

@@ -6,7 +6,6 @@ anchors, aliases, a key given twice and a second document are refused.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterator
 from types import ModuleType
@@ -15,6 +14,7 @@ from typing import Any
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import DEEPEST, Plain, checked_text
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -151,15 +151,12 @@ def _text_of(value: bool | int | float | str | None) -> str:
 
 
 def _is_plain_text(yaml: ModuleType, text: str) -> bool:
-    """Whether a reader takes unquoted text for text, by the rules of YAML 1.1 and by ours."""
+    """Return whether a reader takes unquoted text for text, by the rules of YAML 1.1 and by ours."""
     resolver = yaml.resolver.Resolver()
     by_old_rules = resolver.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str"
     return by_old_rules and text not in _WORDS and not _NUMBER.fullmatch(text) and not _NOT_FINITE.fullmatch(text)
 
 
 def _library() -> ModuleType:
-    try:
-        return importlib.import_module("yaml")
-    except ImportError as error:
-        fix = 'Install it: pip install "featmix[pipeline]".'
-        raise FeatmixError("configuration", expected="PyYAML", got="no such package", fix=fix) from error
+    library: ModuleType = imported("yaml", subject="configuration", install="featmix[pipeline]")
+    return library

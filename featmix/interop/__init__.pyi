@@ -5,6 +5,5 @@ from featmix.interop import kornia as kornia
 from featmix.interop import kornia_mixers as kornia_mixers
 from featmix.interop import kornia_module as kornia_module
 from featmix.interop import kornia_tiles as kornia_tiles
-from featmix.interop import loading as loading
 from featmix.interop import torchvision as torchvision
 from featmix.interop import torchvision_transform as torchvision_transform

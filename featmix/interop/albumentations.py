@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from featmix.errors import FeatmixError
-from featmix.interop.loading import loaded
+from featmix.extras import imported
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments
 
 _WHO = "MomentExchange"
 _INSTALL = "albumentations==2.0.8"
-_interface = loaded("albumentations.core.transforms_interface", subject=_WHO, install=_INSTALL)
+_interface = imported("albumentations.core.transforms_interface", subject=_WHO, install=_INSTALL)
 _Transform: Any = _interface.ImageOnlyTransform
 _Schema: Any = _interface.BaseTransformInitSchema
-_cv2: Any = loaded("cv2", subject=_WHO, install=_INSTALL)
+_cv2: Any = imported("cv2", subject=_WHO, install=_INSTALL)
 _MAX = {np.dtype(np.uint8): 255.0, np.dtype(np.float32): 1.0}
 
 
@@ -72,7 +72,7 @@ class MomentExchange(_Transform):  # type: ignore[misc] # a class of a package w
     """
 
     class InitSchema(_Schema):  # type: ignore[misc]
-        """What albumentations knows of the settings; what they may be is checked below, with errors of featmix's."""
+        """The settings, of any value, for albumentations; featmix checks them in the constructor."""
 
         norm: Any
         blend_ratio: Any
@@ -100,7 +100,7 @@ class MomentExchange(_Transform):  # type: ignore[misc] # a class of a package w
 
     @property
     def targets_as_params(self) -> list[str]:
-        """What has to come with each call."""
+        """Names of the arguments that each call needs."""
         return [self.metadata_key]
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

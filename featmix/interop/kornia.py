@@ -23,9 +23,9 @@ from __future__ import annotations
 from typing import Any
 
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.interop.kornia_mixers import KorniaCutMix, KorniaMixup, KorniaPatchMix
 from featmix.interop.kornia_tiles import KorniaCutMixes, KorniaMosaic
-from featmix.interop.loading import loaded
 from featmix.sampling.words import Partner
 from featmix.strategies.base import Strategy
 
@@ -66,7 +66,7 @@ def from_kornia(mixer: Any, *, partner: Partner = "permutation", num_classes: in
         >>> bool((cutmix.transform(x, params) == cutmix.transform(x, params)).all())
         True
     """
-    kornia = loaded("kornia.augmentation", subject="from_kornia", install=INSTALL)
+    kornia = imported("kornia.augmentation", subject="from_kornia", install=INSTALL)
     made: Any = {
         kornia.RandomMixUpV2: KorniaMixup,
         kornia.RandomCutMixV2: KorniaCutMix,
@@ -125,7 +125,7 @@ def to_kornia(strategy: Strategy, *, num_classes: int | None = None) -> Any:
     """
     if not isinstance(strategy, Strategy):
         raise FeatmixError("to_kornia", "strategy", expected="a strategy", got=repr(strategy))
-    loaded("kornia.augmentation", subject="to_kornia", install=INSTALL)
+    imported("kornia.augmentation", subject="to_kornia", install=INSTALL)
     from featmix.interop.kornia_module import KorniaModule
 
     return KorniaModule(strategy, num_classes=num_classes)

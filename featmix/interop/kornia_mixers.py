@@ -66,7 +66,7 @@ class KorniaCutMix(CutMix):
         return CutMixParams.of(draw, 1 - area_of(box) / max(sizes[0] * sizes[1], 1), box=box, sizes=sizes)
 
     def boxes(self, found: dict[str, Tensor]) -> Tensor:
-        """What kornia drew, as ``(B, 2, 2)``: of height, then width, first position inside and first past the box."""
+        """Return kornia's boxes, ``(B, 2, 2)``: of height, then width, first position inside and first past the box."""
         return corners(found["crop_src"])[0]
 
 
@@ -80,7 +80,7 @@ class KorniaPatchMix(KorniaCutMix):
     """
 
     def boxes(self, found: dict[str, Tensor]) -> Tensor:
-        """What kornia drew, as ``(B, 2, 2)``."""
+        """Return the squares that kornia drew, ``(B, 2, 2)``."""
         first = found["patch_coords"].long().flip(1)  # it has the width first
         return torch.stack([first, first + self.mixer.patch_size], dim=2)
 
@@ -94,7 +94,7 @@ def take(strategy: Any, mixer: Any) -> None:
 
 
 def drawn(strategy: Any, shape: Sequence[int], random: Stream) -> dict[str, Tensor]:
-    """What a mixer draws for images of this shape, from a seed that the stream gives: global generators stay as they are.
+    """Return what a mixer draws for images of this shape, from a seed of the stream; global generators stay as they are.
 
     Raises:
         FeatmixError: If kornia refuses.

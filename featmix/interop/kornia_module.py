@@ -16,7 +16,7 @@ _DECISION = "decision"
 
 
 class KorniaModule(MixAugmentationBaseV2):
-    """What :func:`~featmix.interop.kornia.to_kornia` gives; see there.
+    """The module that :func:`~featmix.interop.kornia.to_kornia` makes; see there.
 
     Args:
         strategy: What mixes.

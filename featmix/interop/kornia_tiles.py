@@ -24,7 +24,7 @@ from featmix.strategies.tags import Tags
 
 @dataclass(frozen=True, eq=False)
 class TileParams(Params):
-    """Where each position comes from.
+    """A decision that says which sample, line and column each position comes from.
 
     Args:
         partner: ``(B,)`` the first of the other samples.
@@ -44,7 +44,7 @@ class TileParams(Params):
 
 
 class KorniaTiles(Strategy[TileParams]):
-    """What is put together of several samples, position by position: labels by the positions that each has in the result.
+    """Base of the mixers that put a result together of several samples; label shares are shares of positions.
 
     Args:
         mixer: Of kornia's.

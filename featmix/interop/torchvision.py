@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featmix.errors import FeatmixError
-from featmix.interop.loading import loaded
+from featmix.extras import imported
 from featmix.sampling.words import Partner
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
@@ -51,7 +51,7 @@ def from_torchvision(transform: Any, *, p: float | Schedule = 1.0, partner: Part
         >>> from_torchvision(v2.CutMix(alpha=0.5, num_classes=10)).alpha  # doctest: +SKIP
         0.5
     """
-    v2 = loaded("torchvision.transforms.v2", subject="from_torchvision", install=INSTALL)
+    v2 = imported("torchvision.transforms.v2", subject="from_torchvision", install=INSTALL)
     for cls, strategy in ((v2.MixUp, Mixup), (v2.CutMix, CutMix)):
         if type(transform) is cls:  # what a subclass draws nobody knows
             made: Strategy = strategy(
@@ -97,7 +97,7 @@ def to_torchvision(
     """
     if not isinstance(strategy, Strategy):
         raise FeatmixError("to_torchvision", "strategy", expected="a strategy", got=repr(strategy))
-    loaded("torchvision.transforms.v2", subject="to_torchvision", install=INSTALL)
+    imported("torchvision.transforms.v2", subject="to_torchvision", install=INSTALL)
     from featmix.interop.torchvision_transform import TorchvisionTransform
 
     return TorchvisionTransform(strategy, num_classes=num_classes, labels_getter=labels_getter)

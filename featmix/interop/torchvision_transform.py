@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from featmix.errors import FeatmixError
-from featmix.interop.loading import loaded
+from featmix.extras import imported
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 
 
 class TorchvisionTransform(nn.Module):
-    """What :func:`~featmix.interop.torchvision.to_torchvision` gives; see there.
+    """The transform that :func:`~featmix.interop.torchvision.to_torchvision` makes; see there.
 
     Args:
         strategy: What mixes.
@@ -86,7 +86,7 @@ class TorchvisionTransform(nn.Module):
         return entry
 
     def _images(self, flat: list[Any], labels: Tensor | None) -> list[int]:
-        """Where the images are: what says that it is one, or the first plain tensor."""
+        """Return the places of the images: entries that are tagged as images, or else the first plain tensor."""
         tv = _tv_tensors()
         named = [k for k, entry in enumerate(flat) if isinstance(entry, tv.Image | tv.Video)]
         plain = [k for k, entry in enumerate(flat) if type(entry) is Tensor and entry is not labels]
@@ -133,4 +133,4 @@ class TorchvisionTransform(nn.Module):
 
 
 def _tv_tensors() -> Any:
-    return loaded("torchvision.tv_tensors", subject="to_torchvision", install="torchvision>=0.21")
+    return imported("torchvision.tv_tensors", subject="to_torchvision", install="torchvision>=0.21")

@@ -15,6 +15,7 @@ from torch import Tensor
 from featmix.checks import Checks
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
+from featmix.mixer.words import tree_in_words
 from featmix.sampling.draws import Stream, partners
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
@@ -54,7 +55,7 @@ class Request:
         return self.mask.get(site) if isinstance(self.mask, Mapping) else self.mask
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class At:
     """A strategy at a site.
 
@@ -91,6 +92,9 @@ class At:
         """The site, and which call of it where that is said."""
         return self.site if self.call is None else f"{self.site} (call {self.call})"
 
+    def __repr__(self) -> str:
+        return tree_in_words(self)
+
     def leaves(self) -> tuple[At, ...]:
         """Return all strategies with their sites, in the order in which they are listed."""
         return (self,)
@@ -124,6 +128,9 @@ class At:
 
 class _Branch:
     """What Compose, OneOf and SomeOf share: members."""
+
+    def __repr__(self) -> str:
+        return tree_in_words(self)  # type: ignore[arg-type]
 
     def __init__(self, members: Sequence[Tree]) -> None:
         who = type(self).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.pipeline.origin import derives_from, library_of
 
 _SEQUENTIAL = ("kornia.augmentation.container.augment.AugmentationSequential",)
@@ -57,7 +57,7 @@ def _kornia(transform: nn.Module, images: Tensor, masks: Sequence[Tensor]) -> li
         return [transform(images, data_keys=["input"]) if sequential else transform(images)]
     if not derives_from(transform, _SEQUENTIAL):
         held = transform if type(transform) is nn.Sequential else [transform]
-        transform = importlib.import_module("kornia.augmentation").AugmentationSequential(*held)
+        transform = imported("kornia.augmentation", subject="Pipeline", install="kornia").AugmentationSequential(*held)
     maps = [mask.unsqueeze(1) if mask.ndim == images.ndim - 1 else mask for mask in masks]
     floats = [mask.to(images.dtype) if mask.dtype == torch.bool else mask for mask in maps]
     moved, *rest = transform(images, *floats, data_keys=["input", *["mask"] * len(masks)])
@@ -66,7 +66,7 @@ def _kornia(transform: nn.Module, images: Tensor, masks: Sequence[Tensor]) -> li
 
 
 def _torchvision(transform: Any, images: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
-    kinds = importlib.import_module("torchvision.tv_tensors")
+    kinds = imported("torchvision.tv_tensors", subject="Pipeline", install="torchvision")
     done = transform(kinds.Image(images), *(kinds.Mask(mask) for mask in masks))
     return [x.as_subclass(Tensor) for x in (done if masks else [done])]
 

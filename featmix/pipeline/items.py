@@ -1,4 +1,4 @@
-"""What a data set gives, taken apart: the image, the maps that belong to it, and all the rest, which goes through untouched."""
+"""Items of data sets, taken apart: the image, the maps that belong to it, and the rest, which stays as it is."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ def take_apart(item: Any) -> Item:
 
 
 def is_pil(value: Any) -> bool:
-    """Whether it is a PIL image."""
+    """Return whether a value is a PIL image."""
     return any(cls.__module__.startswith("PIL.") and cls.__name__ == "Image" for cls in type(value).__mro__)
 
 
 def is_map(value: Any) -> bool:
-    """Whether it has a height and a width."""
+    """Return whether a value has a height and a width."""
     return is_pil(value) or (isinstance(value, np.ndarray | Tensor) and value.ndim in (2, 3))
 
 
 def is_image(value: Any) -> bool:
-    """Whether it can be an image: a tensor needs a channel axis."""
+    """Return whether a value can be an image: a tensor needs a channel axis."""
     return is_map(value) and not (isinstance(value, Tensor) and value.ndim == 2)
 
 
 def size_of(value: Any) -> tuple[int, int]:
-    """Height and width."""
+    """Return height and width."""
     if is_pil(value):
         return value.height, value.width
     axes = value.shape[-2:] if isinstance(value, Tensor) else value.shape[:2]

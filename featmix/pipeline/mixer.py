@@ -25,7 +25,7 @@ class NoMix(Compose):
 
 
 class PipelineMixer(Mixer):
-    """What :meth:`featmix.Pipeline.attach` gives: a :class:`~featmix.Mixer` with one more method.
+    """The :class:`~featmix.Mixer` that :meth:`featmix.Pipeline.attach` makes, with one more method.
 
     Args:
         model: The model.
@@ -76,7 +76,7 @@ class PipelineMixer(Mixer):
         domain: Tensor | None = None,
         mask: Tensor | Mapping[str, Tensor] | None = None,
     ) -> Mix:
-        """As :meth:`featmix.Mixer.draw`, for the images that :meth:`prepare` gave back.
+        """Draw as :meth:`featmix.Mixer.draw` does, for the images that :meth:`prepare` returned.
 
         Raises:
             FeatmixError: If these are the images that went into ``prepare`` and not those that came out, also.
@@ -88,7 +88,7 @@ class PipelineMixer(Mixer):
         return super().draw(images, target, domain, mask)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to continue exactly, the stream of the ``batch`` part included."""
+        """Return the state that a resumed run continues from exactly, the stream of the ``batch`` part included."""
         return {**super().state_dict(), "batch": self._own_stream().get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which library a transform comes from, told without importing any: by the modules of its class and of that class's bases."""
+"""The library that a transform comes from, read off the modules of its class and its bases, without any import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIBRARIES = ("albumentations", "kornia", "torchvision.transforms.v2")
 
 
 def library_of(transform: Any) -> str:
-    """``albumentations``, ``kornia``, ``torchvision.transforms.v2``, or empty for any other callable.
+    """Return ``albumentations``, ``kornia``, ``torchvision.transforms.v2``, or empty for any other callable.
 
     Example:
         >>> library_of(nn.Identity())
@@ -26,7 +26,7 @@ def library_of(transform: Any) -> str:
 
 
 def derives_from(transform: Any, names: tuple[str, ...]) -> bool:
-    """Whether its class is, or derives from, one of these, given by their full names."""
+    """Return whether its class is, or derives from, one of these, given by their full names."""
     return any(f"{cls.__module__}.{cls.__qualname__}" in names for cls in type(transform).__mro__)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.attach import Mixer
@@ -15,12 +16,12 @@ from featmix.mixer.containers import first_tensor, replace
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pictures import names_of
 from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.dataset import Transformed, collate
 from featmix.pipeline.items import as_float_image, take_apart
-from featmix.pipeline.label_law import check_keeps_labels
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.preview import one_step, picture, transformed
-from featmix.pipeline.words import summary, tree_in_words
+from featmix.pipeline.table import summary
 from featmix.seeding import derived, seed_worker
 from featmix.strategies.base import Strategy
 
@@ -75,9 +76,8 @@ class Pipeline:
                 fix = "Compose several with the Compose of their library."
                 raise FeatmixError("Pipeline", argument, expected="a transform", got=repr(transform), fix=fix)
             check_keeps_labels(argument, transform)
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63):
-            raise FeatmixError("Pipeline", "seed", expected="a whole number from 0 up", got=repr(seed))
-        self.sample, self.batch, self.seed = sample, batch, seed
+        self.sample, self.batch = sample, batch
+        self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
         self.tree = None if mix is None else as_tree(mix)
 
@@ -143,14 +143,14 @@ class Pipeline:
         return mixer
 
     def summary(self) -> str:
-        """What is done where, and what happens to labels, as a table.
+        """Return a table of the parts: where each runs, and whether it mixes labels.
 
         Example:
             >>> import featmix as fm
             >>> print(Pipeline(mix={"input": fm.CutMix(p=0.5), "layer1": fm.MixStyle()}).summary())
-            part  where   what           labels
-            mix   input   CutMix(p=0.5)  mixed
-            mix   layer1  MixStyle()     stay
+            part  where   what                                       labels
+            mix   input   CutMix(alpha=1.0, loss_weight=1.0, p=0.5)  mixed
+            mix   layer1  MixStyle(norm='in', alpha=0.1, p=0.5)      stay
             seed          torch's
         """
         return summary(self.sample, self.batch, self.tree, self.seed)
@@ -212,7 +212,7 @@ class Pipeline:
 
     def __repr__(self) -> str:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
-        told += [] if self.tree is None else [f"mix={tree_in_words(self.tree)}"]
+        told += [] if self.tree is None else [f"mix={self.tree!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
         lines = ",\n".join(told).replace("\n", "\n    ")
         return f"Pipeline(\n    {lines},\n)" if told else "Pipeline()"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.extras import imported
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.items import IMAGE, MASK, as_array, as_float_image, as_mask, take_apart
 from featmix.pipeline.origin import library_of
@@ -90,7 +90,7 @@ def _widened(mask: Any, dtype: np.dtype[Any]) -> Any:
 
 
 def _torchvision(transform: Any, image: Any, masks: Sequence[Any]) -> tuple[Any, tuple[Any, ...]]:
-    kinds = importlib.import_module("torchvision.tv_tensors")
+    kinds = imported("torchvision.tv_tensors", subject="Pipeline", install="torchvision")
     if isinstance(image, np.ndarray):
         image = torch.from_numpy(np.ascontiguousarray(image[..., None] if image.ndim == 2 else image)).movedim(-1, 0)
     wrapped = kinds.Image(image) if isinstance(image, Tensor) else image

@@ -15,11 +15,9 @@ from typing import TypeVar
 
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
-from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
 
 RECIPES = "featmix.presets.recipes"
-_MANY = 6  # more places than these are not listed one by one
 
 _known: dict[str, Preset] = {}
 _walked = False
@@ -28,7 +26,7 @@ _F = TypeVar("_F", bound=Callable[[], "Tree | Mapping[str, Strategy]"])
 
 @dataclass(frozen=True)
 class Preset:
-    """What is known of a preset without building it.
+    """A preset that has not been built yet.
 
     Args:
         name: ``method/data-network``.
@@ -126,51 +124,6 @@ def preset(name: str, *, sites: Mapping[str, str] | None = None) -> Tree:
             expected = f"sites of {found.name!r}"
             raise FeatmixError("preset", "sites", expected=expected, got=repr(site), fix=nearest(str(site), known))
     return _renamed(tree, sites)
-
-
-def outline(tree: Tree) -> str:
-    """A tree in a line: what happens where, places of the same strategy taken together.
-
-    Example:
-        >>> outline(preset("manifold-mixup/cifar"))
-        'one of: ManifoldMixup(alpha=2.0, p=1.0) at input, layer1, layer2'
-    """
-    if isinstance(tree, OneOf):
-        return f"one of: {_members(tree)}"
-    if isinstance(tree, SomeOf):
-        return f"{tree.count} of {len(tree.members)} with p={tree.p}: {_members(tree)}"
-    if isinstance(tree, Compose):
-        return _members(tree) + ", with one partner for all" * tree.share_partner
-    return f"{_made_by(tree.strategy)} at {tree.place}"
-
-
-def _members(tree: Compose | OneOf | SomeOf) -> str:
-    said: dict[str, list[str]] = {}
-    for member in tree.members:
-        if isinstance(member, At):
-            said.setdefault(_made_by(member.strategy), []).append(member.place)
-        else:
-            said[f"({outline(member)})"] = []
-    return "; ".join(f"{what} at {_listed(places)}" if places else what for what, places in said.items())
-
-
-def _listed(places: list[str]) -> str:
-    return ", ".join(places) if len(places) <= _MANY else f"{len(places)} places from {places[0]} to {places[-1]}"
-
-
-def _made_by(strategy: Strategy) -> str:
-    """With the settings that matter: its own that come first or are numbers, and all that are not as usual."""
-    cls = type(strategy)
-    inits = [inspect.signature(vars(c)["__init__"]).parameters for c in cls.__mro__ if "__init__" in vars(c)]
-    own, usual = inits[0], {name: p.default for parameters in reversed(inits) for name, p in parameters.items()}
-
-    def matters(name: str, value: object) -> bool:
-        number = isinstance(value, int | float | Schedule) and not isinstance(value, bool) and name != "eps"
-        first = name in own and own[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return value != usual[name] or first or (name in own and number)
-
-    said = ", ".join(f"{name}={value!r}" for name, value in strategy.settings().items() if matters(name, value))
-    return f"{cls.__name__}({said})"
 
 
 def _below(site: str, other: str) -> bool:

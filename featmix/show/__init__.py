@@ -1,4 +1,4 @@
-"""What a strategy or a pipeline does, to look at: samples, moment maps of hidden layers, and the label weights.
+"""Pictures of what a strategy or a pipeline does: samples, moment maps of hidden layers, and the label weights.
 
 :func:`show` writes pictures; :func:`look` gives the numbers behind them.
 """

@@ -51,7 +51,7 @@ def _title(step: Step, where: str) -> str:
 
 
 def _labels(step: Step, here: Mixture) -> list[str]:
-    """What labels are at a place, and in the loss where that is something else."""
+    """Return the labels at a place, and those in the loss where they differ."""
     now, whole = captions(here, _names(step, here)), captions(step.mixture, step.names)
     return [one if one == other else f"{one}\nin the loss:\n{other}" for one, other in zip(now, whole, strict=True)]
 

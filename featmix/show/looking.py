@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from featmix.checks import whole
 from featmix.compare.network import SmallResNet
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.tree import INPUT
 from featmix.pipeline.items import as_float_image, take_apart
 from featmix.pipeline.preview import transformed
 from featmix.schedule import checked_progress
-from featmix.show.arguments import check_whole
 from featmix.show.samples import from_data
 from featmix.show.step import Step, take_step
 from featmix.show.subject import Subject, subject_of
@@ -108,8 +108,8 @@ def _check(model: Any, site: Any, seed: Any, count: Any) -> None:
     if site is not None and (not isinstance(site, str) or not site or site == INPUT):
         fix = "Without it, samples at the input are shown all the same. To act there, write moex@input."
         raise FeatmixError("show", "site", expected="a hidden layer", got=repr(site), fix=fix)
-    check_whole("seed", seed, 0)
-    check_whole("count", count, 1)
+    whole("show", "seed", seed)
+    whole("show", "count", count, least=1)
 
 
 def _targets(labels: Any, count: int, classes: Sequence[str] | None) -> tuple[Tensor, Sequence[str] | None]:

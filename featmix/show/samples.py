@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from featmix.checks import whole
 from featmix.compare.data import read
-from featmix.compare.folder import SUFFIXES
 from featmix.errors import FeatmixError
+from featmix.files import PICTURES, is_picture, read_picture, resized
 from featmix.sampling.draws import stream
-from featmix.show.arguments import check_whole
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
 PHOTO_SIZE = 128
@@ -60,7 +59,7 @@ def from_data(name: str, *, count: int, seed: int, size: int | None = None, root
     source = read(name, root=root, size=side if name.startswith("folder") else None)
     images = source.trial(seed, "", _CANDIDATES * count).train
     rows = _chosen(len(images), count, seed, name)
-    pixels = tuple(_resized(images.pixels[row], side) for row in rows)
+    pixels = tuple(resized(images.pixels[row], side) for row in rows)
     return Samples(pixels, images.labels[rows], source.classes)
 
 
@@ -81,22 +80,22 @@ def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None
     _check(count, seed, size)
     found = [entry for path in paths for entry in _files(path.expanduser())]
     if not found:
-        fix = f"Files end in {', '.join(sorted(SUFFIXES))}."
+        fix = f"Files end in {', '.join(sorted(PICTURES))}."
         raise FeatmixError("show", "images", expected="pictures", got=f"none in {', '.join(map(str, paths)) or '()'}", fix=fix)
     chosen = [found[row] for row in _chosen(len(found), min(count, len(found)), seed, "images")]
-    images = [_read(path) for path, _ in chosen]
+    images = [read_picture(path, subject="show", argument="images") for path, _ in chosen]
     fits = len({image.shape for image in images}) == 1 and max(images[0].shape[1:]) <= PHOTO_SIZE
     if size is not None or not (fits or as_they_are):
-        images = [_resized(image, PHOTO_SIZE if size is None else size) for image in images]
+        images = [resized(image, PHOTO_SIZE if size is None else size) for image in images]
     classes = tuple(sorted({name for _, name in chosen}))
     return Samples(tuple(images), torch.tensor([classes.index(name) for _, name in chosen]), classes)
 
 
 def _check(count: int, seed: int, size: int | None) -> None:
-    check_whole("count", count, 1)
-    check_whole("seed", seed, 0)
+    whole("show", "count", count, least=1)
+    whole("show", "seed", seed)
     if size is not None:
-        check_whole("size", size, 1)
+        whole("show", "size", size, least=1)
 
 
 def _chosen(number: int, count: int, seed: int, name: str) -> Tensor:
@@ -113,36 +112,7 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
     if not path.is_dir():
         raise FeatmixError("show", "images", expected="a picture, or a folder of pictures", got=f"{path}, which does not exist")
     for entry in sorted(path.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from ((file, entry.name) for file in sorted(entry.iterdir()) if _is_picture(file))
-        elif _is_picture(entry):
+        if entry.is_dir() and not entry.name.startswith("."):
+            yield from ((file, entry.name) for file in sorted(entry.iterdir()) if is_picture(file))
+        elif is_picture(entry):
             yield entry, entry.stem
-
-
-def _is_picture(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-
-
-def _read(path: Path) -> Tensor:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as opened:
-            return _as_tensor(ImageOps.exif_transpose(opened).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FeatmixError("show", "images", expected="pictures that can be read", got=f"{path} ({error})") from error
-
-
-def _resized(image: Tensor, size: int) -> Tensor:
-    if image.shape[1:] == (size, size):
-        return image
-    from PIL import Image
-
-    picture = Image.fromarray(image.movedim(0, -1).contiguous().numpy())
-    return _as_tensor(picture.resize((size, size), Image.Resampling.BILINEAR))
-
-
-def _as_tensor(picture: Any) -> Tensor:
-    return torch.from_numpy(np.array(picture)).movedim(-1, 0).contiguous()

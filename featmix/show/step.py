@@ -13,7 +13,6 @@ from featmix.labels.mixture import Mixture
 from featmix.layouts import resolve_layout
 from featmix.mixer.tree import INPUT, At, Tree
 from featmix.pictures import names_of
-from featmix.presets.registry import outline
 from featmix.show.maps import MomentMaps, moment_maps
 from featmix.show.watching import Call, Seen, watch
 from featmix.strategies.params import Params
@@ -121,7 +120,7 @@ def take_step(
     mixture = course.labels(len(seen.before))
     beyond = [] if mixture.beyond is None else names_of(mixture.beyond, len(mixture.beyond), classes, "show")
     return Step(
-        does=outline(tree) or "nothing is mixed",
+        does=repr(tree) if leaves else "nothing is mixed",
         originals=tuple(originals),
         prepared=prepared,
         has_parts=has_parts,
@@ -154,7 +153,7 @@ def _site(place: str, call: Call, course: _Course, clean: Seen, seen: Seen) -> S
 
 
 class _Course:
-    """Who acts when in the forward pass: its moments are the calls of sites that were seen, and the input before them."""
+    """The order in which strategies act in the forward pass: at the input first, then at the calls of sites that were seen."""
 
     def __init__(self, leaves: Sequence[At], drawn: Sequence[Params], calls: Sequence[Call], batch: int) -> None:
         self.calls, self.batch = calls, batch

@@ -1,25 +1,24 @@
-"""What there is to show: a strategy in words, a preset, a strategy, a tree or a pipeline."""
+"""The subject of a picture: a strategy in words, a preset, a strategy, a tree or a pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import featmix as fm
-from featmix.compare.network import HIDDEN_SITES, check_site
-from featmix.compare.spec import BASELINE, parse, tree_of, usual_site
+from featmix.compare.network import HIDDEN_SITES, check_site, usual_site
 from featmix.errors import FeatmixError
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
 from featmix.pipeline import Pipeline
 from featmix.pipeline.mixer import NoMix
 from featmix.presets.registry import list_presets, preset
+from featmix.spec import at_site, parse
 from featmix.strategies.base import Strategy
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is done to a batch.
+    """Everything that is done to a batch.
 
     Args:
         tree: What is mixed, and where.
@@ -33,12 +32,12 @@ class Subject:
 
     @property
     def has_parts(self) -> bool:
-        """Whether anything is done to images before they are mixed."""
+        """True where something is done to images before they are mixed."""
         return self.sample is not None or self.batch is not None
 
 
 def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) -> Subject:
-    """What there is to show.
+    """Return the subject that a user means.
 
     A strategy that names no site acts where it usually stands; one that usually stands in a hidden layer, in the one that is
     looked at. A strategy in words acts in every step, unless ``p`` is among its settings.
@@ -61,7 +60,7 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
     if isinstance(what, At | Compose | OneOf | SomeOf | Mapping):
         return Subject(as_tree(what))
     if isinstance(what, Strategy):
-        return Subject(tree_of(_usual(what.name, site), what))
+        return Subject(at_site(_usual(what.name, site), what))
     if not isinstance(what, str):
         expected = "a strategy, a preset, a tree or a pipeline"
         raise FeatmixError("show", "what", expected=expected, got=type(what).__name__, fix="For example 'moex:lam=0.9'.")
@@ -71,21 +70,11 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
 
 
 def _in_words(text: str, site: str | None, any_site: bool) -> Tree:
-    place, colon, settings = text.partition(":")
-    name, at, own = (part.strip() for part in place.partition("@"))
-    if name.lower() == BASELINE:
-        raise FeatmixError("show", "strategy", expected="a strategy", got=repr(text), fix="It mixes nothing.")
-    try:
-        spec = parse(name + colon + settings)
-        where = own if at else _usual(spec.name, site)
-        if not any_site or not where:
-            check_site(where)
-    except FeatmixError as error:
-        if error.subject != "compare":  # the strategy's own words
-            raise
-        argument = error.argument.removesuffix("ies") + "y" if error.argument == "strategies" else error.argument
-        raise FeatmixError("show", argument, expected=error.expected, got=error.got, fix=error.fix) from None
-    return tree_of(where, fm.create(spec.name, **{"p": 1.0, **dict(spec.values)}))
+    spec = parse(text, subject="show")
+    where = spec.site or _usual(spec.name, site)
+    if not any_site:
+        check_site(where, "show")
+    return replace(spec, site=where).tree(p=1.0)
 
 
 def _usual(name: str, site: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What really happens in a forward pass: a decision carried out by the hooks that carry it out in training, and looked at."""
+"""A forward pass observed: a decision applied by the same hooks as in training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Call = tuple[str, int]  # a site, and which call of it in one forward
 
 @dataclass
 class Seen:
-    """What passed by in one forward.
+    """The tensors seen in one forward pass.
 
     Args:
         before: What each call of a site returned, in the order of the forward pass.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from featmix import files
 from featmix.errors import FeatmixError
 from featmix.pictures import as_png
 from featmix.show.drawing import draw_samples, draw_site
@@ -18,17 +19,15 @@ def write(step: Step, out: str | Path) -> list[Path]:
     Raises:
         FeatmixError: If matplotlib is not installed, or the folder cannot be written to.
     """
-    files = {"samples.png": as_png(draw_samples(step))}
+    written = {"samples.png": as_png(draw_samples(step))}
     for site in step.sites:
-        files[f"moments-{re.sub(r'[^A-Za-z0-9_.]+', '-', site.place).strip('-')}.png"] = as_png(draw_site(step, site))
-    files["labels.csv"] = label_table(step).encode()
+        written[f"moments-{re.sub(r'[^A-Za-z0-9_.]+', '-', site.place).strip('-')}.png"] = as_png(draw_site(step, site))
+    written["labels.csv"] = label_table(step).encode()
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            temporary = folder / f".{name}.new"
-            temporary.write_bytes(content)
-            temporary.replace(folder / name)
+        for name, content in written.items():
+            files.write(folder / name, content)
     except OSError as error:
         raise FeatmixError("show", "out", expected="a folder that can be written to", got=f"{folder} ({error})") from error
-    return [folder / name for name in files]
+    return [folder / name for name in written]

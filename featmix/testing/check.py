@@ -157,7 +157,7 @@ def planned(
     dtypes: Iterable[torch.dtype] = DTYPES,
     kinds: tuple[Kind, ...] = _OF_STRATEGIES,
 ) -> list[Task]:
-    """What the checks would try on a subject, in order.
+    """Return the tasks that the checks would try on a subject, in order.
 
     Raises:
         FeatmixError: If a law named does not exist.
@@ -168,7 +168,7 @@ def planned(
 
 
 class _Run:
-    """What a test calls."""
+    """A task that a test calls."""
 
     def __init__(self, task: Task, examples: int) -> None:
         self.task, self.examples = task, examples

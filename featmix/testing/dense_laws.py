@@ -93,7 +93,7 @@ def _labels(case: Case, sizes: tuple[int, ...]) -> Tensor:
 
 
 def _shares(strategy: Strategy, params: Params, sizes: tuple[int, ...]) -> Tensor:
-    """How much of each row's real positions is labelled with each sample, ``(B, B)``."""
+    """Return the share of each row's real positions that is labelled with each sample, ``(B, B)``."""
     batch = len(params.partner)
     own = torch.eye(batch, dtype=torch.float64).view(batch, batch, *[1] * len(sizes)).expand(batch, batch, *sizes)
     mixed = strategy.dense_targets(own, params).flatten(2)

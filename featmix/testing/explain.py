@@ -15,7 +15,7 @@ _WIDTH = 118
 
 
 def explanation(one: Law, subject: Any, error: BaseException, *, x: Tensor | None, seed: int, tried: int) -> str:
-    """What broke, what was demanded, measured against allowed, the smallest input found, and the usual cause.
+    """Return a text for people: the law, what was measured and allowed, the smallest input found, and the usual cause.
 
     Args:
         one: The law.
@@ -39,7 +39,7 @@ def explanation(one: Law, subject: Any, error: BaseException, *, x: Tensor | Non
 
 
 def measured(error: BaseException) -> str:
-    """What a law found: its own words, or the error that came in its way."""
+    """Return the words of a law that failed, or the error that was raised instead."""
     return str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
 
 

@@ -75,7 +75,7 @@ def _made(name: str, setting: str, value: Any) -> Strategy | None:
 
 
 def has_use_for(strategy: Strategy) -> bool:
-    """Whether the strategy can do anything in its own layout: a box needs positions."""
+    """Return whether the strategy can do anything in its own layout: a box needs positions."""
     try:
         strategy.make_params([2] * len(strategy.layout or ""))
     except FeatmixError:

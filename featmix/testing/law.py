@@ -1,4 +1,4 @@
-"""What a law is, and the list of them that fills itself."""
+"""Laws, and the list of them, which fills itself."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Case:
 
 
 def transformed(strategy: Strategy, x: Tensor, params: Params) -> Tensor:
-    """What ``transform`` gives; strategies that write into their input get a copy, so that laws still know what went in."""
+    """Return what ``transform`` does; strategies that write into their input get a copy, so that laws keep the original."""
     return strategy.transform(x.clone() if strategy.inplace else x, params)
 
 
@@ -86,12 +86,12 @@ class Law:
 
     @property
     def statement(self) -> str:
-        """What it demands: the first paragraph of its docstring."""
+        """The demand: the first paragraph of its docstring."""
         return " ".join((self.check.__doc__ or "").partition("\n\n")[0].split())
 
     @property
     def tolerance(self) -> str:
-        """How far off is allowed and why: the rest of its docstring."""
+        """The tolerance and its reason: the rest of its docstring."""
         return " ".join((self.check.__doc__ or "").partition("\n\n")[2].split())
 
 
@@ -129,22 +129,22 @@ def laws(*kinds: Kind) -> list[Law]:
 
 
 def moves_moments(strategy: Strategy) -> bool:
-    """Whether the strategy restores with moments that it names."""
+    """Return whether the strategy restores with moments that it names."""
     return isinstance(strategy, MomentStrategy)
 
 
 def mixes_content(strategy: Strategy) -> bool:
-    """Whether the label shares are shares of what is in the features (moments have no such shares)."""
+    """Return whether the label shares are shares of what is in the features (moments have no such shares)."""
     return strategy.tags.mixes_labels and not strategy.tags.moments
 
 
 def row_by_row(strategy: Strategy) -> bool:
-    """Whether a row depends on itself and its partner alone, and its decision can be taken out of the batch."""
+    """Return whether a row depends on itself and its partner alone, and its decision can be taken out of the batch."""
     return not strategy.tags.batch_coupled
 
 
 def can_be_pickled(strategy: Strategy) -> bool:
-    """Whether the strategy can be sent to another process."""
+    """Return whether the strategy can be sent to another process."""
     try:
         pickle.dumps(strategy)
     except Exception:
@@ -158,7 +158,7 @@ def layout_name(subject: Strategy | Normalizer) -> str:
 
 
 def channel_multiple(subject: Strategy | Normalizer) -> int:
-    """What the number of channels must be a multiple of."""
+    """Return a number that the number of channels must be a multiple of."""
     norm = subject if isinstance(subject, Normalizer) else getattr(subject, "normalizer", None)
     return (norm.groups or norm.width or 1) if norm is not None else 1
 
@@ -191,7 +191,7 @@ def demand_close(measured: Tensor, expected: Tensor, tolerance: Tensor | float, 
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are equal bit for bit, NaN included."""
+    """Return whether two tensors are equal bit for bit, NaN included."""
 
     def bits(t: Tensor) -> Tensor:
         return torch.empty(t.numel(), dtype=t.dtype).copy_(t.detach().flatten()).view(torch.uint8)

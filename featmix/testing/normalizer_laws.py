@@ -6,9 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.normalizers.base import Normalizer
+from featmix.testing.allowances import gradient, memory_formats
 from featmix.testing.inputs import rows
 from featmix.testing.law import demand, demand_close, law, rounding, same_bits
-from featmix.testing.strategy_laws import memory_formats
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -146,7 +146,7 @@ def constant_groups(norm: Normalizer) -> None:
             for what, values in {"normalized features": xh, "mean": m.mean, "standard deviation": m.std}.items():
                 demand(values.isfinite(), f"{what} not finite in {dtype}")
             torch.autograd.backward((xh.float() * _weight(x)).sum() + m.mean.sum() + m.std.sum())
-            demand(_gradient(x).isfinite(), f"gradient not finite in {dtype}")
+            demand(gradient(x).isfinite(), f"gradient not finite in {dtype}")
 
 
 @law(
@@ -169,7 +169,7 @@ def single_elements(norm: Normalizer) -> None:
         demand_close(m.std, expected, 4 * rounding(torch.float32) * norm.eps**0.5, "standard deviation of a single element")
         demand(xh.isfinite(), "a normalized single element is not finite")
         torch.autograd.backward(xh.sum() + m.mean.sum() + m.std.sum())
-        demand(_gradient(x).isfinite(), "the gradient of a single element is not finite")
+        demand(gradient(x).isfinite(), "the gradient of a single element is not finite")
 
 
 @law(
@@ -264,7 +264,3 @@ def _smallest(norm: Normalizer) -> tuple[int, ...]:
 
 def _weight(x: Tensor) -> Tensor:
     return torch.randn(x.shape, generator=Generator().manual_seed(6))
-
-
-def _gradient(x: Tensor) -> Tensor:
-    return torch.zeros_like(x) if x.grad is None else x.grad

@@ -12,6 +12,7 @@ from featmix.layouts import layout
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
+from featmix.testing.allowances import slack
 from featmix.testing.label_laws import content, sources
 from featmix.testing.law import (
     Case,
@@ -24,22 +25,21 @@ from featmix.testing.law import (
     sample_shape,
     transformed,
 )
-from featmix.testing.strategy_laws import slack
 
 
 def takes_masks(strategy: Strategy) -> bool:
-    """Whether there can be padding, and the strategy, with its normalizer, knows what to do about it."""
+    """Return whether there can be padding, and the strategy, with its normalizer, knows what to do about it."""
     plain = not isinstance(strategy, MomentStrategy) or strategy.normalizer.is_plain
     return strategy.takes_masks and plain and bool(layout(layout_name(strategy)).positions)
 
 
 def mixes_content_under_masks(strategy: Strategy) -> bool:
-    """Whether label shares are shares of what is in the real positions."""
+    """Return whether label shares are shares of what is in the real positions."""
     return mixes_content(strategy) and takes_masks(strategy)
 
 
 def takes_prefix(strategy: Strategy) -> bool:
-    """Whether the strategy can be made again with prefix tokens."""
+    """Return whether the strategy can be made again with prefix tokens."""
     return "num_prefix_tokens" in strategy.setting_names() and _remade(strategy, num_prefix_tokens=0) is not None
 
 

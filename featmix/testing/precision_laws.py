@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from featmix.testing.allowances import arithmetic
 from featmix.testing.law import Case, demand_close, law, rounding
-from featmix.testing.strategy_laws import arithmetic
 
 
 @law(

@@ -1,4 +1,4 @@
-"""What came of a law."""
+"""Results of laws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Status = Literal["passed", "failed", "expected failure"]
 
 @dataclass(frozen=True)
 class Record:
-    """What came of one law.
+    """The result of one law in one dtype.
 
     Args:
         law: Its name.

@@ -132,4 +132,5 @@ def test_the_command_runs_in_two_processes_from_the_current_folder(folder):
     assert {record["law"]: record["status"] for record in json.loads(result.stdout)["records"]} == {
         "fires": "passed", "ddp": "passed",
     }  # fmt: skip
-    assert "2 of 2 tried, 0 failed" in result.stderr
+    assert "2 of 2 laws" in result.stderr
+    assert "0 failed" in result.stderr

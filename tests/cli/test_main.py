@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from typer.testing import CliRunner
 
 import featmix as fm
 from featmix.cli.main import app
+from featmix.compare.settings import Settings
 from featmix.errors import FeatmixError
 from featmix.presets.registry import known_presets
 
@@ -64,9 +66,9 @@ def test_presets_as_json():
 def test_one_preset_says_what_it_does_where():
     result = runner.invoke(app, ["presets", "MoEx/ImageNet-ResNet50"])
     assert result.exit_code == 0
-    assert "MoEx(norm='pono', lam=0.9, p=1.0) at maxpool" in result.output
+    assert "At('maxpool', MoEx(norm='pono', lam=0.9, p=1.0))" in result.output
     (card,) = json.loads(runner.invoke(app, ["presets", "moex/imagenet-resnet50", "--json"]).output)
-    assert card["does"] == "MoEx(norm='pono', lam=0.9, p=1.0) at maxpool"
+    assert card["does"] == "At('maxpool', MoEx(norm='pono', lam=0.9, p=1.0))"
 
 
 def test_a_misspelt_preset_is_refused():
@@ -88,7 +90,19 @@ def test_arguments_reach_compare(answer):
     assert settings["quick"] is True
     assert settings["pipelines"] == [Path("a.yaml")]
     assert settings["seeds"] is None
-    assert settings["data"] == "digits"
+    assert settings["data"] is None
+
+
+@pytest.mark.parametrize("one", fields(Settings), ids=lambda one: one.name)
+def test_every_setting_is_an_option(answer, one):
+    option = "--" + one.name.replace("_", "-")
+    shown = " ".join(runner.invoke(app, ["compare", "--help"], env={"COLUMNS": "250"}).output.split())
+    assert option in shown
+    assert one.metadata["help"].partition(",")[0] in shown
+    assert f"{one.name}: {one.metadata['help']}" in Settings.__doc__
+    calls = answer()
+    assert runner.invoke(app, ["compare", option, "7"]).exit_code == 0
+    assert str(calls[0][1][one.name]).removesuffix(".0") == "7"
 
 
 def test_no_arguments_leave_the_choice_to_compare(answer):
@@ -132,7 +146,7 @@ def test_the_real_command_refuses_in_one_line():
     code = "from featmix.cli.main import main; main()"
     result = subprocess.run([sys.executable, "-c", code, "compare", "mixpu"], capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.startswith("compare: strategies: expected a strategy, got 'mixpu'. Did you mean 'mixup'")
+    assert result.stderr.startswith("compare: strategy: expected a strategy, got 'mixpu'. Did you mean 'mixup'")
     assert result.stderr.count("\n") == 1
 
 

@@ -47,7 +47,7 @@ def shares(path="show-out/labels.csv"):
 def test_a_strategy_on_digits(folder):
     result = show("moex:lam=0.8", "--count", "3")
     assert result.exit_code == 0, result.output
-    assert "MoEx(norm='pono', lam=0.8, p=1.0) at stem" in result.stdout
+    assert "At('stem', MoEx(norm='pono', lam=0.8, p=1.0))" in result.stdout
     assert "its weights are random" in result.stdout
     names = ["samples.png", "moments-stem.png", "labels.csv"]
     assert result.stdout.splitlines()[-3:] == [f"show-out/{name}" for name in names]
@@ -58,7 +58,7 @@ def test_a_strategy_on_digits(folder):
 def test_a_site_to_look_at(folder):
     assert show("moex", "--site", "layer2").exit_code == 0
     result = show("cutmix", "--site", "layer1", "--out", "other", "--seed", "3")
-    assert "at input" in result.stdout
+    assert "At('input', " in result.stdout
     assert sorted(path.name for path in folder.glob("*/moments*")) == ["moments-layer1.png", "moments-layer2.png"]
     assert not list(folder.glob("other/moments-layer2.png"))
 
@@ -73,7 +73,7 @@ def test_a_strategy_at_the_input_has_no_hidden_maps(folder):
 def test_presets():
     result = show("manifold-mixup/cifar", "--count", "2")
     assert result.exit_code == 0
-    assert "one of: ManifoldMixup" in result.stdout
+    assert "OneOf([At(site, ManifoldMixup(" in result.stdout
 
 
 def test_own_pictures(pictures):
@@ -106,7 +106,7 @@ def test_trees_and_strategies_from_files():
     fm.save({"input": fm.CutMix(), "stem": fm.MoEx()}, "tree.yaml")
     fm.save(fm.MoEx(lam=0.7), "moex.yaml")
     fm.save(fm.normalizer("pono"), "norm.yaml")
-    assert " at input; MoEx(" in show("--pipeline", "tree.yaml").stdout
+    assert "Compose([At('input', CutMix(" in show("--pipeline", "tree.yaml").stdout
     assert "lam=0.7" in show("--pipeline", "moex.yaml", "--site", "layer1").stdout
     assert "show: what: expected a strategy, a preset, a tree or a pipeline" in show("--pipeline", "norm.yaml").output
 

@@ -11,11 +11,11 @@ from rich.console import Console
 
 import featmix as fm
 from featmix.compare import experiment
+from featmix.compare.contenders import contender, contenders
 from featmix.compare.digits import read_digits
 from featmix.compare.experiment import compare, make_grid, rehearse, usual_jobs
 from featmix.compare.results import read_rows
 from featmix.compare.settings import Settings
-from featmix.compare.spec import parse, parse_all
 from featmix.errors import FeatmixError
 
 
@@ -204,7 +204,7 @@ def test_everything_is_refused_before_the_first_run(run, pool, tmp_path, strateg
 
 
 def test_the_grid():
-    grid = make_grid(parse_all(["moex"]), 2, read_digits())
+    grid = make_grid(contenders(["moex"]), 2, read_digits())
     assert len(grid) == len({run.key for run in grid}) == 2 * 4 * 2
 
 
@@ -212,7 +212,7 @@ def test_the_grid():
 def test_rehearsals_leave_the_random_state_alone(name):
     before = torch.random.get_rng_state()
     for site in ("input", "stem", "layer3"):
-        rehearse(parse(f"{name}@{site}"), Settings(), read_digits())
+        rehearse(contender(f"{name}@{site}"), Settings(), read_digits())
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

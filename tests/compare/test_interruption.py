@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from featmix.compare.contenders import contenders
 from featmix.compare.digits import read_digits
 from featmix.compare.experiment import make_grid
 from featmix.compare.results import read_rows
 from featmix.compare.settings import Settings
-from featmix.compare.spec import parse_all
 from featmix.compare.training import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")]
@@ -106,4 +106,4 @@ def test_killed_and_interrupted_it_goes_on_to_the_same_rows(tmp_path, one_thread
     assert rest.returncode == 0, rest.stdout + rest.stderr
     rows = read_rows(broken / "runs.csv")
     assert all(row in rows for row in kept)
-    assert untimed(rows) == untimed(train(run, SETTINGS, digits) for run in make_grid(parse_all(STRATEGIES), 1, digits))
+    assert untimed(rows) == untimed(train(run, SETTINGS, digits) for run in make_grid(contenders(STRATEGIES), 1, digits))

@@ -22,4 +22,4 @@ def test_logits_and_gradients(size):
 
 def test_a_misspelt_site_names_the_nearest():
     with pytest.raises(FeatmixError, match="'layer1'"):
-        check_site("layr1")
+        check_site("layr1", "compare")

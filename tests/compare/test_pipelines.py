@@ -84,10 +84,12 @@ def test_a_run_of_a_pipeline_repeats(whole):
 
 def test_a_pipeline_of_one_strategy_trains_as_the_strategy_does(tmp_path):
     """So what is written in a file and what is written on the command line are one thing."""
-    from featmix.compare.spec import parse
+    from featmix.compare.contenders import contender
 
     fm.save(fm.Pipeline(mix={"stem": fm.MoEx()}, seed=9), tmp_path / "moex.yaml")
     digits = read_digits()
-    rows = [train(Run(spec, 2, "plain"), TINY, digits) for spec in (parse("moex"), *read_pipelines([tmp_path / "moex.yaml"]))]
+    rows = [
+        train(Run(spec, 2, "plain"), TINY, digits) for spec in (contender("moex"), *read_pipelines([tmp_path / "moex.yaml"]))
+    ]
     measured = [(row.in_domain_accuracy, row.held_out_accuracy, row.calibration_error) for row in rows]
     assert measured[0] == measured[1]

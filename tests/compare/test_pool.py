@@ -3,10 +3,10 @@ import time
 
 import pytest
 
+from featmix.compare.contenders import Contender, contender
 from featmix.compare.digits import read_digits
 from featmix.compare.pool import Pool
 from featmix.compare.settings import Settings
-from featmix.compare.spec import Spec, parse
 from featmix.compare.training import Run
 from featmix.errors import FeatmixError
 
@@ -25,9 +25,9 @@ def alive(process):
 
 
 def test_neither_a_failing_run_nor_a_dying_worker_takes_the_others_with_it():
-    broken = Spec("moex", "lam=7", "stem", (("lam", 7),))  # as if it had not been checked
-    runs = [Run(parse("none"), seed, "plain") for seed in range(4)]
-    runs[1:1] = [Run(broken, 0, "plain"), Deadly(Spec("mixup"), 0, "plain")]
+    broken = Contender("moex", "lam=7", "stem", (("lam", 7),))  # as if it had not been checked
+    runs = [Run(contender("none"), seed, "plain") for seed in range(4)]
+    runs[1:1] = [Run(broken, 0, "plain"), Deadly(Contender("mixup"), 0, "plain")]
     with Pool(1) as pool:
         rows = {(row.strategy, row.seed): row for row in pool.make(runs, TINY, read_digits())}
         processes = [worker._process for worker in pool._workers]

@@ -1,24 +1,25 @@
+from pathlib import Path
+
 import pytest
 
 from featmix.compare.settings import Settings, resolve
 from featmix.errors import FeatmixError
 
-UNSAID = dict.fromkeys(("root", "limit", "size", "width", "epochs")) | {
-    "batch_size": 64,
-    "lr": 0.01,
-    "device": "cpu",
-    "devices": 1,
-    "precision": "32-true",
-    "quick": False,
-}
-
 
 def test_what_suits_the_data_is_filled_in():
-    assert resolve(data="fashion-mnist", **UNSAID).limit == 2000
-    assert resolve(data="digits", **{**UNSAID, "quick": True}).epochs == 1
-    assert resolve(data="digits", **{**UNSAID, "quick": True, "epochs": 3}).epochs == 3
-    assert resolve(data="folder:x", **UNSAID).data.startswith("folder:/")
-    assert resolve(data="digits", **{**UNSAID, "device": "auto"}).device in ("cpu", "cuda", "mps")
+    assert resolve({}) == Settings()
+    assert resolve({"data": "fashion-mnist"}).limit == 2000
+    assert resolve({"epochs": None, "limit": None}, quick=True) == Settings(epochs=1, limit=300)
+    assert resolve({"epochs": 3}, quick=True).epochs == 3
+    assert resolve({"data": "folder:x"}).data.startswith("folder:/")
+    assert resolve({"data": "folder:x"}).size == 32
+    assert resolve({"data": "fashion-mnist", "root": Path("x")}).root.startswith("/")
+    assert resolve({"device": "auto"}).device in ("cpu", "cuda", "mps")
+
+
+def test_a_setting_that_does_not_exist_is_refused():
+    with pytest.raises(FeatmixError, match=r"compare: epoch: expected a known setting, got 'epoch'\. Did you mean 'epochs'"):
+        resolve({"epoch": 3})
 
 
 @pytest.mark.parametrize(

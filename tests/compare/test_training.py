@@ -4,11 +4,11 @@ import pytest
 import torch
 
 import featmix as fm
+from featmix.compare.contenders import DEFAULT_STRATEGIES, Contender, contender
 from featmix.compare.digits import read_digits
 from featmix.compare.feeding import Feed
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images
-from featmix.compare.spec import DEFAULT_STRATEGIES, Spec, parse
 from featmix.compare.training import Run, attach, learning_rate_factor, make_network, train, with_seed
 from featmix.errors import FeatmixError
 
@@ -38,7 +38,7 @@ def untimed(row):
     [*DEFAULT_STRATEGIES, "cutmix@layer1", "manifold-mixup", "patchup", "mixstyle:partner=crossdomain,p=1.0"],
 )
 def test_the_same_seed_gives_the_same_row(digits, text):
-    run = Run(parse(text), 3, "colors")
+    run = Run(contender(text), 3, "colors")
     first = train(run, TINY, digits)
     assert first.error == ""
     assert 0 <= first.held_out_accuracy <= 1
@@ -51,8 +51,8 @@ def test_the_same_seed_gives_the_same_row(digits, text):
 @pytest.mark.parametrize("name", fm.list_strategies())
 def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
     """So a strategy changes neither the weights at the start nor the order of the batches."""
-    idle = train(Run(parse(f"{name}:p=0.0"), 1, "plain"), TINY, digits)
-    none = train(Run(parse("none"), 1, "plain"), TINY, digits)
+    idle = train(Run(contender(f"{name}:p=0.0"), 1, "plain"), TINY, digits)
+    none = train(Run(contender("none"), 1, "plain"), TINY, digits)
     assert [getattr(idle, c) for c in ("in_domain_accuracy", "held_out_accuracy")] == [
         getattr(none, c) for c in ("in_domain_accuracy", "held_out_accuracy")
     ]
@@ -61,7 +61,7 @@ def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
 def test_several_sites_take_turns():
     network = make_network(TINY, 10, seed=0)
     images, labels = torch.rand(4, 3, 16, 16), torch.arange(4)
-    pipeline = with_seed(parse("manifold-mixup").pipeline(), 0)
+    pipeline = with_seed(contender("manifold-mixup").pipeline(), 0)
     noise = Images((images * 255).byte(), labels, torch.zeros_like(labels))
     mixer = attach(pipeline, network, Feed(pipeline, noise, torch.device("cpu")))
     chosen = set()
@@ -91,7 +91,7 @@ def progress_seen(monkeypatch):
 
 def test_settings_that_are_schedules_follow_training(digits, progress_seen):
     late = fm.schedule.switch_off(0.0, at=0.5, value=1.0)
-    spec = Spec("mixup", "p=late", "input", values=(("p", late),))
+    spec = Contender("mixup", "p=late", "input", values=(("p", late),))
     train(Run(spec, 0, "plain"), dataclasses.replace(TINY, epochs=3), digits)
     steps = len(progress_seen)
     assert steps >= 6
@@ -100,13 +100,13 @@ def test_settings_that_are_schedules_follow_training(digits, progress_seen):
 
 
 def test_it_learns(digits):
-    row = train(Run(parse("none"), 0, "plain"), Settings(epochs=3, limit=700), digits)
+    row = train(Run(contender("none"), 0, "plain"), Settings(epochs=3, limit=700), digits)
     assert row.in_domain_accuracy > 0.7
     assert row.held_out_accuracy > 0.5
 
 
 def test_no_held_out_domain_leaves_its_accuracy_empty(digits):
-    row = train(Run(parse("mixup"), 0, ""), TINY, digits)
+    row = train(Run(contender("mixup"), 0, ""), TINY, digits)
     assert row.held_out_accuracy is None
     assert row.in_domain_accuracy is not None
     assert row.calibration_error is not None
@@ -114,14 +114,14 @@ def test_no_held_out_domain_leaves_its_accuracy_empty(digits):
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_precisions(digits, precision):
-    row = train(Run(parse("moex"), 0, "plain"), dataclasses.replace(TINY, precision=precision), digits)
+    row = train(Run(contender("moex"), 0, "plain"), dataclasses.replace(TINY, precision=precision), digits)
     assert row.in_domain_accuracy is not None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["moex"])
 def test_two_processes_train_one_network(digits, text):
-    row = train(Run(parse(text), 0, "plain"), dataclasses.replace(TINY, devices=2), digits)
+    row = train(Run(contender(text), 0, "plain"), dataclasses.replace(TINY, devices=2), digits)
     assert row.in_domain_accuracy is not None
     assert row.held_out_accuracy is not None
     assert row.error == ""
@@ -129,12 +129,12 @@ def test_two_processes_train_one_network(digits, text):
 
 def test_a_loss_that_is_not_finite_is_an_error(digits):
     with pytest.raises(FeatmixError, match="learning rate"):
-        train(Run(parse("none"), 0, "plain"), dataclasses.replace(TINY, lr=1e30), digits)
+        train(Run(contender("none"), 0, "plain"), dataclasses.replace(TINY, lr=1e30), digits)
 
 
 def test_too_few_images_for_a_batch(digits):
     with pytest.raises(FeatmixError, match="batch_size"):
-        train(Run(parse("none"), 0, "plain"), dataclasses.replace(TINY, batch_size=1000), digits)
+        train(Run(contender("none"), 0, "plain"), dataclasses.replace(TINY, batch_size=1000), digits)
 
 
 def test_initial_weights_depend_on_the_seed_alone():
@@ -153,5 +153,5 @@ def test_the_learning_rate_rises_and_falls(steps):
 
 
 def test_a_run_makes_its_row():
-    row = Run(Spec("none"), 4, "plain").row(error="x")
+    row = Run(Contender("none"), 4, "plain").row(error="x")
     assert (row.strategy, row.seed, row.held_out, row.error) == ("none", 4, "plain", "x")

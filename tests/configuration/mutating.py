@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -232,7 +233,8 @@ def _near(value: Any, rng: random.Random) -> Any:
     if isinstance(value, bool) or value is None:
         return rng.choice([not value, "true", 1])
     if isinstance(value, int | float):
-        return rng.choice([-value, value * 1e6, value + 1, str(value), [value], int(value), float(value)])
+        whole = int(value) if math.isfinite(value) else 0
+        return rng.choice([-value, value * 1e6, value + 1, str(value), [value], whole, float(value)])
     if isinstance(value, str):
         return rng.choice([value[:-1], value + "s", value.upper(), value.replace(".", ".."), f" {value}", value * 3])
     return rng.choice([list(value), dict.fromkeys(map(str, value)), str(value)])

@@ -25,6 +25,10 @@ def test_schedules_come_back(value):
     assert fm.from_dict(fm.to_dict(value)) == value
 
 
+def test_a_number_may_stand_before_a_switch():
+    assert read({"switch_off": {"before": 0.5, "at": 0.9}}, HERE) == schedule.switch_off(0.5, at=0.9)
+
+
 def test_every_schedule_is_known():
     kinds = {cls for cls in vars(schedule).values() if isinstance(cls, type) and issubclass(cls, schedule.Schedule)}
     inner = [
@@ -73,11 +77,11 @@ def test_other_tensors_are_refused(value):
 @pytest.mark.parametrize(
     ("value", "path", "message"),
     [
-        ({"linear": 1}, "linear", "the fields of Linear: start, end"),
-        ({"linear": {"start": 0, "finish": 1}}, "linear.finish", "a field of Linear"),
-        ({"linear": {"start": 0}}, "linear", "what Linear can be made with"),
+        ({"linear": 1}, "linear", "the fields of linear: start, end"),
+        ({"linear": {"start": 0, "finish": 1}}, "linear.finish", "a field of linear"),
+        ({"linear": {"start": 0}}, "linear", "what linear can be made with"),
         ({"linear": {"start": 0, "end": "x"}}, "linear.end", "a finite number"),
-        ({"switch_off": {"before": 0.5, "at": 0.5}}, "switch_off.before", "a schedule"),
+        ({"switch_off": {"before": "x", "at": 0.5, "value": 0}}, "switch_off.before", "a finite number"),
         (
             {"switch_off": {"before": {"constant": {"value": True}}, "at": 0.5}},
             "switch_off.before.constant.value",

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import featmix as fm
-from featmix import registry, schedule
+from featmix import schedule
+from featmix.strategies import registry
 from featmix.testing.instances import every_strategy
 from tests.attaching import moex
 

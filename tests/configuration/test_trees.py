@@ -126,7 +126,11 @@ MOEX = {"name": "moex"}
         ({"at": "a", "strategy": MOEX, "times": 2}, "tree.times", "an entry beside at"),
         ({"some_of": [{"at": "a", "strategy": MOEX}], "count": 2}, "tree.count", "at most the number of members, 1"),
         ({"some_of": [{"at": "a", "strategy": MOEX}]}, "tree", "what SomeOf can be made with"),
-        ({"some_of": [{"at": "a", "strategy": MOEX}], "count": 1, "p": {"linear": {"start": 0}}}, "tree.p.linear", "Linear"),
+        (
+            {"some_of": [{"at": "a", "strategy": MOEX}], "count": 1, "p": {"linear": {"start": 0}}},
+            "tree.p.linear",
+            "what linear can",
+        ),
         ({"sites": {}}, "tree.sites", "at least one site"),
         ({"sites": {"": MOEX}}, "tree.sites", "each with a name"),
         ({"sites": {"a": {"compose": []}}}, "tree.sites.a", "the name of a strategy"),

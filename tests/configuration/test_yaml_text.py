@@ -160,5 +160,5 @@ def test_a_mistake_in_yaml_is_found_by_its_line():
 
 def test_without_pyyaml_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(FeatmixError, match=r"expected PyYAML.*featmix\[pipeline\]"):
+    with pytest.raises(FeatmixError, match=r"expected yaml to be installed.*featmix\[pipeline\]"):
         yaml_text.parse("a: 1", Place("f"))

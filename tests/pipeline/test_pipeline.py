@@ -33,8 +33,8 @@ def test_a_summary_says_what_is_done_where_and_what_labels_become():
     assert "albumentations Compose: RandomCrop, HorizontalFlip" in lines[1]
     assert "kornia AugmentationSequential: RandomAffine, ColorJiggle" in lines[2]
     assert [line.split()[-1] for line in lines[1:6]] == ["stay", "stay", "mixed", "mixed", "stay"]
-    assert "CutMix(p=0.5)" in lines[3]
-    assert "MoEx(norm='in', lam=0.8), in 75% of steps" in lines[4]
+    assert "CutMix(alpha=1.0, loss_weight=1.0, p=0.5)" in lines[3]
+    assert "MoEx(norm='in', lam=0.8, p=1.0), in 75% of steps" in lines[4]
     assert lines[6].split() == ["seed", "7"]
 
 
@@ -42,23 +42,23 @@ def test_summaries_of_little():
     assert fm.Pipeline().summary().split() == ["part", "where", "what", "labels", "seed", "torch's"]
     shared = fm.Compose([fm.At("input", fm.CutMix()), fm.At("a", fm.MoEx(), call=1)], share_partner=True)
     text = fm.Pipeline(batch=torch.relu, mix=shared).summary()
-    assert "MoEx(), share_partner=True" in text
+    assert "MoEx(norm='pono', lam=0.9, p=1.0), share_partner=True" in text
     assert "a (call 1)" in text
     assert "relu" in text
     some = fm.SomeOf([fm.At(site, fm.Mixup()) for site in ("input", "a", "b")], count=2, p=0.5)
-    assert "Mixup(), count=2, p=0.5" in fm.Pipeline(mix=some).summary()
-    assert repr(fm.Pipeline(mix=some)).endswith("At('b', Mixup())], count=2, p=0.5),\n)")
+    assert "Mixup(alpha=1.0, p=1.0), count=2, p=0.5" in fm.Pipeline(mix=some).summary()
+    assert repr(fm.Pipeline(mix=some)).endswith("for site in ('input', 'a', 'b')], count=2, p=0.5),\n)")
 
 
 def test_a_repr_reads_like_what_makes_it():
     assert repr(fm.Pipeline()) == "Pipeline()"
     text = repr(everything())
     assert text.startswith("Pipeline(\n    sample=Compose([")
-    assert "At('input', CutMix(p=0.5))" in text
+    assert "At('input', CutMix(alpha=1.0, loss_weight=1.0, p=0.5))" in text
     assert "weights=[3, 1]" in text
     assert text.endswith("    seed=7,\n)")
-    simple = fm.Pipeline(mix={"input": fm.CutMix(p=0.5), "layer1": fm.MoEx()})
-    assert repr(simple) == "Pipeline(\n    mix=Compose([At('input', CutMix(p=0.5)), At('layer1', MoEx())]),\n)"
+    simple = fm.Pipeline(mix=fm.At("layer1", fm.Mixup()))
+    assert repr(simple) == "Pipeline(\n    mix=At('layer1', Mixup(alpha=1.0, p=1.0)),\n)"
 
 
 def test_what_was_given_is_kept():

@@ -49,7 +49,7 @@ def test_trees_presets_and_pipelines():
     [
         ("mixpu", "show: strategy: expected a strategy, got 'mixpu'. Did you mean 'mixup'"),
         ("moex@layr1", "show: site: expected a site of the network, got 'layr1'. Did you mean 'layer1'"),
-        ("moex@", "show: site: expected a site of the network, got ''"),
+        ("moex@", "show: site: expected the name of a site after '@', got 'moex@'"),
         ("moex:lam", "show: strategy: expected settings as name=value"),
         ("moex:lam=3", "MoEx: lam: expected a number in"),
         ("none", "show: strategy: expected a strategy, got 'none'"),

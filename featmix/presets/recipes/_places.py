@@ -51,7 +51,7 @@ def wide_resnet_blocks(depth: int, stages: Sequence[str] = ("block1", "block2", 
 
 
 def dense_layer_inputs(depth: int) -> list[str]:
-    """What the dense layers of a DenseNet for CIFAR without bottlenecks read: the output of the module before each.
+    """Return the modules whose outputs the dense layers of a DenseNet for CIFAR without bottlenecks read.
 
     Example:
         >>> len(dense_layer_inputs(40)), dense_layer_inputs(40)[:2], dense_layer_inputs(40)[-1]

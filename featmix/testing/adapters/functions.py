@@ -73,7 +73,7 @@ def from_function(
 
 
 class FunctionStrategy(Strategy[Params]):
-    """What :func:`from_function` makes of a function; see there for the arguments."""
+    """The strategy that :func:`from_function` makes of a function; see there for the arguments."""
 
     def __init__(
         self, f: PlainFunction, *, tags: Tags, label_share: float | None, called: str, layout: str | None, p: float
@@ -98,7 +98,7 @@ class FunctionStrategy(Strategy[Params]):
 
 
 class MomentFunctionStrategy(MomentStrategy[Params]):
-    """What :func:`from_function` makes of a function that claims to give the partner's moments; see there."""
+    """The strategy that :func:`from_function` makes of a function that claims to give the partner's moments; see there."""
 
     def __init__(
         self,

@@ -78,7 +78,7 @@ class MixerParams(Params):
 
 
 class MixerStrategy(Strategy[MixerParams]):
-    """What :func:`from_mixer` makes of a function; see there for the arguments."""
+    """The strategy that :func:`from_mixer` makes of a function; see there for the arguments."""
 
     traceable: ClassVar[bool] = False  # it seeds the global generators, which no compiler follows
     f: MixFunction

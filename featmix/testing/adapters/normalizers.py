@@ -21,7 +21,7 @@ METHODS = ("moments", "normalize", "denormalize")
 
 
 class NormalizerLike(Protocol):
-    """What :func:`from_normalizer` needs of an object; an ``nn.Module`` may have it as well."""
+    """The interface that :func:`from_normalizer` needs; an ``nn.Module`` may have it as well."""
 
     def moments(self, x: Tensor) -> Any:
         """:class:`~featmix.Moments`, or ``(mean, std)``, with ``std = sqrt(var + eps)``; both broadcastable to ``x``."""
@@ -106,7 +106,7 @@ def from_normalizer(
 
 @dataclass(frozen=True)
 class ForeignNormalizer(Normalizer):
-    """What :func:`from_normalizer` makes of an object; see there for the arguments."""
+    """The normalizer that :func:`from_normalizer` makes of an object; see there for the arguments."""
 
     wrapped: Any = None
     like: Normalizer | None = None
@@ -122,17 +122,17 @@ class ForeignNormalizer(Normalizer):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The name in reports."""
         return self.called
 
     @property
     def exchangeable(self) -> bool:
-        """Whether each sample has moments of its own."""
+        """True where each sample has moments of its own."""
         return self.apart
 
     @property
     def has_oracle(self) -> bool:
-        """Whether it claims to agree with a normalizer of featmix's own."""
+        """True where it claims to agree with a normalizer of featmix."""
         return self.like is not None
 
     def moments(self, x: Tensor, mask: Tensor | None = None) -> Moments:
@@ -161,11 +161,11 @@ class ForeignNormalizer(Normalizer):
         return restored
 
     def view(self, x: Tensor) -> Tensor:
-        """As that of ``like``; ``x`` itself without."""
+        """Return the view of ``like``; ``x`` where there is none."""
         return x if self.like is None else self.like.view(x)
 
     def group_size(self, shape: Sequence[int]) -> int:
-        """As that of ``like``; without, elements a moment, for features of zeros."""
+        """Return the group size of ``like``; elements for each moment, of features of zeros, where there is none."""
         if self.like is not None:
             return self.like.group_size(shape)
         return prod(shape) // max(self.moments(torch.zeros(tuple(shape))).mean.numel(), 1)

@@ -2,12 +2,12 @@ import io
 
 from rich.console import Console
 
-from featmix.compare.progress import LINES, progress
+from featmix.progress import LINES, progress
 
 
 def lines(total, already, runs):
     console = Console(file=io.StringIO(), width=120, force_terminal=False)
-    with progress(console, total, already) as advance:
+    with progress(console, total, "runs", already=already) as advance:
         for number in range(runs):
             advance(f"run {number}")
     return console.file.getvalue().splitlines()
@@ -28,7 +28,7 @@ def test_small_and_empty_experiments():
 
 def test_a_bar_in_a_terminal():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    with progress(console, 3, 1) as advance:
+    with progress(console, 3, "runs", already=1) as advance:
         advance("one")
         advance("two")
     text = console.file.getvalue()

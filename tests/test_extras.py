@@ -5,7 +5,7 @@ import pytest
 
 import featmix as fm
 from featmix import FeatmixError
-from featmix.interop.loading import loaded
+from featmix.extras import imported
 
 LAZY = """
 import sys
@@ -42,7 +42,7 @@ def test_a_package_that_breaks_at_import(tmp_path, monkeypatch):
     (tmp_path / "featmix_broken_package.py").write_text("raise RuntimeError('operator x::y does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(FeatmixError, match=r"operator x::y does not exist.*build that belongs to this torch"):
-        loaded("featmix_broken_package", subject="test", install="it")
+        imported("featmix_broken_package", subject="test", install="it")
 
 
 def test_the_folder_names_its_modules():

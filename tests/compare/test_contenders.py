@@ -1,13 +1,14 @@
 import pytest
 
 import featmix as fm
-from featmix.compare.network import SITES, sites_of
-from featmix.compare.spec import Spec, parse, parse_all, tree_of, usual_site
+from featmix.compare.contenders import Contender, contender, contenders
+from featmix.compare.network import SITES, usual_site
 from featmix.errors import FeatmixError
+from featmix.spec import at_site, sites_of
 
 
 def test_settings_are_values_not_text():
-    spec = parse("MoEx: norm=in, lam=0.50 ,positive_only=True")
+    spec = contender("MoEx: norm=in, lam=0.50 ,positive_only=True")
     assert spec.values == (("lam", 0.5), ("norm", "in"), ("positive_only", True))
     assert spec.settings == "lam=0.5,norm=in,positive_only=True"
     assert spec.strategy().lam == 0.5
@@ -17,31 +18,31 @@ def test_settings_are_values_not_text():
 def test_every_strategy_has_a_usual_site_and_its_label_can_be_read_again(name):
     assert set(sites_of(usual_site(name))) <= set(SITES)
     for text in (name, f"{name}@layer2", f"{name}:p=0.25", f"{name}@layer1|layer3:p=0.25"):
-        spec = parse(text)
+        spec = contender(text)
         assert spec.label == text
-        assert parse(spec.label) == spec
+        assert contender(spec.label) == spec
 
 
 def test_a_pair_is_one_setting():
-    spec = parse("resizemix:scope=(0.2, 0.5),p=0.5")
+    spec = contender("resizemix:scope=(0.2, 0.5),p=0.5")
     assert spec.values == (("p", 0.5), ("scope", (0.2, 0.5)))
     assert spec.strategy().scope == (0.2, 0.5)
-    assert parse(spec.label) == spec
+    assert contender(spec.label) == spec
 
 
 def test_sites():
-    assert parse("mixup").site == "input"
-    assert parse("moex").site == "stem"
-    assert parse("manifold-mixup").site == parse("patchup").site == "input|stem|layer1"
-    assert parse("cutmix@input|layer1").site == "input|layer1"
-    assert parse("mixup", site="layer1").site == "layer1"
-    assert parse("mixup@layer2", site="layer1").site == "layer2"
-    assert parse("none", site="layer1") == Spec("none")
+    assert contender("mixup").site == "input"
+    assert contender("moex").site == "stem"
+    assert contender("manifold-mixup").site == contender("patchup").site == "input|stem|layer1"
+    assert contender("cutmix@input|layer1").site == "input|layer1"
+    assert contender("mixup", site="layer1").site == "layer1"
+    assert contender("mixup@layer2", site="layer1").site == "layer2"
+    assert contender("none", site="layer1") == Contender("none")
 
 
 def test_the_baseline_is_always_there_and_first_if_it_was_not_named():
-    assert [spec.name for spec in parse_all(["moex", "mixup"])] == ["none", "moex", "mixup"]
-    assert [spec.name for spec in parse_all(["moex", "none"])] == ["moex", "none"]
+    assert [spec.name for spec in contenders(["moex", "mixup"])] == ["none", "moex", "mixup"]
+    assert [spec.name for spec in contenders(["moex", "none"])] == ["moex", "none"]
 
 
 @pytest.mark.parametrize(
@@ -66,23 +67,23 @@ def test_the_baseline_is_always_there_and_first_if_it_was_not_named():
 )
 def test_refusals(text, message):
     with pytest.raises(FeatmixError, match=message):
-        parse(text)
+        contender(text)
 
 
 def test_twice_the_same_is_refused():
     with pytest.raises(FeatmixError, match="again"):
-        parse_all(["moex:lam=0.9,norm=in", "moex:norm=in,lam=0.90"])
+        contenders(["moex:lam=0.9,norm=in", "moex:norm=in,lam=0.90"])
 
 
 def test_what_stands_at_the_sites():
-    tree = tree_of("input|stem", fm.PatchUp())
+    tree = at_site("input|stem", fm.PatchUp())
     assert [(leaf.site, type(leaf.strategy).name) for leaf in tree.leaves()] == [("input", "cutmix"), ("stem", "patchup")]
-    assert isinstance(tree_of("layer1", fm.CutMix()), fm.At)
+    assert isinstance(at_site("layer1", fm.CutMix()), fm.At)
 
 
 def test_a_strategy_as_a_pipeline():
-    pipeline = parse("moex@layer1:lam=0.5").pipeline()
+    pipeline = contender("moex@layer1:lam=0.5").pipeline()
     assert (pipeline.sample, pipeline.batch) == (None, None)
     assert pipeline.mix.site == "layer1"
     assert pipeline.mix.strategy.lam == 0.5
-    assert parse("none").pipeline().tree is None
+    assert contender("none").pipeline().tree is None

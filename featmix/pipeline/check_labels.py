@@ -1,4 +1,4 @@
-"""Labels are mixed by featmix alone: what mixes them elsewhere is refused, because nobody would tell the loss."""
+"""Refuse transforms that mix labels outside ``mix``, since the loss would not be told."""
 
 from __future__ import annotations
 

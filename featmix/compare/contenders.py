@@ -1,0 +1,87 @@
+"""Strategies that are compared, and the baseline that they are compared with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import featmix as fm
+from featmix.compare.network import check_site, usual_site
+from featmix.errors import FeatmixError
+from featmix.spec import Spec, parse
+
+BASELINE = "none"
+DEFAULT_STRATEGIES = (BASELINE, "moex", "mixstyle", "mixup", "cutmix")
+
+
+@dataclass(frozen=True)
+class Contender(Spec):
+    """A strategy at a site of the small network, or training without augmentation.
+
+    Args:
+        name: The strategy's name in the registry, or ``none``.
+        settings: Those that were written, sorted.
+        site: Where it acts; empty for ``none``.
+        values: The settings with their values.
+    """
+
+    @property
+    def label(self) -> str:
+        """The name in tables and figures; the site is part of it only where it is not the strategy's usual one.
+
+        Example:
+            >>> contender("moex:lam=0.9,norm=in").label, contender("mixup@layer2").label
+            ('moex:lam=0.9,norm=in', 'mixup@layer2')
+        """
+        return label_of(self.name, self.settings, self.site)
+
+    def pipeline(self) -> fm.Pipeline:
+        """Return a pipeline of the strategy at its site, or an empty one."""
+        return fm.Pipeline(mix=None if self.name == BASELINE else self.tree())
+
+
+def contender(text: str, site: str | None = None) -> Contender:
+    """Read one strategy, or the baseline.
+
+    Args:
+        text: See :func:`featmix.spec.parse`; or ``none``.
+        site: Where strategies act that name no site; None puts each where it usually stands.
+
+    Raises:
+        FeatmixError: for an unknown strategy, site or setting, and for a value the strategy refuses.
+
+    Example:
+        >>> contender("moex:norm=in").site
+        'stem'
+    """
+    if re.split("[@:]", text)[0].strip().lower() == BASELINE:
+        if text.strip().lower() != BASELINE:
+            raise FeatmixError("compare", "strategy", expected=f"{BASELINE!r} alone", got=repr(text))
+        return Contender(BASELINE)
+    spec = parse(text, subject="compare")
+    chosen = check_site(spec.site or (usual_site(spec.name) if site is None else site), "compare")
+    return Contender(spec.name, spec.settings, chosen, spec.values)
+
+
+def contenders(texts: Sequence[str], site: str | None = None) -> list[Contender]:
+    """Read several strategies; the baseline is put first if it was not named.
+
+    Raises:
+        FeatmixError: as `contender`, and where one is named twice.
+
+    Example:
+        >>> [one.label for one in contenders(["mixup", "moex@layer1"])]
+        ['none', 'mixup', 'moex@layer1']
+    """
+    found = [contender(text, site) for text in texts]
+    twice = [one.label for number, one in enumerate(found) if one in found[:number]]
+    if twice:
+        raise FeatmixError("compare", "strategy", expected="each strategy once", got=f"{twice[0]!r} again")
+    return found if Contender(BASELINE) in found else [Contender(BASELINE), *found]
+
+
+def label_of(name: str, settings: str, site: str) -> str:
+    """Return the label of what is written in a row of ``runs.csv``; `contender` reads it."""
+    unusual = site and (name not in fm.list_strategies() or site != usual_site(name))
+    return name + (f"@{site}" if unusual else "") + (f":{settings}" if settings else "")
