@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.labels.mixture import Mixture
+from featmix.support.extras import imported
 
 _LEAST_SHARE = 0.005
 _OUTSIDE = 1 / 3  # with more of its values than this outside [0, 1] an image is taken for a normalized one

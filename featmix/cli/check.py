@@ -18,8 +18,8 @@ from rich.table import Table
 import featmix as fm
 from featmix.errors import FeatmixError, nearest
 from featmix.normalizers.base import Normalizer
-from featmix.progress import progress
 from featmix.spec import parse
+from featmix.support.progress import progress
 from featmix.testing import Record, adapt, check_normalizer, check_strategy
 from featmix.testing.check import planned
 from featmix.testing.law import Kind

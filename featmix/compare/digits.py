@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from featmix.compare.sources import RenderedSource, rendered
-from featmix.extras import imported
-from featmix.files import resized
+from featmix.support.extras import imported
+from featmix.support.files import resized
 
 SIZE = 16
 

@@ -26,7 +26,7 @@ from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.training import Run, attach, make_network, with_seed
 from featmix.errors import FeatmixError
-from featmix.progress import progress
+from featmix.support.progress import progress
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
 DEFAULT_SEEDS, QUICK_SEEDS = 3, 2

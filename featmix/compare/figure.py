@@ -8,9 +8,9 @@ from typing import Any
 
 from featmix.compare.contenders import BASELINE
 from featmix.compare.statistics import Estimate, Summary
-from featmix.extras import imported
-from featmix.files import write
 from featmix.pictures import as_png
+from featmix.support.extras import imported
+from featmix.support.files import write
 
 # Okabe and Ito's colors, which stay apart under all common kinds of color blindness; marker shapes differ as well.
 HELD_OUT = {"color": "#0072B2", "marker": "o", "label": "held-out domain"}

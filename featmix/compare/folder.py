@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from featmix.compare.sources import PhotoSource
 from featmix.errors import FeatmixError
-from featmix.files import is_picture, read_picture, resized
+from featmix.support.files import is_picture, read_picture, resized
 
 _LAYOUT = "PATH/class/*.png or PATH/domain/class/*.png"
 _SHOWN = 5  # how many corrupt files a message names

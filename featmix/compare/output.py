@@ -14,7 +14,7 @@ from typing import IO, Any, Self, TypedDict
 import featmix
 from featmix.compare.results import Key, Row, append_row, read_rows, write_rows
 from featmix.errors import FeatmixError
-from featmix.files import write
+from featmix.support.files import write
 
 RUNS, SETTINGS, LOCK = "runs.csv", "settings.json", ".lock"
 SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE = "summary.csv", "summary.md", "summary.png"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
-from featmix.extras import imported
+from featmix.support.extras import imported
 
 
 def prepare_torch() -> None:

@@ -19,7 +19,7 @@ from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, 
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, Summary
-from featmix.files import write
+from featmix.support.files import write
 
 MARK = "*"
 SEEDS, STEP_TIME = "seeds", "ms per step"

@@ -13,7 +13,7 @@ from typing import IO
 
 from featmix.compare.contenders import label_of
 from featmix.errors import FeatmixError
-from featmix.files import write
+from featmix.support.files import write
 
 Key = tuple[str, str, str, int, str]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from featmix.compare.contenders import BASELINE
 from featmix.compare.results import Row
-from featmix.extras import imported
+from featmix.support.extras import imported
 
 CONFIDENCE = 0.95
 

@@ -28,8 +28,8 @@ from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, Source, Trial
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.pipeline import PipelineMixer
+from featmix.support.extras import imported
 
 if TYPE_CHECKING:  # Lightning takes seconds to import, which only the workers need to spend
     from lightning_fabric import Fabric

@@ -21,8 +21,8 @@ from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
 from featmix.configuration.same import difference
 from featmix.configuration.values import Codec, add_codec, check_names, write
 from featmix.errors import nearest
-from featmix.extras import imported
 from featmix.pipeline.origin import library_of
+from featmix.support.extras import imported
 
 _TAG, _CLASS, _MEMBERS = "albumentations", "__class_fullname__", "transforms"
 _QUIET = "NO_ALBUMENTATIONS_UPDATE"

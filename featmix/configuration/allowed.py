@@ -16,7 +16,7 @@ from torch import nn
 
 from featmix.configuration.place import Place, shown
 from featmix.errors import FeatmixError, nearest
-from featmix.extras import imported
+from featmix.support.extras import imported
 
 _T = TypeVar("_T")
 

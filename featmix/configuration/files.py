@@ -8,7 +8,7 @@ from pathlib import Path
 from featmix.configuration.place import Place
 from featmix.configuration.plain import MOST_BYTES
 from featmix.errors import FeatmixError
-from featmix.files import write
+from featmix.support.files import write
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -32,7 +32,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a configuration of bearable size in one step; see :func:`featmix.files.write`.
+    """Write a configuration of bearable size in one step; see :func:`featmix.support.files.write`.
 
     Raises:
         FeatmixError: If it is too large, or cannot be written.

@@ -14,7 +14,7 @@ from typing import Any
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import DEEPEST, Plain, checked_text
 from featmix.errors import FeatmixError
-from featmix.extras import imported
+from featmix.support.extras import imported
 
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments
+from featmix.support.extras import imported
 
 _WHO = "MomentExchange"
 _INSTALL = "albumentations==2.0.8"

@@ -23,11 +23,11 @@ from __future__ import annotations
 from typing import Any
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.interop.kornia_mixers import KorniaCutMix, KorniaMixup, KorniaPatchMix
 from featmix.interop.kornia_tiles import KorniaCutMixes, KorniaMosaic
 from featmix.sampling.words import Partner
 from featmix.strategies.base import Strategy
+from featmix.support.extras import imported
 
 INSTALL = "kornia>=0.9"
 _REASONS = {

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from typing import Any
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.sampling.words import Partner
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
 from featmix.strategies.cutmix import CutMix
 from featmix.strategies.mixup import Mixup
+from featmix.support.extras import imported
 
 INSTALL = "torchvision>=0.21"
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
+from featmix.support.extras import imported
 
 
 class TorchvisionTransform(nn.Module):

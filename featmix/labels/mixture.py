@@ -11,7 +11,7 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 from featmix.labels.criteria import mixed_losses
 from featmix.labels.targets import blended
-from featmix.packing import sent
+from featmix.support.packing import sent
 
 _OFF = 1e-3  # how far from 1 a row of shares may add up to, after many compositions in float32
 

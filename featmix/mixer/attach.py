@@ -9,7 +9,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from featmix.compiling import never_traced
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
@@ -24,6 +23,7 @@ from featmix.seeding import derived, rank
 from featmix.strategies.base import Strategy
 from featmix.strategies.border import check_rows
 from featmix.strategies.params import Params, decisions_to
+from featmix.support.compiling import never_traced
 
 
 class Mix:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from featmix.compiling import constant_when_traced, run_as_plain_python
 from featmix.errors import FeatmixError
 from featmix.mixer.containers import first_tensor, replace, tensors
 from featmix.mixer.switch import Decision, Switch, switches
 from featmix.mixer.tree import INPUT, At
+from featmix.support.compiling import constant_when_traced, run_as_plain_python
 
 
 class Inert:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
-
-if TYPE_CHECKING:  # trees print themselves by what is here
-    from featmix.mixer.tree import Tree
 
 _MANY = 6  # more sites than these are not listed one by one
 
@@ -33,7 +30,7 @@ def strategy_in_words(strategy: Strategy) -> str:
     return f"{type(strategy).__name__}({said})"
 
 
-def tree_in_words(tree: Tree) -> str:
+def tree_in_words(tree: Any) -> str:
     """Return a tree as one would write it; equal strategies at several sites are written once, and many sites shortened.
 
     Example:
@@ -48,7 +45,7 @@ def tree_in_words(tree: Tree) -> str:
     return f"{type(tree).__name__}([{_members(tree.members)}]{options_in_words(tree)})"
 
 
-def options_in_words(branch: Tree) -> str:
+def options_in_words(branch: Any) -> str:
     """Return the arguments of a branch besides its members that are not the usual ones, each after a comma.
 
     Example:
@@ -63,7 +60,7 @@ def options_in_words(branch: Tree) -> str:
     return "".join(f", {name}={value!r}" for name, value in given.items() if value != parameters[name].default)
 
 
-def _members(members: tuple[Tree, ...]) -> str:
+def _members(members: tuple[Any, ...]) -> str:
     said = [_at("site", member) if not hasattr(member, "members") else tree_in_words(member) for member in members]
     if len(members) == 1 or len(set(said)) > 1 or hasattr(members[0], "members"):
         return ", ".join(map(tree_in_words, members))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.pipeline.origin import derives_from, library_of
+from featmix.support.extras import imported
 
 _SEQUENTIAL = ("kornia.augmentation.container.augment.AugmentationSequential",)
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.items import IMAGE, MASK, as_array, as_float_image, as_mask, take_apart
 from featmix.pipeline.origin import library_of
+from featmix.support.extras import imported
 
 
 def apply_to_item(transform: Any, item: Any) -> Any:

@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 from featmix.checks import whole
 from featmix.compare.data import read
 from featmix.errors import FeatmixError
-from featmix.files import PICTURES, is_picture, read_picture, resized
 from featmix.sampling.draws import stream
+from featmix.support.files import PICTURES, is_picture, read_picture, resized
 
 SIZE = 32  # of images of data sets, whose own are smaller than maps that one can look at
 PHOTO_SIZE = 128

@@ -14,7 +14,6 @@ from torch import Generator, Tensor, nn
 from typing_extensions import TypeVar
 
 from featmix.checks import Checks
-from featmix.compiling import never_traced
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
@@ -26,6 +25,7 @@ from featmix.strategies.axes import Axes
 from featmix.strategies.border import check_features, check_generator, check_params, check_rows
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
+from featmix.support.compiling import never_traced
 
 P = TypeVar("P", bound=Params, default=Any)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture, made
-from featmix.packing import sent
 from featmix.sampling.draws import Flags, Rows, Stream, rows, takers
+from featmix.support.packing import sent
 
 Array: TypeAlias = NDArray[Any]
 

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
+from featmix.labels.stacking import composed
 from torch import Generator
 
 import featmix as fm
-from featmix.labels.stacking import composed
 from featmix.testing import every_strategy
 from featmix.testing.law import mixes_content
 

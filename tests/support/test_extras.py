@@ -5,7 +5,7 @@ import pytest
 
 import featmix as fm
 from featmix import FeatmixError
-from featmix.extras import imported
+from featmix.support.extras import imported
 
 LAZY = """
 import sys

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.extras import imported
+from featmix.support.extras import imported
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 

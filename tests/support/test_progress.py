@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from featmix.progress import LINES, progress
+from featmix.support.progress import LINES, progress
 
 
 def lines(total, already, runs):
