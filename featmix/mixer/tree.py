@@ -130,7 +130,7 @@ class _Branch:
     """What Compose, OneOf and SomeOf share: members."""
 
     def __repr__(self) -> str:
-        return tree_in_words(self)  # type: ignore[arg-type]
+        return tree_in_words(self)
 
     def __init__(self, members: Sequence[Tree]) -> None:
         who = type(self).__name__

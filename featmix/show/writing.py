@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from featmix import files
 from featmix.errors import FeatmixError
 from featmix.pictures import as_png
 from featmix.show.drawing import draw_samples, draw_site
 from featmix.show.step import Step
 from featmix.show.table import label_table
+from featmix.support import files
 
 
 def write(step: Step, out: str | Path) -> list[Path]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from featmix import files
 from featmix.errors import FeatmixError
+from featmix.support import files
 
 
 def test_a_file_is_replaced_and_keeps_its_mode(tmp_path):
