@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.kernels.dispatch import moment_kernels
-from featmix.kernels.exchange import Exchange, exchange
+from featmix.kernels.dispatch import exchange_kernels, moment_kernels
+from featmix.kernels.exchange import Blend, exchange
+from featmix.kernels.restyle import Task, restyle
 from featmix.moments import Moments, upcast
 from featmix.normalizer import Normalizer
 from featmix.normalizers import normalizer
@@ -141,22 +142,52 @@ class MomentStrategy(Strategy):
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
-        kernels = moment_kernels(x) if params.mask is None and not self.positive_only else None
-        plain = type(self).act is MomentStrategy.act and self.normalizer.is_plain
-        if kernels is None or not plain or self.passes_through(x.shape):
+        plain = type(self).act is MomentStrategy.act and self.normalizer.is_plain and not self.positive_only
+        if not plain or params.mask is not None or self.passes_through(x.shape):
             return super().gated(x, params)
-        shape = x.shape  # the task outlives this call, and must not keep x alive
-        task = Exchange(
-            kernels=kernels,
-            new_moments=lambda own: self._new_moments(own, own, params),
-            active=params.active,
-            dims=self.normalizer.reduced(x.shape),
-            eps=self.eps,
-            unbiased=self.unbiased,
-            detach=self.detach,
-            formula=lambda view: self.normalizer.view(super(MomentStrategy, self).gated(view.reshape(shape), params)),
+        blend = self._blend(x, params)
+        if blend is not None and (ways := exchange_kernels(x)):
+            return exchange(self.normalizer.view(x), blend, ways).reshape(x.shape)
+        if blend is None and (kernels := moment_kernels(x)):
+            task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
+            y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
+            return y.reshape(x.shape)
+        return super().gated(x, params)
+
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """How new moments are blended from a row's own and its partner's, for the fast path that knows nothing else.
+
+        Returns:
+            ``(lam, outside)``: a row's own share of the new moments ``(B,)``, or ``None`` where it keeps nothing of its own;
+            and what is added to its standard deviation where that is divided by, 0 as a rule. ``None`` where
+            :meth:`new_moments` does something else. A subclass that changes :meth:`new_moments` or :meth:`lent_moments` has
+            to say so anew.
+        """
+        return None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """What a base class says of its blend does not hold for other new moments."""
+        super().__init_subclass__(**kwargs)
+        changed = {"new_moments", "lent_moments"} & set(vars(cls))
+        if changed and "blend" not in vars(cls):
+            setattr(cls, "blend", MomentStrategy.blend)  # noqa: B010 - a method is not assigned to otherwise
+
+    def _blend(self, x: Tensor, params: Params) -> Blend | None:
+        chosen = self.blend(params)
+        if chosen is None:
+            return None
+        lam, outside = chosen
+        return Blend(
+            params.partner,
+            getattr(params, "taker", None),
+            lam,
+            self.normalizer.reduced(x.shape),
+            self.eps,
+            self.unbiased,
+            self.detach,
+            self.detach_partner,
+            outside,
         )
-        return exchange(self.normalizer.view(x), task).reshape(x.shape)
 
     def content(self, params: Params) -> Tensor | None:
         """The positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
@@ -177,8 +208,7 @@ class MomentStrategy(Strategy):
         features = x.detach() if self.detach else x
         own = self.moments_of(features, params)
         new = self._new_moments(own, self.lent_moments(features, params, own), params)
-        scale = new.std / own.std
-        y = (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)
+        y = torch.addcmul(new.mean, upcast(self.normalizer.view(x)) - own.mean, new.std / own.std).reshape(x.shape)
         content = self.content(params)
         return y if content is params.mask or content is None else torch.where(self.layout_of(x.shape).spread(content), y, x)
 

@@ -20,12 +20,12 @@ Box = tuple[slice, ...]  # of one sample, with an entry for each of its axes
 BLENDED, PASTED = 1 << 14, 1 << 16  # elements of a sample from which on one at a time is fastest
 
 
-def blend(x: Tensor, partner: Tensor, lam: Tensor) -> Rows | None:
+def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) -> Rows | None:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``, for ``(B,)`` partners and own shares."""
     return _Blend(partner.tolist(), lam.tolist()) if x[0].numel() >= BLENDED else None
 
 
-def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Rows | None:
+def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None) -> Rows | None:
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
     if x[0].numel() >= PASTED:
         return _Paste(partner.tolist(), [_index(ends, positions) for ends in box.tolist()])

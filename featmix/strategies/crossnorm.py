@@ -182,6 +182,10 @@ class CrossNorm(MomentStrategy):
             x = x.gather(axis, index)
         return self._moments(x, self._positions(params, "style_box"))
 
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """The partner's, where whole maps lend them."""
+        return None if self.needs_shape else (None, 0.0)
+
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's."""
         return partner

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Unpack
 
@@ -121,9 +120,9 @@ class CutMix(Strategy):
         kernels = row_kernels(x) if type(self).act is CutMix.act and params.mask is None else None
         lay = self.layout_of(x.shape)
         decided = decided_for(self._who, params, CutMixParams, lay.spatial_shape(x.shape), "a box")
-        rows = kernels.paste(x, params.partner, decided.box, lay.positions) if kernels else None
-        formula = partial(super().gated, params=params)
-        return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
+        taker = getattr(params, "taker", None)
+        rows = kernels.paste(x, params.partner, decided.box, lay.positions, taker) if kernels else None
+        return mix(x, rows, inplace=self.inplace) if rows else super().gated(x, params)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """All of it inside the box."""

@@ -90,6 +90,10 @@ class MixStyle(MomentStrategy):
         drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator).float()
         return Params(partner, active, torch.where(active, drawn, 1.0), Mixture.identity(shape[0], partner.device))
 
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """By ``lam``."""
+        return params.own_share(), 0.0
+
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The blend."""
         lam = params.strength(own.mean)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Unpack
 
 import numpy as np
@@ -85,9 +84,8 @@ class Mixup(Strategy):
     def gated(self, x: Tensor, params: Params) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
         kernels = row_kernels(x) if type(self).act is Mixup.act and params.mask is None else None
-        rows = kernels.blend(x, params.partner, params.own_share()) if kernels else None
-        formula = partial(super().gated, params=params)
-        return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
+        rows = kernels.blend(x, params.partner, params.own_share(), getattr(params, "taker", None)) if kernels else None
+        return mix(x, rows, inplace=self.inplace) if rows else super().gated(x, params)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """The same everywhere."""

@@ -153,6 +153,10 @@ class MoEx(MomentStrategy):
         if self._memory is not None:
             self._memory.load_state_dict(state)
 
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """The partner's, unless some are remembered."""
+        return None if isinstance(params, MemoryParams) else (None, 0.0)
+
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's, or those remembered."""
         return params.moments_instead_of(partner) if isinstance(params, MemoryParams) else partner

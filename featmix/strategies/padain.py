@@ -96,6 +96,10 @@ class PAdaIN(MomentStrategy):
             active = torch.zeros_like(active)
         return Params(partner, active, (~active).float(), Mixture.identity(shape[0], partner.device))
 
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """The partner's."""
+        return None, self.eps if self.eps_outside else 0.0
+
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's."""
         if not self.eps_outside:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import featmix as fm
-from featmix.kernels import dispatch, mixing, samples
+from featmix.kernels import mixing, samples
 from featmix.strategy import Strategy
 from featmix.testing import every_strategy, parametrize_with_checks
 
@@ -22,7 +22,6 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 @pytest.fixture(autouse=True)
 def _every_tensor(monkeypatch):
-    monkeypatch.setattr(dispatch, "SMALLEST", 0)
     monkeypatch.setattr(samples, "BLENDED", 0)
     monkeypatch.setattr(samples, "PASTED", 0)
 
