@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from featmix import sampling_masks
+from featmix.kernels.dispatch import row_kernels
+from featmix.kernels.mixing import mix
 from featmix.mixture import Mixture
 from featmix.moments import upcast
 from featmix.params import Params, decided_for
@@ -144,6 +146,17 @@ class FMix(Strategy):
         own = upcast(x)
         taken = share.to(own.dtype)
         return torch.where(taken > 0, torch.lerp(own, own.index_select(0, params.partner), taken), own)
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        kernels = row_kernels(x) if type(self).act is FMix.act and params.mask is None else None
+        if kernels is None:
+            return super().gated(x, params)
+        lay = self.layout_of(x.shape)
+        decided = decided_for(self._who, params, FMixParams, lay.spatial_shape(x.shape), "a mask")
+        share = lay.from_channels_first(decided.share)
+        rows = kernels.select(x, params.partner, share, getattr(params, "taker", None))
+        return mix(x, rows) if rows else super().gated(x, params)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """What the mask leaves."""

@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 
 from featmix import sampling, sampling_masks
 from featmix.errors import FeatmixError
+from featmix.kernels.dispatch import row_kernels
+from featmix.kernels.mixing import mix
 from featmix.mixture import Mixture
 from featmix.moments import upcast
 from featmix.params import Params, decided_for, of_the_batch
@@ -154,17 +156,35 @@ class PatchUp(Strategy):
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Replace or blend inside the blocks."""
-        lay = self.layout_of(x.shape)
-        decided = decided_for(self._who, params, PatchUpParams, lay.spatial_shape(x.shape), "blocks")
-        if decided.changed.shape[1] != x.shape[lay.channel]:
-            expected = f"blocks drawn for {x.shape[lay.channel]} channels"
-            raise FeatmixError(self._who, "params", expected=expected, got=str(decided.changed.shape[1]))
-        changed = lay.from_channels_first(decided.changed)
+        decided = self._decided(x, params)
+        changed = self.layout_of(x.shape).from_channels_first(decided.changed)
         if self.mode == "hard":
             return torch.where(changed, x.index_select(0, params.partner), x)
         own = upcast(x)
         blend = decided.blend.to(own.dtype).view(-1, *[1] * (x.ndim - 1))
         return torch.where(changed, blend * own + (1 - blend) * own.index_select(0, params.partner), own)
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        kernels = row_kernels(x) if type(self).act is PatchUp.act and params.mask is None else None
+        if kernels is None:
+            return super().gated(x, params)
+        decided = self._decided(x, params)
+        share = decided.changed
+        if self.mode == "soft":
+            blend = decided.blend[:1] if self.lam_per == "batch" else decided.blend
+            share = share * (1 - blend.to(upcast(x[:0]).dtype)).view(-1, *[1] * (share.ndim - 1))
+        share = self.layout_of(x.shape).from_channels_first(share)
+        rows = kernels.select(x, params.partner, share, getattr(params, "taker", None))
+        return mix(x, rows) if rows else super().gated(x, params)
+
+    def _decided(self, x: Tensor, params: Params) -> PatchUpParams:
+        lay = self.layout_of(x.shape)
+        decided = decided_for(self._who, params, PatchUpParams, lay.spatial_shape(x.shape), "blocks")
+        if decided.changed.shape[1] != x.shape[lay.channel]:
+            expected = f"blocks drawn for {x.shape[lay.channel]} channels"
+            raise FeatmixError(self._who, "params", expected=expected, got=str(decided.changed.shape[1]))
+        return decided
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """All of it inside the blocks, or what the blend leaves."""

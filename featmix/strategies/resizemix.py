@@ -14,6 +14,8 @@ from torch import Generator, Tensor
 
 from featmix import sampling, sampling_masks
 from featmix.errors import FeatmixError
+from featmix.kernels.dispatch import row_kernels
+from featmix.kernels.mixing import mix
 from featmix.mixture import Mixture
 from featmix.params import Params, decided_for
 from featmix.registry import register
@@ -128,6 +130,16 @@ class ResizeMix(Strategy):
         maps = x.movedim(lay.channel, 1)
         mixed = torch.where(self.partner_share(decided, sizes), self.partner_map(maps, decided), maps)
         return mixed.movedim(1, lay.channel)
+
+    def gated(self, x: Tensor, params: Params) -> Tensor:
+        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        kernels = row_kernels(x) if type(self).act is ResizeMix.act and params.mask is None else None
+        if kernels is None:
+            return super().gated(x, params)
+        lay = self.layout_of(x.shape)
+        decided = decided_for(self._who, params, ResizeMixParams, lay.spatial_shape(x.shape), "a box")
+        rows = kernels.shrink(x, params.partner, decided.box, lay.positions, getattr(params, "taker", None))
+        return mix(x, rows) if rows else super().gated(x, params)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """All of it inside the box, unless the row is its own partner."""

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import featmix as fm
-from featmix.kernels import mixing, samples
+from featmix.kernels import blocks, mixing, samples
 from featmix.strategy import Strategy
 from featmix.testing import every_strategy, parametrize_with_checks
 
-MIXERS = [s for s in every_strategy() if isinstance(s, fm.Mixup | fm.CutMix) and not s.inplace]
+FAST = (fm.Mixup, fm.CutMix, fm.FMix, fm.PatchUp, fm.ResizeMix)
+MIXERS = [s for s in every_strategy() if isinstance(s, FAST) and not s.inplace]
 PLAIN = [s for s in MIXERS if s.layout is None]
 SIZES = {"b": 5, "c": 4, "h": 6, "w": 7, "n": 9, "t": 9, "d": 3}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -24,13 +25,15 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 def _every_tensor(monkeypatch):
     monkeypatch.setattr(samples, "BLENDED", 0)
     monkeypatch.setattr(samples, "PASTED", 0)
+    monkeypatch.setattr(samples, "SHRUNK", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
 
 
 @pytest.fixture
 def taken(monkeypatch):
     """How often the fast path was taken."""
     seen, mix = [], mixing.mix
-    for module in ("mixup", "cutmix"):
+    for module in ("mixup", "cutmix", "fmix", "patchup", "resizemix"):
         monkeypatch.setattr(f"featmix.strategies.{module}.mix", lambda *a, **k: seen.append(a) or mix(*a, **k))
     return seen
 
