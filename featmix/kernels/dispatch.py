@@ -32,6 +32,8 @@ from featmix.kernels.mixing import Rows
 CHOICES = ("auto", "formula", "cpu", "triton")
 ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # Triton's kernels compute in float32
 
+SMALLEST = 1 << 16  # elements; below, the formula of new moments that are no blend costs less on the CPU
+
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -106,7 +108,7 @@ def exchange_kernels(x: Tensor) -> ExchangeKernels | None:
 def moment_kernels(x: Tensor) -> MomentKernels | None:
     """Those for this tensor; ``None`` where the formula has to do."""
     path = path_for(x)
-    if path == "formula":
+    if path == "formula" or (path == "cpu" and x.numel() < SMALLEST):
         return None
     return cast(MomentKernels, blocks if path == "cpu" else import_module("featmix.kernels.gpu.moments"))
 

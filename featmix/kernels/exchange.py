@@ -84,12 +84,13 @@ class Blend:
             against: ``sum(g c)``, likewise.
         """
         lam = self.own_share(std)
-        sums = torch.stack([total, against / (std + self.outside if self.outside else std)], dim=1)
-        own = (lam - scale).unsqueeze(1) * sums
+        kept = -scale if self.lam is None else lam - scale
+        against = against / (std + self.outside if self.outside else std)
+        to_mean, to_std = kept * total, kept * against
         if not self.detach_partner:
-            lent = sums if isinstance(lam, float) else (1 - lam).unsqueeze(1) * sums
-            own = own.index_add(0, self.partner, lent)
-        to_mean, to_std = own.unbind(1)
+            lent = 1 - lam
+            to_mean.index_add_(0, self.partner, total if self.lam is None else lent * total)
+            to_std.index_add_(0, self.partner, against if self.lam is None else lent * against)
         return to_mean, to_std
 
     def divisors(self, x: Tensor) -> tuple[int, int]:
@@ -153,11 +154,26 @@ def in_strides(g: Tensor, stride: tuple[int, ...]) -> Tensor:
 def back_in_steps(g: Tensor, x: Tensor, blend: Blend) -> Tensor:
     """The gradient of the features by operations that can be differentiated in turn."""
     own = compute_moments(x, blend.dims, eps=blend.eps, unbiased=blend.unbiased)
-    wide, centred, mixed = upcast(g), upcast(x) - own.mean, blend.mixed(x)
-    scale = blend.scale(own.std)
-    total = torch.where(mixed, wide.sum(blend.dims, keepdim=True), 0)
-    against = torch.where(mixed, (wide * centred).sum(blend.dims, keepdim=True), 0)
-    to_mean, to_std = blend.slopes(scale, own.std, total, against)
+    return closed_form(g, x, (blend.scale(own.std), own.mean, own.std), blend, blend.mixed(x))
+
+
+def closed_form(g: Tensor, x: Tensor, saved: tuple[Tensor, ...], blend: Blend, mixed: Tensor | None) -> Tensor:
+    """The gradient of the features, step by step.
+
+    Args:
+        g: The gradient of the result.
+        x: The features.
+        saved: Scale, mean and standard deviation.
+        blend: What the new moments are.
+        mixed: From :meth:`Blend.mixed`; ``None`` where all rows are.
+    """
+    scale, mean, std = saved
+    wide, centred = upcast(g), upcast(x) - mean
+    total, against = wide.sum(blend.dims, keepdim=True), (wide * centred).sum(blend.dims, keepdim=True)
+    if mixed is not None:
+        total, against = torch.where(mixed, total, 0), torch.where(mixed, against, 0)
+        scale = torch.where(mixed, scale, 1)
+    to_mean, to_std = blend.slopes(scale, std, total, against)
     count, divisor = blend.divisors(x)
-    back = torch.where(mixed, scale, 1) * wide + to_mean / count + to_std / (divisor * own.std) * centred
-    return back.to(g.dtype)
+    back = torch.addcmul(to_mean / count, to_std / (divisor * std), centred).addcmul(scale, wide)
+    return back if back.dtype == g.dtype else back.to(g.dtype)

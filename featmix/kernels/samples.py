@@ -33,9 +33,12 @@ def paste(
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
     if x.numel() >= PASTED * len(x):
         return _Paste(partner.tolist(), [_index(ends, positions) for ends in box.tolist()])
-    if bool((box == box[:1]).all()):
-        return together.Paste(partner, _index(box[0].tolist(), positions))
-    return None
+    if len(box) <= 32:  # where there are few, plain numbers are compared faster
+        first, *others = box.tolist()
+        same = all(ends == first for ends in others)
+    else:
+        first, same = box[0].tolist(), bool((box == box[:1]).all())
+    return together.Paste(partner, _index(first, positions)) if same else None
 
 
 def select(x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None = None) -> Rows:

@@ -10,6 +10,7 @@ from featmix.kernels.blocks import blocks, copy_rows
 from featmix.kernels.partners import Partners
 
 Box = tuple[slice, ...]
+SMALL = 1 << 16  # elements; up to here, operations cost more than memory
 
 
 class Blend:
@@ -28,12 +29,19 @@ class Blend:
 
     def mixed(self, x: Tensor) -> Tensor:
         """The mixed batch in new memory."""
-        y = pages.empty_like(x)
         if not self.partners.mixed:
-            return y.copy_(x)
+            return pages.copied(x)
+        if self.same is not None and x.numel() <= SMALL and x.is_contiguous():
+            y = x.index_select(0, self.partners.index).lerp_(x, self.same)
+        else:
+            y = self._in_blocks(x)
+        copy_rows(x, y, self.partners.idle)
+        return y
+
+    def _in_blocks(self, x: Tensor) -> Tensor:
+        y = pages.empty_like(x)
         for own, to, partner, lam in blocks(_flat(x), _flat(y), self.partners.index, self.lam):
             self._blend(own, torch.index_select(_flat(x), 0, partner, out=to), lam, to)
-        copy_rows(x, y, self.partners.idle)
         return y
 
     def _blend(self, own: Tensor, other: Tensor, lam: Tensor, to: Tensor) -> None:
@@ -51,9 +59,13 @@ class Blend:
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """The gradient of the batch."""
+        takers = self.partners.takers
+        if takers is not None and self.same is not None and g.numel() <= SMALL and g.is_contiguous():
+            to = g.index_select(0, takers).lerp_(g, self.same)
+            copy_rows(g, to, self.partners.idle)
+            return to
         to = pages.empty_like(like)
         flat, back = _flat(_as(g, like)), _flat(to)
-        takers = self.partners.takers
         if takers is not None and self.same is not None:
             torch.lerp(torch.index_select(flat, 0, takers, out=back), flat, self.same, out=back)
             copy_rows(g, to, self.partners.idle)
@@ -79,7 +91,7 @@ class Paste:
 
     def mixed(self, x: Tensor) -> Tensor:
         """The mixed batch in new memory."""
-        return self._paste(x, pages.empty_like(x).copy_(x))
+        return self._paste(x, pages.copied(x))
 
     def mix_in_place(self, x: Tensor) -> Tensor:
         """The mixed batch in the memory of ``x``."""
@@ -92,7 +104,7 @@ class Paste:
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """The gradient of the batch."""
-        to, taken = pages.empty_like(like).copy_(g), g[self.box]
+        to, taken = pages.copied(_as(g, like)), g[self.box]
         if self.partners.takers is None:
             to[self.box] = torch.zeros_like(taken).index_add_(0, self.partners.index, taken)
         elif self.partners.mixed:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import featmix as fm
-from featmix.kernels import blocks, native, pages
+from featmix.kernels import blocks, dispatch, exchange_cpu, native, pages
 from featmix.moment_strategy import MomentStrategy
 from featmix.normalizers import IN
 from featmix.strategy import Strategy
@@ -32,6 +32,8 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 @pytest.fixture(autouse=True)
 def _every_tensor_in_small_blocks(monkeypatch):
+    monkeypatch.setattr(dispatch, "SMALLEST", 0)
+    monkeypatch.setattr(exchange_cpu, "SMALL", 0)
     monkeypatch.setattr(native, "SMALLEST", 0)
     monkeypatch.setattr(native, "NARROWEST", 2)
     monkeypatch.setattr(native, "LONGEST", 8)

@@ -195,10 +195,10 @@ def test_what_the_fast_path_does_not_take_goes_by_the_formula(strategy, spoil, t
     assert not taken
 
 
-@pytest.mark.parametrize("strategy", [fm.Mixup(), fm.CutMix(lam_per="sample")], ids=lambda s: s.name)
-def test_small_samples_go_by_the_formula(strategy, monkeypatch, taken):
-    monkeypatch.setattr(samples, "BLENDED", 10**6)
+@pytest.mark.parametrize("strategy", [fm.CutMix(lam_per="sample"), fm.ResizeMix()], ids=lambda s: s.name)
+def test_small_samples_in_different_boxes_go_by_the_formula(strategy, monkeypatch, taken):
     monkeypatch.setattr(samples, "PASTED", 10**6)
+    monkeypatch.setattr(samples, "SHRUNK", 10**6)
     x, params = case(strategy)
     assert torch.equal(strategy.transform(x, params), by_formula(strategy, x, params))
     assert not taken
