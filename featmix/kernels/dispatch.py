@@ -80,9 +80,7 @@ class RowKernels(Protocol):
         """Rows ``lam * x_i + (1 - lam) * x_j``."""
         ...
 
-    def paste(
-        self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None
-    ) -> Rows | None:
+    def paste(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None) -> Rows | None:
         """Rows that are the partner's inside ``box``, whose ends are along the axes ``positions``."""
         ...
 
@@ -90,9 +88,7 @@ class RowKernels(Protocol):
         """Rows ``x_i + share * (x_j - x_i)``; with a share that is bool, the partner's where it is true."""
         ...
 
-    def shrink(
-        self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None
-    ) -> Rows | None:
+    def shrink(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None) -> Rows | None:
         """Rows that hold the whole partner inside ``box``, shrunk to it by taking the nearest."""
         ...
 
@@ -162,7 +158,10 @@ def dense(x: Tensor) -> bool:
 def _check_triton(*, on_cpu: bool) -> None:
     if not _has_triton():
         raise FeatmixError(
-            "FEATMIX_KERNELS", expected="triton to be installed", got="'triton' without it", fix="pip install triton, or 'auto'."
+            "FEATMIX_KERNELS",
+            expected="triton to be installed",
+            got="'triton' without it",
+            fix="pip install triton, or 'auto'.",
         )
     if on_cpu and os.environ.get("TRITON_INTERPRET") != "1":
         raise FeatmixError(

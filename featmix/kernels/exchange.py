@@ -1,6 +1,7 @@
 """Moment exchange in one autograd function, for strategies that blend a row's moments with those of one partner.
 
-With ``c = x - m``, ``n`` elements a mean, ``d = n - 1`` (``n`` where the variance is biased), and ``j`` the partner of row ``i``,
+With ``c = x - m``, ``n`` elements a mean, ``d = n - 1`` (``n`` where the variance is biased) and ``j`` the partner of
+row ``i``,
 
     s' = lam s_i + (1 - lam) s_j,   m' = lam m_i + (1 - lam) m_j,   a = s' / (s_i + outside),   y = c a + m'
 
@@ -133,9 +134,7 @@ class _ScaledBack(torch.autograd.Function):
     """Backward where all moments are constants: a product with a constant, and so is its own backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any, g: Tensor, blend: Blend, kernels: ExchangeKernels, stride: tuple[int, ...], *saved: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, g: Tensor, blend: Blend, kernels: ExchangeKernels, stride: tuple[int, ...], *saved: Tensor) -> Tensor:
         ctx.rest = blend, kernels, stride
         ctx.save_for_backward(*saved)
         return kernels.exchange_back(in_strides(g, stride), None, saved, blend)

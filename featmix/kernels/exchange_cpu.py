@@ -76,4 +76,3 @@ def _alone(idle: list[int], blend: Blend) -> list[int]:
         return idle
     lenders = {partner for row, partner in enumerate(blend.partner.tolist()) if row != partner}
     return [row for row in idle if row not in lenders]
-

@@ -53,12 +53,12 @@ def restyle(x: Tensor, task: Task, new_moments: Callable[[Moments], Moments], *,
             own = Moments(*task.kernels.moments(x, task.dims, eps=task.eps, unbiased=task.unbiased))
             new = new_moments(own)
             scale = new.std / own.std
-        y: Tensor = _Apply.apply(x, own.mean, scale, new.mean, task, None)  # type: ignore[no-untyped-call]
-        return y
+        constant: Tensor = _Apply.apply(x, own.mean, scale, new.mean, task, None)  # type: ignore[no-untyped-call]
+        return constant
     link = _Link()
     mean, std, alias = _Take.apply(x, task, link)  # type: ignore[no-untyped-call]
     new = new_moments(Moments(mean, std))
-    y = _Apply.apply(alias, mean, new.std / std, new.mean, task, link)  # type: ignore[no-untyped-call]
+    y: Tensor = _Apply.apply(alias, mean, new.std / std, new.mean, task, link)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -95,9 +95,7 @@ class _Apply(torch.autograd.Function):
     """``(x - mean) * scale + new_mean`` in active rows, ``x`` in others."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, mean: Tensor, scale: Tensor, new_mean: Tensor, task: Task, link: _Link | None
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mean: Tensor, scale: Tensor, new_mean: Tensor, task: Task, link: _Link | None) -> Tensor:
         ctx.task, ctx.link, ctx.stride = task, link, x.stride()
         ctx.save_for_backward(*((scale,) if link is None else (scale, mean, x)))
         return task.kernels.affine(x, scale, torch.addcmul(new_mean, scale, mean, value=-1), task.active)

@@ -27,9 +27,7 @@ def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) 
     return together.Blend(partner, lam)
 
 
-def paste(
-    x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None
-) -> Rows | None:
+def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None) -> Rows | None:
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
     if x.numel() >= PASTED * len(x):
         return _Paste(partner.tolist(), [_index(ends, positions) for ends in box.tolist()])
@@ -53,9 +51,7 @@ def select(x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None = Non
     return together.Select(partner, share)
 
 
-def shrink(
-    x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None
-) -> Rows | None:
+def shrink(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None) -> Rows | None:
     """ResizeMix's rows: the whole partner inside ``(B, d, 2)`` boxes, shrunk to them by taking the nearest."""
     if x.numel() < SHRUNK * len(x):
         return None

@@ -18,7 +18,7 @@ from featmix.normalizer import Normalizer
 from featmix.params import Params
 from featmix.registry import register
 from featmix.schedule import Schedule
-from featmix.style_noise import NoiseParams, StyleNoise, centred
+from featmix.style_noise import NoiseParams, StyleNoise, centred, side_by_side
 from featmix.tags import Tags
 
 
@@ -99,14 +99,12 @@ class DSU(StyleNoise):
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """Its own, and noise in units of the batch's spread."""
         drawn = self.checked_noise(params, DSUParams, own.mean.shape)
-        counted = self.counted(own, drawn)
-
-        def moved(values: Tensor, noise: Tensor) -> Tensor:
-            apart, n = centred(values, counted)
-            spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
-            return torch.where(counted, values + noise.to(values.dtype) * spread, values)
-
-        return Moments(moved(own.mean, drawn.mean_noise), moved(own.std, drawn.std_noise))
+        counted = self.counted(own, drawn).unsqueeze(1)
+        values = side_by_side(own.mean, own.std)
+        noise = side_by_side(drawn.mean_noise, drawn.std_noise).to(values.dtype)
+        apart, n = centred(values, counted)
+        spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
+        return Moments(*torch.where(counted, torch.addcmul(values, noise, spread), values).unbind(1))
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """One sample after the other, once their moments are known."""
