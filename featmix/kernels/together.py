@@ -59,6 +59,8 @@ class Blend:
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """The gradient of the batch."""
+        if not self.partners.mixed:
+            return g
         takers = self.partners.takers
         if takers is not None and self.same is not None and g.numel() <= SMALL and g.is_contiguous():
             to = g.index_select(0, takers).lerp_(g, self.same)
@@ -104,10 +106,12 @@ class Paste:
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """The gradient of the batch."""
+        if not self.partners.mixed:
+            return g
         to, taken = pages.copied(_as(g, like)), g[self.box]
         if self.partners.takers is None:
             to[self.box] = torch.zeros_like(taken).index_add_(0, self.partners.index, taken)
-        elif self.partners.mixed:
+        else:
             to[self.box] = taken.index_select(0, self.partners.takers)
         return to
 
@@ -126,6 +130,8 @@ class Select:
 
     def mixed(self, x: Tensor) -> Tensor:
         """The mixed batch in new memory."""
+        if not self.partners.mixed:
+            return pages.copied(x)
         y = pages.empty_like(x)
         self._choose(x, x, self.partners.index, y)
         copy_rows(x, y, self.partners.idle)
@@ -137,6 +143,8 @@ class Select:
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """The gradient of the batch."""
+        if not self.partners.mixed:
+            return g
         to, g = pages.empty_like(like), _as(g, like)
         if self.partners.takers is not None and len(self.share) == 1:  # a row loses where another one takes
             self._choose(g, g, self.partners.takers, to)

@@ -97,8 +97,11 @@ class PAdaIN(MomentStrategy):
         return Params(partner, active, (~active).float(), Mixture.identity(shape[0], partner.device))
 
     def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
-        """The partner's. With ``eps_outside`` a row changes even where it is its own partner, and a blend copies such rows."""
-        return None if self.eps_outside else (None, 0.0)
+        """The partner's, where an active row that is its own partner is as good as copied.
+
+        Otherwise it is not: ``eps_outside`` changes its values, and ``detach_partner`` its gradient.
+        """
+        return None if self.eps_outside or self.detach_partner else (None, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's."""
