@@ -3,26 +3,33 @@
 Moment exchange is bound by memory: features are read for the moments, read again, and written. A block fits into the cache, so
 that what happens to it between reading and writing costs no memory traffic, and scratch memory is as large as a block and no
 larger. Everything here works on tensors whose samples lie one after the other in memory, in any order of the other axes.
+
+Where the elements of a mean are neighbours in memory, torch's own normalization layers do most of it in one call:
+see :mod:`featmix.kernels.native`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 
 import torch
 from torch import Tensor
 
-from featmix.kernels import pages
+from featmix.kernels import native, pages
+from featmix.kernels.groups import Groups, groups_of
 
-BLOCK_BYTES = 2 << 20  # timed from 256 KiB to 8 MiB
+BLOCK_BYTES = 1 << 20  # timed from 128 KiB to 8 MiB
+FEW = 16  # elements of a mean
 
 
-def blocks(x: Tensor) -> Iterator[slice]:
-    """Slices of the batch, of about ``BLOCK_BYTES`` in float32."""
-    rows = max(1, BLOCK_BYTES // (4 * max(1, prod(x.shape[1:]))))
+def blocks(x: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The tensors in slices of their first axis, as many rows at once as are about ``BLOCK_BYTES`` of ``x`` in float32."""
+    rows = max(1, BLOCK_BYTES * len(x) // (4 * x.numel()))
+    if rows >= len(x):
+        yield x, *others
+        return
     for start in range(0, len(x), rows):
-        yield slice(start, start + rows)
+        yield tuple(tensor[start : start + rows] for tensor in (x, *others))
 
 
 def moments(x: Tensor, dims: tuple[int, ...], *, eps: float, unbiased: bool) -> tuple[Tensor, Tensor]:
@@ -30,74 +37,134 @@ def moments(x: Tensor, dims: tuple[int, ...], *, eps: float, unbiased: bool) -> 
 
     Within the cache it is two passes.
     """
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    n = prod(x.shape[d] for d in dims)
-    shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
+    groups = groups_of(x, dims)
+    divisor = max(groups.count - unbiased, 1)
+    view = groups.merged(x)
+    if native.takes(groups, x):
+        mean, std = native.moments(blocks(view), divisor=divisor, eps=eps)
+    else:
+        mean, squares = _mean_and_squares(view, groups)
+        std = squares.div_(divisor).add_(eps).sqrt_()
+    return groups.small_again(mean), groups.small_again(std)
+
+
+def _mean_and_squares(x: Tensor, groups: Groups) -> tuple[Tensor, Tensor]:
+    """Mean, and the sum of squared deviations from it, over the axes that are not kept."""
+    wide, dims = _wide(x), groups.dims
+    shape = [1 if axis in dims else size for axis, size in enumerate(x.shape)]
     mean, squares = (torch.empty(shape, dtype=wide) for _ in range(2))
     scratch = _scratch(x, wide)
-    for rows in blocks(x):
-        block, centred = x[rows], scratch[: len(x[rows])]
-        m = torch.mean(block, dims, keepdim=True, dtype=wide, out=mean[rows])
-        torch.sub(block, m, out=centred)
-        torch.sum(centred.mul_(centred), dims, keepdim=True, out=squares[rows])
-    return mean, squares.div_(max(n - unbiased, 1)).add_(eps).sqrt_()
+    for block, m, ss in blocks(x, mean, squares):
+        torch.mean(block, dims, keepdim=True, dtype=wide, out=m)
+        centred = torch.sub(block, m, out=_first(scratch, block))
+        torch.sum(centred.mul_(centred), dims, keepdim=True, out=ss)
+    return mean, squares
 
 
 def affine(x: Tensor, scale: Tensor, shift: Tensor | None, active: Tensor) -> Tensor:
     """``x * scale + shift`` where rows are active, in the dtype and memory format of ``x``: one pass over memory."""
     y = pages.empty_like(x)
-    narrow = x.dtype != scale.dtype
-    scratch = _scratch(x, scale.dtype) if narrow else y
-    for rows in blocks(x):
-        block = scratch[: len(x[rows])] if narrow else y[rows]
-        if shift is None:
-            torch.mul(x[rows], scale[rows], out=block)
-        elif _shared_by_neighbours(x, scale):
-            torch.mul(x[rows], scale[rows], out=block).add_(shift[rows])
-        else:
-            torch.addcmul(shift[rows], _as(x[rows], block), scale[rows], out=block)
-        if narrow:
-            y[rows].copy_(block)
-    for row in (~active).nonzero().flatten().tolist():
-        y[row].copy_(x[row])
+    scaled(x, scale, shift, y)
+    copy_rows(x, y, (~active).nonzero().flatten().tolist())
     return y
+
+
+def scaled(x: Tensor, scale: Tensor, shift: Tensor | None, y: Tensor) -> None:
+    """Write ``x * scale + shift`` into ``y``, which has the strides of ``x``."""
+    groups = groups_of(x, _shared(x, scale))
+    view, to, scale = groups.merged(x), groups.merged(y), groups.merged_small(scale)
+    shift = torch.zeros_like(scale) if shift is None else groups.merged_small(shift)
+    if native.takes(groups, x):
+        native.scaled(view, scale, shift, to)
+        return
+    narrow = x.dtype != scale.dtype
+    scratch = _scratch(view, scale.dtype) if narrow else to
+    for block, a, b, result in blocks(view, scale, shift, to):
+        wide = _first(scratch, block) if narrow else result
+        if groups.in_rows:  # ``addcmul`` is slow where neighbours share both of its small factors
+            torch.mul(block, a, out=wide).add_(b)
+        else:
+            torch.addcmul(b, _as(block, wide), a, out=wide)
+        if narrow:
+            result.copy_(wide)
+
+
+def restored(x: Tensor, mean: Tensor, scale: Tensor, new_mean: Tensor, y: Tensor) -> None:
+    """Write ``(x - mean) * scale + new_mean`` into ``y``, which has the strides of ``x``.
+
+    Groups of few elements are often nearly flat, and their scale is large. There the mean is subtracted first, for what
+    ``x * scale`` is rounded by would be large too.
+    """
+    groups = groups_of(x, _shared(x, scale))
+    if groups.count >= FEW:
+        scaled(x, scale, torch.addcmul(new_mean, scale, mean, value=-1), y)
+        return
+    view, to = groups.merged(x), groups.merged(y)
+    mean, scale, new_mean = (groups.merged_small(small) for small in (mean, scale, new_mean))
+    narrow = x.dtype != scale.dtype
+    scratch = _scratch(view, scale.dtype) if narrow else to
+    for block, m, a, b, result in blocks(view, mean, scale, new_mean, to):
+        wide = _first(scratch, block) if narrow else result
+        torch.sub(block, m, out=wide).mul_(a).add_(b)
+        if narrow:
+            result.copy_(wide)
+
+
+def copy_rows(x: Tensor, y: Tensor, rows: list[int]) -> None:
+    """Write these rows of ``x`` into ``y``."""
+    if len(rows) == len(x):
+        y.copy_(x)
+    elif len(rows) > 8 and x[0].numel() < 1 << 14:  # small rows cost more calls than memory
+        index = torch.tensor(rows)
+        y.index_copy_(0, index, x.index_select(0, index))
+    else:
+        for row in rows:
+            y[row].copy_(x[row])
 
 
 def sums(g: Tensor, x: Tensor, mean: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """``sum g`` and ``sum g * (x - mean)`` over ``dims``: one pass over both."""
-    total, against = torch.empty_like(mean), torch.empty_like(mean)
-    scratch = _scratch(x, mean.dtype)
-    for rows in blocks(x):
-        centred = torch.sub(x[rows], mean[rows], out=scratch[: len(x[rows])])
-        torch.sum(g[rows], dims, keepdim=True, dtype=mean.dtype, out=total[rows])
-        torch.sum(centred.mul_(g[rows]), dims, keepdim=True, out=against[rows])
-    return total, against
+    groups = groups_of(x, dims)
+    view, g, mean = groups.merged(x), groups.merged(g), groups.merged_small(mean)
+    if native.takes(groups, x):
+        total, against = native.sums(g, view, mean)
+    else:
+        total, against = torch.empty_like(mean), torch.empty_like(mean)
+        scratch = _scratch(view, mean.dtype)
+        for block, h, m, first, second in blocks(view, g, mean, total, against):
+            torch.sum(h, groups.dims, keepdim=True, dtype=mean.dtype, out=first)
+            centred = torch.sub(block, m, out=_first(scratch, block))
+            torch.sum(centred.mul_(h), groups.dims, keepdim=True, out=second)
+    return groups.small_again(total), groups.small_again(against)
 
 
 def combine(g: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """``g * a + x * b + c`` in the dtype and memory format of ``x``: one pass over both."""
     y = pages.empty_like(x)
+    groups = groups_of(x, _shared(x, b))
+    view, to, g = groups.merged(x), groups.merged(y), groups.merged(g)
+    a, b, c = (groups.merged_small(small) for small in (a, b, c))
     narrow = x.dtype != a.dtype
-    scratch = _scratch(x, a.dtype)
-    spare = torch.empty_like(scratch) if narrow else y
-    for rows in blocks(x):
-        wide = scratch[: len(x[rows])]
-        block = spare[: len(wide)] if narrow else y[rows]
-        if _shared_by_neighbours(x, a):
-            torch.mul(x[rows], b[rows], out=wide).add_(c[rows])
-            torch.mul(g[rows], a[rows], out=block).add_(wide)
+    scratch = _scratch(view, a.dtype) if narrow else to
+    for block, h, own, slope, offset, result in blocks(view, g, a, b, c, to):
+        wide = _first(scratch, block) if narrow else result
+        if groups.in_rows:
+            torch.mul(block, slope, out=wide).add_(offset)
         else:
-            torch.addcmul(c[rows], _as(x[rows], wide), b[rows], out=wide)
-            torch.addcmul(wide, _as(g[rows], wide), a[rows], out=block)
+            torch.addcmul(offset, _as(block, wide), slope, out=wide)
+        wide.addcmul_(_as(h, wide), own)
         if narrow:
-            y[rows].copy_(block)
+            result.copy_(wide)
     return y
 
 
-def _shared_by_neighbours(x: Tensor, small: Tensor) -> bool:
-    """Whether neighbours in memory share an element of ``small``: ``addcmul`` is then several times slower than two steps."""
-    innermost = min((stride, d) for d, (stride, size) in enumerate(zip(x.stride(), x.shape, strict=True)) if size > 1 or d == 0)
-    return small.shape[innermost[1]] == 1
+def _shared(x: Tensor, small: Tensor) -> tuple[int, ...]:
+    """The axes along which elements share a moment."""
+    return tuple(axis for axis, size in enumerate(small.shape) if size == 1 and axis)
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
 def _as(block: Tensor, like: Tensor) -> Tensor:
@@ -105,6 +172,11 @@ def _as(block: Tensor, like: Tensor) -> Tensor:
 
 
 def _scratch(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Memory for one block, in the memory format of ``x``."""
-    first = next(blocks(x), slice(0, 0))
-    return torch.empty_like(x[first], dtype=dtype)
+    """Memory for one block."""
+    (block,) = next(blocks(x))
+    return torch.empty_like(block, dtype=dtype)
+
+
+def _first(scratch: Tensor, block: Tensor) -> Tensor:
+    """As much of the scratch memory as this block needs: the last one may be smaller."""
+    return scratch if len(scratch) == len(block) else scratch[: len(block)]

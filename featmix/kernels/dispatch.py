@@ -1,11 +1,21 @@
 """Which tensors the fast paths take, and which path takes them; all others go by the formula, which a compiler sees too.
 
 Three ways lead to the same result: the formula, which is the reference; blocks and samples on the CPU; Triton kernels on a GPU.
+The environment variable ``FEATMIX_KERNELS`` chooses among them each time that features are mixed:
+
+- ``auto``, as without the variable: the CPU's own way on the CPU, Triton's on a CUDA device where triton is installed;
+- ``formula``: the formula everywhere;
+- ``cpu``: the CPU's own way on the CPU, and the formula on other devices;
+- ``triton``: Triton's way on CUDA devices, and on the CPU too in Triton's interpreter, that is with ``TRITON_INTERPRET=1``.
+
+Whatever is chosen, tensors that a path cannot take go by the formula: those with gaps in memory, those seen by a compiler, by
+``torch.func`` or in forward mode, and float64 on Triton's way.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, cast
@@ -14,17 +24,33 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from featmix.kernels import blocks, samples
+from featmix.errors import FeatmixError, nearest
+from featmix.kernels import blocks, exchange_cpu, samples
+from featmix.kernels.exchange import Blend
 from featmix.kernels.mixing import Rows
 
-SMALLEST = 1 << 17  # elements; below, the formula's few calls cost less than the blocks' many
+CHOICES = ("auto", "formula", "cpu", "triton")
+ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # Triton's kernels compute in float32
+
+SMALLEST = 1 << 16  # elements; below, the formula of new moments that are no blend costs less on the CPU
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # kernels compute in float32
+
+
+class ExchangeKernels(Protocol):
+    """A way to blend a row's moments with one partner's; rows that are their own partners are copied."""
+
+    def exchange(self, x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The result and, with ``keep``, the small tensors that backward needs; of no tensors, backward is the identity."""
+        ...
+
+    def exchange_back(self, g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend: Blend) -> Tensor:
+        """The gradient of the features; ``g`` has their strides, and ``x`` is ``None`` where all moments are constants."""
+        ...
 
 
 class MomentKernels(Protocol):
-    """What moment exchange needs; ``dims``, ``scale`` and the like are those of a normalizer's view of the features."""
+    """What other new moments need; ``dims``, ``scale`` and the like are those of a normalizer's view of the features."""
 
     def moments(self, x: Tensor, dims: tuple[int, ...], *, eps: float, unbiased: bool) -> tuple[Tensor, Tensor]:
         """Mean and ``sqrt(var + eps)`` over ``dims``."""
@@ -44,40 +70,80 @@ class MomentKernels(Protocol):
 
 
 class RowKernels(Protocol):
-    """What mixing rows needs."""
+    """What mixing rows needs. ``None`` comes back where the formula is faster.
 
-    def blend(self, x: Tensor, partner: Tensor, lam: Tensor) -> Rows | None:
-        """Rows ``lam * x_i + (1 - lam) * x_j``; ``None`` where the formula is faster."""
+    ``partner`` is the row that each row takes from, itself where it is idle; ``taker`` the other row that takes from each, -1
+    where none does, or ``None`` where that is not known.
+    """
+
+    def blend(self, x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None) -> Rows | None:
+        """Rows ``lam * x_i + (1 - lam) * x_j``."""
         ...
 
-    def paste(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Rows | None:
-        """Rows that are the partner's inside ``box``, whose ends are along the axes ``positions``; ``None`` likewise."""
+    def paste(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None) -> Rows | None:
+        """Rows that are the partner's inside ``box``, whose ends are along the axes ``positions``."""
         ...
+
+    def select(self, x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None) -> Rows | None:
+        """Rows ``x_i + share * (x_j - x_i)``; with a share that is bool, the partner's where it is true."""
+        ...
+
+    def shrink(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None) -> Rows | None:
+        """Rows that hold the whole partner inside ``box``, shrunk to it by taking the nearest."""
+        ...
+
+
+def exchange_kernels(x: Tensor) -> ExchangeKernels | None:
+    """Those for this tensor; ``None`` where the formula has to do."""
+    path = path_for(x)
+    if path == "formula":
+        return None
+    return cast(ExchangeKernels, exchange_cpu if path == "cpu" else import_module("featmix.kernels.gpu.exchange"))
 
 
 def moment_kernels(x: Tensor) -> MomentKernels | None:
     """Those for this tensor; ``None`` where the formula has to do."""
-    if not plain(x):
+    path = path_for(x)
+    if path == "formula" or (path == "cpu" and x.numel() < SMALLEST):
         return None
-    if x.device.type == "cuda":
-        return cast(MomentKernels, import_module("featmix.kernels.gpu.moments")) if _on_device(x) else None
-    return blocks if x.device.type == "cpu" and x.numel() >= SMALLEST and dense(x) else None
+    return cast(MomentKernels, blocks if path == "cpu" else import_module("featmix.kernels.gpu.moments"))
 
 
 def row_kernels(x: Tensor) -> RowKernels | None:
     """Those for this tensor; ``None`` where the formula has to do."""
-    if not plain(x):
+    path = path_for(x)
+    if path == "formula":
         return None
-    if x.device.type == "cuda":
-        return cast(RowKernels, import_module("featmix.kernels.gpu.rows")) if _on_device(x) else None
-    return samples if x.device.type == "cpu" and x.numel() >= SMALLEST and dense(x) else None
+    return cast(RowKernels, samples if path == "cpu" else import_module("featmix.kernels.gpu.rows"))
+
+
+def path_for(x: Tensor) -> str:
+    """``formula``, ``cpu`` or ``triton``: the way that this tensor goes.
+
+    Raises:
+        FeatmixError: If ``FEATMIX_KERNELS`` holds another word, or asks for Triton where it cannot run.
+    """
+    if torch.compiler.is_compiling():
+        return "formula"
+    wish = os.environ.get("FEATMIX_KERNELS", "auto")
+    if wish not in CHOICES:
+        raise FeatmixError(
+            "FEATMIX_KERNELS", expected=f"one of {', '.join(CHOICES)}", got=repr(wish), fix=nearest(wish, CHOICES)
+        )
+    on_cpu = x.device.type == "cpu"
+    if wish == "triton":
+        _check_triton(on_cpu=on_cpu)
+    if wish == "formula" or not (on_cpu or x.device.type == "cuda") or not plain(x) or not dense(x):
+        return "formula"
+    if on_cpu and wish != "triton":
+        return "cpu"
+    return "triton" if wish != "cpu" and x.dtype in ON_DEVICE and _has_triton() else "formula"
 
 
 def plain(x: Tensor) -> bool:
-    """Whether there is something to do, on a tensor that is not seen by a compiler or a transform."""
+    """Whether there is something to do, on a tensor that is not seen by a transform."""
     return (
-        not torch.compiler.is_compiling()
-        and type(x) in (Tensor, torch.nn.Parameter)
+        type(x) in (Tensor, torch.nn.Parameter)
         and x.numel() > 0
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
@@ -89,8 +155,21 @@ def dense(x: Tensor) -> bool:
     return x.is_contiguous() or (x.ndim in _CHANNELS_LAST and x.is_contiguous(memory_format=_CHANNELS_LAST[x.ndim]))
 
 
-def _on_device(x: Tensor) -> bool:
-    return x.dtype in ON_DEVICE and dense(x) and _has_triton()
+def _check_triton(*, on_cpu: bool) -> None:
+    if not _has_triton():
+        raise FeatmixError(
+            "FEATMIX_KERNELS",
+            expected="triton to be installed",
+            got="'triton' without it",
+            fix="pip install triton, or 'auto'.",
+        )
+    if on_cpu and os.environ.get("TRITON_INTERPRET") != "1":
+        raise FeatmixError(
+            "FEATMIX_KERNELS",
+            expected="features on a CUDA device",
+            got="'triton' with features on the CPU",
+            fix="Set TRITON_INTERPRET=1 before triton is imported, or choose 'auto'.",
+        )
 
 
 @functools.cache

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-Formula = Callable[[Tensor], Tensor]
 
 
 class Rows(Protocol):
@@ -23,37 +20,50 @@ class Rows(Protocol):
         ...
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        """The gradient of the batch from that of the mixed one, in the memory format of ``like``, a tensor without memory."""
+        """The gradient of the batch from that of the mixed one, in the memory format of ``like``; only that is read of it."""
         ...
 
 
-def mix(x: Tensor, rows: Rows, formula: Formula, *, inplace: bool = False) -> Tensor:
+def mix(x: Tensor, rows: Rows, *, inplace: bool = False) -> Tensor:
     """Make all rows; same shape, dtype and memory format.
 
     Args:
         x: ``(B, ...)``.
         rows: What they are made of.
-        formula: The same by the formula, for what the fast path does not do: differentiating twice.
         inplace: Write into ``x``, where nobody is to differentiate.
     """
-    if inplace and not (torch.is_grad_enabled() and x.requires_grad):
-        return rows.mix_in_place(x)
-    result: Tensor = _Mix.apply(x, rows, formula)  # type: ignore[no-untyped-call]
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return rows.mix_in_place(x) if inplace else rows.mixed(x)
+    result: Tensor = _Mix.apply(x, rows)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Mix(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Rows, formula: Formula) -> Tensor:
-        ctx.rows, ctx.formula, ctx.like = rows, formula, torch.empty_like(x, device="meta")
+    def forward(ctx: Any, x: Tensor, rows: Rows) -> Tensor:
+        ctx.rows, ctx.stride = rows, x.stride()
         return rows.mixed(x)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():  # somebody wants to differentiate this once more
-            with torch.enable_grad():
-                zeros = torch.zeros_like(ctx.like, device=g.device, requires_grad=True)
-                (again,) = torch.autograd.grad(ctx.formula(zeros), zeros, g, create_graph=True)
-            return again, None, None
-        rows: Rows = ctx.rows
-        return rows.returned(g, ctx.like), None, None
+            return _Return.apply(g, ctx.rows, ctx.stride), None  # type: ignore[no-untyped-call]
+        return _returned(g, ctx.rows, ctx.stride), None
+
+
+class _Return(torch.autograd.Function):
+    """The backward of :class:`_Mix`. Both are linear, and each is the other one's backward."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, rows: Rows, stride: tuple[int, ...]) -> Tensor:
+        ctx.rows = rows
+        return _returned(g, rows, stride)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None]:
+        return mix(g.contiguous(), ctx.rows), None, None
+
+
+def _returned(g: Tensor, rows: Rows, stride: tuple[int, ...]) -> Tensor:
+    like = g if g.stride() == stride else torch.empty_strided(g.shape, stride, dtype=g.dtype, device="meta")
+    return rows.returned(g, like)

@@ -21,10 +21,15 @@ _HUGE = getattr(mmap, "MADV_HUGEPAGE", None) if os.environ.get("FEATMIX_HUGE_PAG
 
 def empty_like(x: Tensor) -> Tensor:
     """Uninitialized memory on the CPU, of the shape, dtype and memory format of ``x``."""
-    y = torch.empty_like(x, device="cpu")
+    y = torch.empty_like(x) if x.device.type == "cpu" else torch.empty_like(x, device="cpu")
     size = y.numel() * y.element_size()
     if _HUGE is not None and size >= FRESH_BYTES:
         first = -(-y.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         past = (y.data_ptr() + size) // mmap.PAGESIZE * mmap.PAGESIZE
         ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(past - first), _HUGE)
     return y
+
+
+def copied(x: Tensor) -> Tensor:
+    """A copy, in such memory where it is large."""
+    return x.clone() if x.numel() * x.element_size() < FRESH_BYTES else empty_like(x).copy_(x)

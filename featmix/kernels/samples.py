@@ -1,37 +1,62 @@
-"""Mixup and CutMix on the CPU, one sample after the other: what a sample is made of is read once, and written once.
+"""Mixing rows on the CPU, one sample after the other: what a sample is made of is read once, and written once.
 
 A sample's gradient is its own share of the gradient of its row, and what the rows took that it was partner of. Samples are far
-smaller than caches, or few. Where they are small and many, calls cost more than memory: rows with one box for all are pasted
-together then, and all else is left to the formula.
+smaller than caches, or few. Where they are small and many, calls cost more than memory, and many rows are made together:
+see :mod:`featmix.kernels.together`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from featmix.kernels import pages
+from featmix.kernels import pages, together
 from featmix.kernels.mixing import Rows
+from featmix.kernels.partners import takers_first
 
 Box = tuple[slice, ...]  # of one sample, with an entry for each of its axes
-BLENDED, PASTED = 1 << 14, 1 << 16  # elements of a sample from which on one at a time is fastest
+BLENDED, PASTED, SHRUNK = 1 << 14, 1 << 16, 1 << 12  # elements of a sample from which on one at a time is fastest
 
 
-def blend(x: Tensor, partner: Tensor, lam: Tensor) -> Rows | None:
+def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) -> Rows:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``, for ``(B,)`` partners and own shares."""
-    return _Blend(partner.tolist(), lam.tolist()) if x[0].numel() >= BLENDED else None
+    if x.numel() >= BLENDED * len(x):
+        return _Blend(partner.tolist(), lam.tolist())
+    return together.Blend(partner, lam)
 
 
-def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...]) -> Rows | None:
+def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None) -> Rows | None:
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
-    if x[0].numel() >= PASTED:
+    if x.numel() >= PASTED * len(x):
         return _Paste(partner.tolist(), [_index(ends, positions) for ends in box.tolist()])
-    if bool((box == box[:1]).all()):
-        return _PasteTogether(partner, _index(box[0].tolist(), positions))
-    return None
+    if len(box) <= 32:  # where there are few, plain numbers are compared faster
+        first, *others = box.tolist()
+        same = all(ends == first for ends in others)
+    else:
+        first, same = box[0].tolist(), bool((box == box[:1]).all())
+    return together.Paste(partner, _index(first, positions)) if same else None
+
+
+def select(x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None = None) -> Rows:
+    """The rows of FMix and PatchUp: ``x_i + share * (x_j - x_i)``, or with a bool share ``x_j`` where it is true.
+
+    Args:
+        x: ``(B, ...)``.
+        partner: ``(B,)``.
+        share: Broadcastable to ``x``, with as many axes.
+        taker: Not needed here.
+    """
+    return together.Select(partner, share)
+
+
+def shrink(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None) -> Rows | None:
+    """ResizeMix's rows: the whole partner inside ``(B, d, 2)`` boxes, shrunk to them by taking the nearest."""
+    if x.numel() < SHRUNK * len(x):
+        return None
+    sizes = tuple(x.shape[axis] for axis in positions)
+    return _Shrink(partner.tolist(), box.tolist(), positions, sizes)
 
 
 def _index(ends: list[list[int]], positions: tuple[int, ...]) -> Box:
@@ -131,50 +156,42 @@ class _Paste(Samples):
         to[self.boxes[k]].add_(g[self.boxes[k]])
 
 
-class _PasteTogether:
-    """One box for all rows: what lies in it is gathered and written at once."""
+class _Shrink(_Paste):
+    """The partner as a whole in each box.
 
-    def __init__(self, partner: Tensor, box: Box) -> None:
-        self.partner, self.box = partner, (slice(None), *box)
-
-    def mixed(self, x: Tensor) -> Tensor:
-        y = pages.empty_like(x).copy_(x)
-        y[self.box] = x[self.box].index_select(0, self.partner)
-        return y
-
-    def mix_in_place(self, x: Tensor) -> Tensor:
-        x[self.box] = x[self.box].index_select(0, self.partner)
-        return x
-
-    def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        to, taken = pages.empty_like(like).copy_(g), g[self.box]
-        to[self.box] = torch.zeros_like(taken).index_add_(0, self.partner, taken)
-        return to
-
-
-def takers_first(partner: list[int]) -> Iterator[tuple[int, bool]]:
-    """Rows that take from another one, each after all that take from it; ``True`` at the first of each circle.
-
-    What is left once nobody takes from a row any more are circles: there the first row is overwritten before the last, which
-    takes from it, is written.
+    Args:
+        partner: The partner of each row.
+        ends: The boxes, ``B x d x 2``.
+        positions: The axes that they lie along.
+        sizes: The sizes of these axes.
     """
-    waiting = [0] * len(partner)
-    for i, j in enumerate(partner):
-        waiting[j] += i != j
-    free = [i for i, takers in enumerate(waiting) if not takers]
-    done = [i == j for i, j in enumerate(partner)]
-    while free:
-        i = free.pop()
-        if done[i]:
-            continue
-        yield i, False
-        done[i] = True
-        waiting[partner[i]] -= 1
-        if not waiting[partner[i]]:
-            free.append(partner[i])
-    for first in range(len(partner)):
-        i = first
-        while not done[i]:
-            yield i, i == first
-            done[i] = True
-            i = partner[i]
+
+    def __init__(
+        self, partner: list[int], ends: list[list[list[int]]], positions: tuple[int, ...], sizes: tuple[int, ...]
+    ) -> None:
+        super().__init__(partner, [_index(box, positions) for box in ends])
+        self.ends, self.positions, self.sizes = ends, positions, sizes
+
+    def write(self, i: int, own: Tensor, partner: Tensor, to: Tensor) -> None:
+        if to.data_ptr() != own.data_ptr():
+            to.copy_(own)
+        for axis, source in self._sources(i):
+            partner = partner.index_select(axis, source)
+        to[self.boxes[i]].copy_(partner)
+
+    def lend(self, k: int, g: Tensor, to: Tensor) -> None:
+        piece, *others = reversed(self._sources(k))
+        found = g[self.boxes[k]]
+        for axis, source in others:
+            shape = list(found.shape)
+            shape[axis] = to.shape[axis]
+            found = found.new_zeros(shape).index_copy_(axis, source, found)
+        to.index_add_(piece[0], piece[1], found)
+
+    def _sources(self, row: int) -> list[tuple[int, Tensor]]:
+        """For each axis of a sample that the box lies along, where its positions come from."""
+        found = []
+        for axis, size, (first, past) in zip(self.positions, self.sizes, self.ends[row], strict=True):
+            source = torch.arange(past - first).mul_(size).div_(max(past - first, 1), rounding_mode="floor")
+            found.append((axis - 1, source))
+        return found

@@ -97,7 +97,9 @@ class Strategy(Checks, nn.Module, Generic[P]):
             for argument in get_args(base):
                 if isinstance(argument, type) and issubclass(argument, Params):
                     cls.params_class = argument
-        if "act" in vars(cls) and "gated" not in vars(cls):  # a faster way of a base class does not know of this act
+        if "act" in vars(cls) and not {"gated", "rows"} & set(
+            vars(cls)
+        ):  # a faster way of a base class does not know of this act
             cls.gated = Strategy.gated  # type: ignore[method-assign]
 
     # -- what a subclass writes ------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.kernels.dispatch import RowKernels, row_kernels
+from featmix.kernels.mixing import Rows, mix
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
 from featmix.strategies.base import P, Strategy
@@ -52,6 +54,16 @@ class ContentStrategy(Strategy[P]):
     def takes_masks(self) -> bool:
         """True: the label weights of real content follow from :meth:`partner_share`."""
         return self.tags.masks
+
+    def rows(self, x: Tensor, params: P, kernels: RowKernels) -> Rows | None:
+        """Return the mixed rows as a fast path makes them; ``None`` where there is none, and :meth:`act` has to do."""
+        return None
+
+    def gated(self, x: Tensor, params: P) -> Tensor:
+        """Return the mixed features by the fast path where there is one for this tensor, by :meth:`act` elsewhere."""
+        kernels = row_kernels(x) if params.mask is None else None
+        rows = self.rows(x, params, kernels) if kernels else None
+        return mix(x, rows, inplace=self.inplace) if rows else super().gated(x, params)
 
     def with_mask(self, params: P, mask: Tensor) -> P:
         """Return a decision that knows of padding, with label weights that count real positions only."""

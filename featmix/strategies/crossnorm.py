@@ -183,6 +183,10 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
             x = x.gather(axis, index)
         return self._moments(x, self._positions(params, params.style_box))
 
+    def blend(self, params: CrossNormParams) -> tuple[Tensor | None, float] | None:
+        """Return that moments are the partner's, where whole maps lend them."""
+        return None if self.needs_shape else (None, 0.0)
+
     def new_moments(self, own: Moments, partner: Moments, params: CrossNormParams) -> Moments:
         """The partner's."""
         return partner

@@ -125,14 +125,13 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
     def new_moments(self, own: Moments, partner: Moments, params: CSUParams) -> Moments:
         """Its own, and correlated noise."""
         self.check_noise(params, (len(own.mean), prod(own.mean.shape[1:])))
-        counted, f = self.counted(own, params), 1 - params.strength(own.mean)
-
-        def moved(values: Tensor, noise: Tensor) -> Tensor:
-            apart, n = centred(values.flatten(1).double(), counted.flatten(1))
-            noise = correlated(noise.double(), apart / n.clamp(min=1).to(apart.dtype).sqrt())
-            return torch.where(counted, values + f * noise.to(values.dtype).reshape(values.shape), values)
-
-        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
+        counted, f = self.counted(own, params).flatten(1), 1 - params.strength(params.mean_noise.double())
+        values = torch.stack([own.mean.flatten(1), own.std.flatten(1)], dim=1).double()  # (B, 2, C)
+        apart, n = centred(values, counted.unsqueeze(1))
+        noise = torch.stack([params.mean_noise, params.std_noise]).double()
+        noise = correlated(noise, apart.transpose(0, 1) / n.clamp(min=1).sqrt()).transpose(0, 1)
+        moved = torch.where(counted.unsqueeze(1), torch.addcmul(values, f.unsqueeze(1), noise), values).to(own.mean.dtype)
+        return Moments(*(side.view_as(own.mean) for side in moved.unbind(1)))
 
     def oracle(self, x: NDArray[np.float64], params: CSUParams) -> NDArray[np.float64]:
         """One sample after the other, once their moments are known; the root as a whole matrix."""
@@ -162,21 +161,21 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
 
 
 def correlated(noise: Tensor, apart: Tensor) -> Tensor:
-    """``noise M``, ``(B, C)``, with ``M`` the symmetric root of the covariance ``apart' apart``, its eigenvectors constants.
+    """``noise M``, ``(..., B, C)``, with ``M`` the symmetric root of ``apart' apart``, whose eigenvectors are constants.
 
     ``M`` is the smallest deviation in all directions and what is above it in the few that rows can span, and is never built.
 
     Args:
-        noise: ``(B, C)`` float64.
-        apart: ``(N, C)`` float64, centred, divided by the root of how many rows count.
+        noise: ``(..., B, C)`` float64.
+        apart: ``(..., N, C)`` float64, centred, divided by the root of how many rows count.
 
     Example:
         >>> correlated(torch.ones(1, 2), torch.tensor([[3.0, 0.0], [0.0, 2.0]]))
         tensor([[3., 2.]])
     """
     with torch.no_grad():
-        vectors = torch.linalg.svd(apart, full_matrices=False).Vh.T
-    deviations = (apart @ vectors).square().sum(0).clamp(min=_SMALLEST).sqrt()
+        vectors = torch.linalg.svd(apart, full_matrices=False).Vh.mT
+    deviations = (apart @ vectors).square().sum(-2, keepdim=True).clamp(min=_SMALLEST).sqrt()
     floor = _SMALLEST**0.5
-    result: Tensor = floor * noise + ((noise @ vectors) * (deviations - floor)) @ vectors.T
+    result: Tensor = floor * noise + ((noise @ vectors) * (deviations - floor)) @ vectors.mT
     return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import Unpack, get_args
 
@@ -13,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featmix.kernels.dispatch import row_kernels
-from featmix.kernels.mixing import mix
+from featmix.kernels.dispatch import RowKernels
+from featmix.kernels.mixing import Rows
 from featmix.layouts import inside
 from featmix.sampling.boxes import area_of, boxes
 from featmix.sampling.draws import beta
@@ -112,17 +111,16 @@ class CutMix(ContentStrategy[CutMixParams]):
     def act(self, x: Tensor, params: CutMixParams) -> Tensor:
         """Paste."""
         lay = self.layout_of(x.shape)
-        pasted = self.partner_share(params, lay.spatial_shape(x.shape))
+        sizes = lay.spatial_shape(x.shape)
+        decided_sizes(self._who, params.sizes, sizes, "a box")
+        pasted = self.partner_share(params, sizes)
         return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
 
-    def gated(self, x: Tensor, params: CutMixParams) -> Tensor:
-        """Return the mixed features by the fast path where there is one for this tensor, by the formula elsewhere."""
+    def rows(self, x: Tensor, params: CutMixParams, kernels: RowKernels) -> Rows | None:
+        """Return the rows by a fast path."""
         lay = self.layout_of(x.shape)
         decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a box")
-        kernels = row_kernels(x) if params.mask is None else None
-        rows = kernels.paste(x, params.partner, params.box, lay.positions) if kernels else None
-        formula = partial(super().gated, params=params)
-        return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
+        return kernels.paste(x, params.partner, params.box, lay.positions, params.taker)
 
     def partner_share(self, params: CutMixParams, sizes: Sequence[int]) -> Tensor:
         """Return True inside the box."""

@@ -15,7 +15,7 @@ from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import normal
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings
-from featmix.strategies.noise import NoiseParams, StyleNoise, centred
+from featmix.strategies.noise import NoiseParams, StyleNoise, centred, side_by_side
 from featmix.strategies.params import Draw
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
@@ -97,14 +97,12 @@ class DSU(StyleNoise[DSUParams]):
     def new_moments(self, own: Moments, partner: Moments, params: DSUParams) -> Moments:
         """Its own, and noise in units of the batch's spread."""
         self.check_noise(params, own.mean.shape)
-        counted = self.counted(own, params)
-
-        def moved(values: Tensor, noise: Tensor) -> Tensor:
-            apart, n = centred(values, counted)
-            spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
-            return torch.where(counted, values + noise.to(values.dtype) * spread, values)
-
-        return Moments(moved(own.mean, params.mean_noise), moved(own.std, params.std_noise))
+        counted = self.counted(own, params).unsqueeze(1)
+        values = side_by_side(own.mean, own.std)
+        noise = side_by_side(params.mean_noise, params.std_noise).to(values.dtype)
+        apart, n = centred(values, counted)
+        spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
+        return Moments(*torch.where(counted, torch.addcmul(values, noise, spread), values).unbind(1))
 
     def oracle(self, x: NDArray[np.float64], params: DSUParams) -> NDArray[np.float64]:
         """One sample after the other, once their moments are known."""

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featmix.kernels.dispatch import RowKernels
+from featmix.kernels.mixing import Rows
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
 from featmix.sampling.masks import SPECTRA, largest_share, smooth_fields
@@ -144,6 +146,12 @@ class FMix(ContentStrategy[FMixParams]):
         own = upcast(x)
         taken = share.to(own.dtype)
         return torch.where(taken > 0, torch.lerp(own, own.index_select(0, params.partner), taken), own)
+
+    def rows(self, x: Tensor, params: FMixParams, kernels: RowKernels) -> Rows | None:
+        """Return the rows by a fast path."""
+        lay = self.layout_of(x.shape)
+        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a mask")
+        return kernels.select(x, params.partner, lay.from_channels_first(params.share), params.taker)
 
     def partner_share(self, params: FMixParams, sizes: Sequence[int]) -> Tensor:
         """Return the mask."""

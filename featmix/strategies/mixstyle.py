@@ -7,6 +7,7 @@ from typing import Unpack, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
@@ -85,6 +86,10 @@ class MixStyle(MomentStrategy[Params]):
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw the share of its own moments that each sample keeps."""
         return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
+
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """By ``lam``."""
+        return params.own_share(), 0.0
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The blend."""

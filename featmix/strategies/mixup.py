@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Unpack, get_args
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from featmix.kernels.dispatch import row_kernels
-from featmix.kernels.mixing import mix
+from featmix.kernels.dispatch import RowKernels
+from featmix.kernels.mixing import Rows
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
 from featmix.sampling.words import Per
@@ -81,12 +80,9 @@ class Mixup(ContentStrategy[Params]):
         own = upcast(x)
         return torch.lerp(own.index_select(0, params.partner), own, params.strength(own))
 
-    def gated(self, x: Tensor, params: Params) -> Tensor:
-        """The fast path where there is one for this tensor, and the formula elsewhere."""
-        kernels = row_kernels(x) if params.mask is None else None
-        rows = kernels.blend(x, params.partner, params.own_share()) if kernels else None
-        formula = partial(super().gated, params=params)
-        return mix(x, rows, formula, inplace=self.inplace) if rows else formula(x)
+    def rows(self, x: Tensor, params: Params, kernels: RowKernels) -> Rows | None:
+        """Return the rows by a fast path."""
+        return kernels.blend(x, params.partner, params.own_share(), params.taker)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """The same everywhere."""

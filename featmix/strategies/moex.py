@@ -132,6 +132,10 @@ class MoEx(MomentStrategy[Params]):
             with torch.no_grad():
                 self._memory.keep(self.moments_of(self.body_of(x), params), params)
 
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """Return that moments are the partner's, unless some are remembered."""
+        return None if isinstance(params, MemoryParams) else (None, 0.0)
+
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's, or those remembered."""
         return params.moments_instead_of(partner) if isinstance(params, MemoryParams) else partner

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.kernels.dispatch import moment_kernels
-from featmix.kernels.exchange import Exchange, exchange
+from featmix.kernels.dispatch import exchange_kernels, moment_kernels
+from featmix.kernels.exchange import Blend, exchange
+from featmix.kernels.restyle import Task, restyle
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments, upcast
@@ -92,8 +93,11 @@ class MomentStrategy(Strategy[P]):
     def __init_subclass__(cls, **keywords: Any) -> None:
         """A subclass that takes moments from elsewhere, or restyles a part only, goes by the formula."""
         super().__init_subclass__(**keywords)
-        if {"content", "moments_of", "lent_moments"} & set(vars(cls)) and "gated" not in vars(cls):
+        own = set(vars(cls))
+        if {"content", "moments_of", "lent_moments"} & own and "gated" not in own:
             cls.gated = Strategy.gated  # type: ignore[method-assign]
+        if "new_moments" in own and "blend" not in own:  # what a base class says of its blend does not hold for others
+            cls.blend = MomentStrategy.blend  # type: ignore[method-assign]
 
     @property
     def norm(self) -> str:
@@ -147,21 +151,45 @@ class MomentStrategy(Strategy[P]):
 
     def gated(self, x: Tensor, params: P) -> Tensor:
         """The fast path where there is one for this tensor, and the formula elsewhere."""
-        kernels = moment_kernels(x) if params.mask is None and not self.positive_only else None
-        if kernels is None or not self.normalizer.is_plain or self.passes_through(x.shape):
+        plain = self.normalizer.is_plain and not self.positive_only
+        if not plain or params.mask is not None or self.passes_through(x.shape):
             return super().gated(x, params)
-        shape = x.shape  # the task outlives this call, and must not keep x alive
-        task = Exchange(
-            kernels=kernels,
-            new_moments=lambda own: self._new_moments(own, own, params),
-            active=params.active,
-            dims=self.normalizer.reduced(x.shape),
-            eps=self.eps,
-            unbiased=self.unbiased,
-            detach=self.detach,
-            formula=lambda view: self.normalizer.view(super(MomentStrategy, self).gated(view.reshape(shape), params)),
+        blend = self._blend(x, params)
+        if blend is not None and (ways := exchange_kernels(x)):
+            return exchange(self.normalizer.view(x), blend, ways).reshape(x.shape)
+        if blend is None and (kernels := moment_kernels(x)):
+            task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
+            y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
+            return y.reshape(x.shape)
+        return super().gated(x, params)
+
+    def blend(self, params: P) -> tuple[Tensor | None, float] | None:
+        """How new moments are blended from a row's own and its partner's, for the fast path that knows nothing else.
+
+        Returns:
+            ``(lam, outside)``: a row's own share of the new moments ``(B,)``, or ``None`` where it keeps nothing of its own;
+            and what is added to its standard deviation where that is divided by, 0 as a rule. ``None`` where
+            :meth:`new_moments` does something else. A subclass that changes :meth:`new_moments` or :meth:`lent_moments` has
+            to say so anew.
+        """
+        return None
+
+    def _blend(self, x: Tensor, params: P) -> Blend | None:
+        chosen = self.blend(params)
+        if chosen is None:
+            return None
+        lam, outside = chosen
+        return Blend(
+            params.partner,
+            params.taker,
+            lam,
+            self.normalizer.reduced(x.shape),
+            self.eps,
+            self.unbiased,
+            self.detach,
+            self.detach_partner,
+            outside,
         )
-        return exchange(self.normalizer.view(x), task).reshape(x.shape)
 
     def content(self, params: P) -> Tensor | None:
         """The positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
@@ -182,8 +210,7 @@ class MomentStrategy(Strategy[P]):
         features = x.detach() if self.detach else x
         own = self.moments_of(features, params)
         new = self._new_moments(own, self.lent_moments(features, params, own), params)
-        scale = new.std / own.std
-        y = (upcast(self.normalizer.view(x)) * scale + (new.mean - scale * own.mean)).reshape(x.shape)
+        y = torch.addcmul(new.mean, upcast(self.normalizer.view(x)) - own.mean, new.std / own.std).reshape(x.shape)
         content = self.content(params)
         return y if content is params.mask or content is None else torch.where(self.layout_of(x.shape).spread(content), y, x)
 

@@ -88,10 +88,16 @@ class StyleNoise(MomentStrategy[N]):
 
     def counted(self, own: Moments, params: NoiseParams) -> Tensor:
         """Rows whose moments are moments of something, and finite: ``(B, 1, ...)`` bool, of as many axes as the moments."""
-        rows = own.mean.isfinite().flatten(1).all(1) & own.std.isfinite().flatten(1).all(1)
+        nothing = own.mean.detach() * 0 + own.std.detach() * 0  # NaN where one of them is not finite
+        rows = nothing.flatten(1).sum(1) == 0
         if params.mask is not None:
             rows = rows & (params.mask.flatten(1).sum(1) * params.elements > 1)
         return rows.view(len(rows), *[1] * (own.mean.ndim - 1))
+
+
+def side_by_side(means: Tensor, stds: Tensor) -> Tensor:
+    """Both in one tensor ``(B, 2, ...)``, so that what is done to both is done once."""
+    return torch.stack([means, stds], dim=1)
 
 
 def centred(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
@@ -95,6 +96,13 @@ class PAdaIN(MomentStrategy[Params]):
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw nothing. A row that is active keeps no share of its style: ``lam`` is 0."""
         return Params.of(draw, 0.0)
+
+    def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
+        """The partner's, where an active row that is its own partner is as good as copied.
+
+        Otherwise it is not: ``eps_outside`` changes its values, and ``detach_partner`` its gradient.
+        """
+        return None if self.eps_outside or self.detach_partner else (None, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.kernels.dispatch import RowKernels
+from featmix.kernels.mixing import Rows
 from featmix.normalizers.moments import upcast
 from featmix.sampling.draws import beta
 from featmix.sampling.masks import blocks
@@ -151,17 +153,29 @@ class PatchUp(ContentStrategy[PatchUpParams]):
 
     def act(self, x: Tensor, params: PatchUpParams) -> Tensor:
         """Replace or blend inside the blocks."""
-        lay = self.layout_of(x.shape)
-        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "blocks")
-        if params.changed.shape[1] != x.shape[lay.channel]:
-            expected = f"blocks drawn for {x.shape[lay.channel]} channels"
-            raise FeatmixError(self._who, "params", expected=expected, got=str(params.changed.shape[1]))
-        changed = lay.from_channels_first(params.changed)
+        self._check_decision(x, params)
+        changed = self.layout_of(x.shape).from_channels_first(params.changed)
         if self.mode == "hard":
             return torch.where(changed, x.index_select(0, params.partner), x)
         own = upcast(x)
         blend = params.blend.to(own.dtype).view(-1, *[1] * (x.ndim - 1))
         return torch.where(changed, blend * own + (1 - blend) * own.index_select(0, params.partner), own)
+
+    def rows(self, x: Tensor, params: PatchUpParams, kernels: RowKernels) -> Rows | None:
+        """Return the rows by a fast path."""
+        self._check_decision(x, params)
+        share = params.changed
+        if self.mode == "soft":
+            blend = params.blend[:1] if self.lam_per == "batch" else params.blend
+            share = share * (1 - blend.to(upcast(x[:0]).dtype)).view(-1, *[1] * (share.ndim - 1))
+        return kernels.select(x, params.partner, self.layout_of(x.shape).from_channels_first(share), params.taker)
+
+    def _check_decision(self, x: Tensor, params: PatchUpParams) -> None:
+        lay = self.layout_of(x.shape)
+        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "blocks")
+        if params.changed.shape[1] != x.shape[lay.channel]:
+            expected = f"blocks drawn for {x.shape[lay.channel]} channels"
+            raise FeatmixError(self._who, "params", expected=expected, got=str(params.changed.shape[1]))
 
     def partner_share(self, params: PatchUpParams, sizes: Sequence[int]) -> Tensor:
         """Return 1 inside the blocks, or what the blend leaves to the partner."""

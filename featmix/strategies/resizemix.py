@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.kernels.dispatch import RowKernels
+from featmix.kernels.mixing import Rows
 from featmix.layouts import inside
 from featmix.sampling.boxes import area_of, boxes_inside
 from featmix.sampling.draws import uniform
@@ -131,6 +133,12 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         maps = x.movedim(lay.channel, 1)
         mixed = torch.where(self.partner_share(params, sizes), self.partner_map(maps, params), maps)
         return mixed.movedim(1, lay.channel)
+
+    def rows(self, x: Tensor, params: ResizeMixParams, kernels: RowKernels) -> Rows | None:
+        """Return the rows by a fast path."""
+        lay = self.layout_of(x.shape)
+        decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a box")
+        return kernels.shrink(x, params.partner, params.box, lay.positions, params.taker)
 
     def partner_share(self, params: ResizeMixParams, sizes: Sequence[int]) -> Tensor:
         """Return True inside the box, unless the row is its own partner."""

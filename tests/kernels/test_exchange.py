@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import featmix as fm
-from featmix.kernels import blocks, dispatch, pages
+from featmix.kernels import blocks, dispatch, exchange_cpu, native, pages
 from featmix.normalizers.kinds import IN
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
@@ -33,6 +33,10 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 @pytest.fixture(autouse=True)
 def _every_tensor_in_small_blocks(monkeypatch):
     monkeypatch.setattr(dispatch, "SMALLEST", 0)
+    monkeypatch.setattr(exchange_cpu, "SMALL", 0)
+    monkeypatch.setattr(native, "SMALLEST", 0)
+    monkeypatch.setattr(native, "NARROWEST", 2)
+    monkeypatch.setattr(native, "LONGEST", 8)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
     monkeypatch.setattr(pages, "FRESH_BYTES", 0)
 
@@ -62,19 +66,23 @@ def gradient(function, x):
 @pytest.mark.parametrize("strategy", MOVERS, ids=lambda s: repr(s.settings()))
 def test_result_and_gradient_are_as_near_to_float64_as_the_formula(strategy, dtype):
     x, params = case(strategy, dtype)
+    y = strategy.transform(x, params)
+    assert y.dtype == dtype
+    assert torch.equal(y[~params.active], x[~params.active])
+    as_near_to_float64_as_the_formula(strategy, x, params)
 
+
+def as_near_to_float64_as_the_formula(strategy, x, params):
     def fast(z):
         return strategy.transform(z, params)
 
     def formula(z):
         return by_formula(strategy, z, params)
 
-    assert fast(x).dtype == dtype
-    assert torch.equal(fast(x)[~params.active], x[~params.active])
     for measure in (lambda function, z: function(z), gradient):
         exact = measure(formula, x.double())
         off, allowed = (measure(function, x).double().sub(exact).abs().max() for function in (fast, formula))
-        floor = 1e-9 if dtype == torch.float64 else 4 * torch.finfo(dtype).eps  # in float64 the formula itself is the measure
+        floor = 1e-9 if x.dtype == torch.float64 else 4 * torch.finfo(x.dtype).eps  # in float64 the formula is the measure
         assert off <= 2 * allowed + floor * exact.abs().max()
 
 
@@ -172,3 +180,83 @@ def test_a_normalizer_with_moments_of_its_own_is_left_alone():
     strategy = fm.MoEx(Shifted())
     x, params = case(strategy)
     assert torch.allclose(strategy.transform(x, params), by_formula(strategy, x, params))
+
+
+def test_other_new_moments_are_no_blend():
+    class Doubled(fm.MoEx):
+        def new_moments(self, own, partner, params):
+            return fm.Moments(2 * partner.mean, partner.std)
+
+    strategy, (x, params) = Doubled("in"), case(fm.MoEx("in"))
+    assert strategy.blend(params) is None
+    assert torch.allclose(strategy.transform(x, params), by_formula(strategy, x, params))
+
+
+@pytest.mark.parametrize("eps_outside", [False, True])
+def test_a_row_that_is_active_and_its_own_partner_goes_as_by_the_formula(eps_outside):
+    strategy = fm.PAdaIN(p=1.0, eps=0.1, eps_outside=eps_outside)
+    x = case(strategy)[0]
+    params = strategy.make_params(x.shape, partner=torch.arange(5))
+    assert torch.allclose(strategy.transform(x, params), by_formula(strategy, x, params))
+
+
+@pytest.mark.parametrize("partner", [[3, 3, 3, 3, 3], [1, 0, 2, 3, 4], [4, 0, 1, 2, 3], [0, 0, 0, 3, 4]], ids=str)
+@pytest.mark.parametrize("strategy", TASKS, ids=lambda s: repr(s.settings()))
+def test_a_partner_of_many_and_a_partner_of_none(strategy, partner):
+    x = case(strategy)[0]
+    params = strategy.make_params(x.shape, partner=torch.tensor(partner), generator=torch.Generator().manual_seed(2))
+    for measure in (lambda function, z: function(z), gradient):
+        found = measure(lambda z: strategy.transform(z, params), x)
+        torch.testing.assert_close(found, measure(lambda z: by_formula(strategy, z, params), x), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ["moex", "mixstyle", "crossnorm"])
+def test_small_features_in_a_few_steps(name, dtype, monkeypatch):
+    monkeypatch.setattr(exchange_cpu, "SMALL", 1 << 20)
+    strategy = fm.create(name, p=1.0)
+    as_near_to_float64_as_the_formula(strategy, *case(strategy, dtype))
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize("norm", ["pono", "in", "ln", "gn4", "gpono4"])
+def test_features_as_large_as_in_training(norm, last, monkeypatch):
+    monkeypatch.undo()
+    strategy, x = fm.MoEx(norm), torch.randn(6, 16, 40, 40, generator=torch.Generator().manual_seed(1))
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    params = strategy.make_params(x.shape)
+    assert strategy.transform(x, params).stride() == x.stride()
+    assert gradient(lambda z: strategy.transform(z, params), x).stride() == x.stride()
+    as_near_to_float64_as_the_formula(strategy, x, params)
+
+
+@pytest.mark.parametrize("spread", ["expanded", "transposed"])
+@pytest.mark.parametrize(
+    "strategy", [fm.MoEx("in"), fm.MixStyle(p=1.0), fm.DSU(p=1.0), fm.Mixup(), fm.CutMix()], ids=lambda s: s.name
+)
+def test_gradients_of_any_strides(strategy, spread):
+    x, params = case(strategy)
+    g = (
+        torch.ones(()).double().expand(x.shape)
+        if spread == "expanded"
+        else torch.randn(7, 6, 4, 5).double().permute(3, 2, 1, 0)
+    )
+    leaf, same = x.clone().requires_grad_(), x.clone().requires_grad_()
+    strategy.transform(leaf, params).backward(g)
+    by_formula(strategy, same, params).backward(g)
+    torch.testing.assert_close(leaf.grad, same.grad, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "strategy", [fm.MixStyle(p=1.0), fm.MoEx("in", detach=True), fm.DSU(p=1.0, detach=True), fm.PAdaIN(p=1.0)]
+)
+def test_differentiating_twice_through_constant_moments(strategy):
+    x, params = case(strategy)
+
+    def twice(function):
+        leaf = x.clone().requires_grad_()
+        (first,) = torch.autograd.grad(function(leaf).pow(3).sum(), leaf, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), leaf)[0]
+
+    found = twice(lambda z: strategy.transform(z, params))
+    torch.testing.assert_close(found, twice(lambda z: by_formula(strategy, z, params)), rtol=1e-8, atol=1e-9)

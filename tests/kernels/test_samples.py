@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import featmix as fm
-from featmix.kernels import dispatch, mixing, samples
+from featmix.kernels import blocks, mixing, samples
 from featmix.strategies.base import Strategy
 from featmix.testing import every_strategy, parametrize_with_checks
 
-MIXERS = [s for s in every_strategy() if isinstance(s, fm.Mixup | fm.CutMix) and not s.inplace]
+FAST = (fm.Mixup, fm.CutMix, fm.FMix, fm.PatchUp, fm.ResizeMix)
+MIXERS = [s for s in every_strategy() if isinstance(s, FAST) and not s.inplace]
 PLAIN = [s for s in MIXERS if s.layout is None]
 SIZES = {"b": 5, "c": 4, "h": 6, "w": 7, "n": 9, "t": 9, "d": 3}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -22,16 +23,17 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 @pytest.fixture(autouse=True)
 def _every_tensor(monkeypatch):
-    monkeypatch.setattr(dispatch, "SMALLEST", 0)
     monkeypatch.setattr(samples, "BLENDED", 0)
     monkeypatch.setattr(samples, "PASTED", 0)
+    monkeypatch.setattr(samples, "SHRUNK", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 400)
 
 
 @pytest.fixture
 def taken(monkeypatch):
     """How often the fast path was taken."""
     seen, mix = [], mixing.mix
-    for module in ("mixup", "cutmix"):
+    for module in ("mixup", "cutmix", "fmix", "patchup", "resizemix"):
         monkeypatch.setattr(f"featmix.strategies.{module}.mix", lambda *a, **k: seen.append(a) or mix(*a, **k))
     return seen
 
@@ -193,10 +195,10 @@ def test_what_the_fast_path_does_not_take_goes_by_the_formula(strategy, spoil, t
     assert not taken
 
 
-@pytest.mark.parametrize("strategy", [fm.Mixup(), fm.CutMix(lam_per="sample")], ids=lambda s: s.name)
-def test_small_samples_go_by_the_formula(strategy, monkeypatch, taken):
-    monkeypatch.setattr(samples, "BLENDED", 10**6)
+@pytest.mark.parametrize("strategy", [fm.CutMix(lam_per="sample"), fm.ResizeMix()], ids=lambda s: s.name)
+def test_small_samples_in_different_boxes_go_by_the_formula(strategy, monkeypatch, taken):
     monkeypatch.setattr(samples, "PASTED", 10**6)
+    monkeypatch.setattr(samples, "SHRUNK", 10**6)
     x, params = case(strategy)
     assert torch.equal(strategy.transform(x, params), by_formula(strategy, x, params))
     assert not taken

@@ -87,7 +87,7 @@ def test_signs_of_eigenvectors_do_not_matter(monkeypatch):
 
     def flipped(a, **given):
         u, s, vh = real(a, **given)
-        signs = torch.ones(len(vh), 1, dtype=vh.dtype)
+        signs = torch.ones(vh.shape[-2], 1, dtype=vh.dtype)
         signs[::2] = -1
         return torch.return_types.linalg_svd((u, s, signs * vh))
 

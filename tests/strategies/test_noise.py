@@ -99,7 +99,7 @@ def test_a_full_mask_on_one_position_is_none(name):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("idle", [False, True])
 def test_a_row_that_is_not_finite_leaves_the_others_as_if_it_were_not_there(name, bad, idle, fast, monkeypatch):
-    monkeypatch.setattr(dispatch, "SMALLEST", 0 if fast else 1 << 60)
+    monkeypatch.setenv("FEATMIX_KERNELS", "auto" if fast else "formula")
     strategy, x = fm.create(name, p=1.0), draw(5, 3, 4, 4)
     x[2, 1, 0, 0] = bad
     params = decision(strategy, x)
