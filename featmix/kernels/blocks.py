@@ -138,17 +138,22 @@ def sums(g: Tensor, x: Tensor, mean: Tensor, dims: tuple[int, ...]) -> tuple[Ten
     return groups.small_again(total), groups.small_again(against)
 
 
-def combine(g: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """``g * a + x * b + c`` in the dtype and memory format of ``x``: one pass over both."""
+def combine(g: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor, *, mean: Tensor | None = None) -> Tensor:
+    """``g * a + x * b + c`` in the dtype and memory format of ``x``: one pass over both.
+
+    With ``mean`` it is ``x - mean`` instead of ``x``, subtracted first: see :func:`restored`.
+    """
     y = pages.empty_like(x)
     groups = groups_of(x, _shared(x, b))
     view, to, g = groups.merged(x), groups.merged(y), groups.merged(g)
-    a, b, c = (groups.merged_small(small) for small in (a, b, c))
+    a, b, c, m = (groups.merged_small(small) for small in (a, b, c, b if mean is None else mean))
     narrow = x.dtype != a.dtype
     scratch = _scratch(view, a.dtype) if narrow else to
-    for block, h, own, slope, offset, result in blocks(view, g, a, b, c, to):
+    for block, h, own, slope, offset, middle, result in blocks(view, g, a, b, c, m, to):
         wide = _first(scratch, block) if narrow else result
-        if groups.in_rows:
+        if mean is not None:
+            torch.sub(block, middle, out=wide).mul_(slope).add_(offset)
+        elif groups.in_rows:
             torch.mul(block, slope, out=wide).add_(offset)
         else:
             torch.addcmul(offset, _as(block, wide), slope, out=wide)

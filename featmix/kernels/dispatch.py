@@ -26,7 +26,7 @@ from torch.autograd import forward_ad
 
 from featmix.errors import FeatmixError, nearest
 from featmix.kernels import blocks, exchange_cpu, samples
-from featmix.kernels.exchange import Blend
+from featmix.kernels.exchange import ExchangeKernels
 from featmix.kernels.mixing import Rows
 
 CHOICES = ("auto", "formula", "cpu", "triton")
@@ -35,18 +35,6 @@ ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # Triton's kernels c
 SMALLEST = 1 << 16  # elements; below, the formula of new moments that are no blend costs less on the CPU
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-
-
-class ExchangeKernels(Protocol):
-    """A way to blend a row's moments with one partner's; rows that are their own partners are copied."""
-
-    def exchange(self, x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The result and, with ``keep``, the small tensors that backward needs; of no tensors, backward is the identity."""
-        ...
-
-    def exchange_back(self, g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend: Blend) -> Tensor:
-        """The gradient of the features; ``g`` has their strides, and ``x`` is ``None`` where all moments are constants."""
-        ...
 
 
 class MomentKernels(Protocol):

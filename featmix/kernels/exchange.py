@@ -18,15 +18,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from featmix.normalizers.moments import compute_moments, upcast
-
-if TYPE_CHECKING:
-    from featmix.kernels.dispatch import ExchangeKernels
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +95,18 @@ class Blend:
         """How many elements a mean is taken over, and what a sum of squares is divided by."""
         count = prod(x.shape[axis] for axis in self.dims)
         return count, max(count - self.unbiased, 1)
+
+
+class ExchangeKernels(Protocol):
+    """A way to blend a row's moments with one partner's; rows that are their own partners are copied."""
+
+    def exchange(self, x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The result and, with ``keep``, the small tensors that backward needs; of no tensors, backward is the identity."""
+        ...
+
+    def exchange_back(self, g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend: Blend) -> Tensor:
+        """The gradient of the features; ``g`` has their strides, and ``x`` is ``None`` where all moments are constants."""
+        ...
 
 
 def exchange(x: Tensor, blend: Blend, kernels: ExchangeKernels) -> Tensor:

@@ -62,6 +62,8 @@ def _in_blocks(g: Tensor, x: Tensor, saved: tuple[Tensor, ...], blend: Blend, mi
     to_mean, to_std = blend.slopes(scale, std, total, against)
     count, divisor = blend.divisors(x)
     slope = to_std.div(std).mul_(1 / divisor)
+    if count < blocks.FEW:
+        return blocks.combine(g, scale, x, slope, to_mean.div(count), mean=mean)
     return blocks.combine(g, scale, x, slope, to_mean.div(count).addcmul_(slope, mean, value=-1))
 
 

@@ -129,7 +129,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         values = torch.stack([own.mean.flatten(1), own.std.flatten(1)], dim=1).double()  # (B, 2, C)
         apart, n = centred(values, counted.unsqueeze(1))
         noise = torch.stack([params.mean_noise, params.std_noise]).double()
-        noise = correlated(noise, apart.transpose(0, 1) / n.clamp(min=1).sqrt()).transpose(0, 1)
+        noise = correlated(noise, apart.transpose(0, 1) / n.clamp(min=1).to(apart.dtype).sqrt()).transpose(0, 1)
         moved = torch.where(counted.unsqueeze(1), torch.addcmul(values, f.unsqueeze(1), noise), values).to(own.mean.dtype)
         return Moments(*(side.view_as(own.mean) for side in moved.unbind(1)))
 

@@ -88,7 +88,7 @@ class MixStyle(MomentStrategy[Params]):
         return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
 
     def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
-        """By ``lam``."""
+        """Return ``lam``, the share of its own moments that a row keeps."""
         return params.own_share(), 0.0
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:

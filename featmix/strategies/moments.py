@@ -164,7 +164,7 @@ class MomentStrategy(Strategy[P]):
         return super().gated(x, params)
 
     def blend(self, params: P) -> tuple[Tensor | None, float] | None:
-        """How new moments are blended from a row's own and its partner's, for the fast path that knows nothing else.
+        """Return how new moments are blended from a row's own and its partner's, for the fast path that knows nothing else.
 
         Returns:
             ``(lam, outside)``: a row's own share of the new moments ``(B,)``, or ``None`` where it keeps nothing of its own;

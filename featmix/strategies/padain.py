@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
+from featmix.sampling.draws import rows
 from featmix.schedule import Schedule
 from featmix.strategies.moments import MomentSettings, MomentStrategy
 from featmix.strategies.params import Draw, Params
@@ -94,15 +96,17 @@ class PAdaIN(MomentStrategy[Params]):
         return shape[0] == 1 or super().passes_through(shape)
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
-        """Draw nothing. A row that is active keeps no share of its style: ``lam`` is 0."""
+        """Draw nothing. A row that is active keeps no share of its style: ``lam`` is 0.
+
+        A row that drew itself is left alone, in its gradient too, unless ``eps_outside`` changes its values.
+        """
+        if not self.eps_outside:
+            draw = replace(draw, active=draw.active & (draw.partner != rows(len(draw))))
         return Params.of(draw, 0.0)
 
     def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
-        """The partner's, where an active row that is its own partner is as good as copied.
-
-        Otherwise it is not: ``eps_outside`` changes its values, and ``detach_partner`` its gradient.
-        """
-        return None if self.eps_outside or self.detach_partner else (None, 0.0)
+        """Return that moments are the partner's, unless ``eps_outside`` changes rows that are their own partners."""
+        return None if self.eps_outside else (None, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """The partner's."""
