@@ -40,6 +40,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with tables
 logging.getLogger("traitlets").setLevel(logging.WARNING)  # it announces every notebook that it runs
 
 autodoc_member_order = "bysource"
