@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from featmix import registry
+from featmix.strategies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 README, TOOL = ROOT / "README.md", ROOT / "tools" / "readme_table.py"
@@ -30,7 +30,7 @@ def blocks(text):
 @pytest.fixture
 def sandbox(monkeypatch, tmp_path):
     """Registrations, files and random state of a page go no further."""
-    registry.available()
+    registry.list_strategies()
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     # The graph is what a page shows; kernels would need a C++ compiler and a minute.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
@@ -66,6 +66,21 @@ def test_no_block_escapes():
         assert len(fences) == len(list(blocks(text))), f"{page.name} has a Python block that is not found"
 
 
+def test_tutorials_are_notebooks():
+    pages = [page for page in (ROOT / "docs" / "notebooks").glob("*.md") if page.name != "index.md"]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    assert pages
+    assert all(
+        "file_format: mystnb" in text and "{code-cell}" in text for text in texts
+    )  # without, the build would not run them
+
+
+def test_picture_of_the_readme_is_small():
+    pictures = re.findall(r"!\[[^]]*\]\((?P<path>[^)]+)\)", README.read_text(encoding="utf-8"))
+    assert pictures
+    assert max((ROOT / path).stat().st_size for path in pictures) < 300_000
+
+
 def test_design_names_every_room():
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     rooms = [path for path in (ROOT / "featmix").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
@@ -73,7 +88,7 @@ def test_design_names_every_room():
     assert [name for name in names if f"`{name}`" not in text] == []
 
 
-@pytest.mark.parametrize(("first_line", "lines"), [("import torch", 12), ("import albumentations as A", 15)])
+@pytest.mark.parametrize(("first_line", "lines"), [("import torch", 13), ("import albumentations as A", 15)])
 def test_loops_of_the_readme_are_short(first_line, lines):
     code = next(code for _, code, _ in blocks(README.read_text(encoding="utf-8")) if code.startswith(first_line + "\n"))
     assert len([line for line in code.splitlines() if line.strip()]) <= lines

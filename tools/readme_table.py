@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,10 +35,16 @@ def strategy_table(link: Callable[[str], str] = lambda name: f"`{name}`") -> str
     for name in fm.list_strategies():
         cls = fm.strategy_class(name)
         tags = cls.tags
-        paper = f"[{tags.paper}]({tags.url})" if tags.url else tags.paper
         mixes = "yes" if tags.mixes_labels else "no"
-        rows.append([link(name), f"`{cls.__name__}`", mixes, tags.where, tags.default_site, tags.moments or "none", paper])
-    return markdown_table(["name", "class", "mixes labels", "works at", "usual place", "moments", "paper"], rows)
+        rows.append([link(name), f"`{cls.__name__}`", mixes, tags.default_site, tags.moments or "none", cited(tags)])
+    return markdown_table(["name", "class", "mixes labels", "usual place", "moments", "paper"], rows)
+
+
+def cited(tags: fm.Tags) -> str:
+    """The paper in short, linked: ``Li et al., On Feature Normalization, CVPR 2021`` is ``Li et al. 2021``."""
+    found = re.fullmatch(r"(?P<authors>[^,]+),.* (?P<year>\d{4})", tags.paper)
+    short = f"{found['authors']} {found['year']}" if found else tags.paper
+    return f"[{short}]({tags.url})" if tags.url else short
 
 
 def speed_table() -> str:

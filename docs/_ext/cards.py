@@ -1,4 +1,4 @@
-"""A picture for each strategy: five digits before, their partners, and what comes out."""
+"""Two pictures for each strategy: five digits before, their partners, and what comes out; and a small one for its card."""
 
 from collections import Counter
 
@@ -8,17 +8,25 @@ from sklearn.datasets import load_digits
 import featmix as fm
 from featmix.pictures import Row, as_png, draw_rows
 
-COUNT, SIZE, DRAWS = 5, 32, 15
+COUNT, SMALL, SIZE, DRAWS = 5, 4, 32, 15
 
 
 def pages() -> dict[str, bytes]:
-    return {f"cards/{name}.png": picture(name) for name in fm.list_strategies()}
+    made, (images, labels) = {}, _digits()
+    for name in fm.list_strategies():
+        params, mixed = _typical(fm.create(name, p=1.0), images, labels)
+        made[f"cards/{name}.png"] = picture(images, labels, params, mixed)
+        made[f"cards/{name}-small.png"] = small_picture(images, mixed)
+    return made
 
 
-def picture(name: str) -> bytes:
+def small_picture(images: torch.Tensor, mixed: torch.Tensor) -> bytes:
+    """A PNG: above the digits as they came, below what the strategy made of them."""
+    return as_png(draw_rows([Row("", images[:SMALL]), Row("", mixed[:SMALL])], subject="cards", extra="compare", cell=(1, 1)))
+
+
+def picture(images: torch.Tensor, labels: torch.Tensor, params: fm.Params, mixed: torch.Tensor) -> bytes:
     """A PNG: rows before, partner, after; above each column what its label becomes."""
-    images, labels = _digits()
-    params, mixed = _typical(fm.create(name, p=1.0), images, labels)
     lam = [] if params.lam is None else [f"λ = {share:.2f}" for share in params.lam.tolist()]
     rows = [
         Row("before", images, above=[f"label {label}" for label in labels.tolist()]),

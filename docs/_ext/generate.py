@@ -3,6 +3,7 @@
 Nothing here names a strategy, a normalizer, a module, a law or a command: all are found by walking.
 """
 
+import hashlib
 import importlib
 import inspect
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cards
 import commands
 import faults
+import front
 import laws
 import measured
 import outputs
@@ -24,12 +26,20 @@ from sphinx.util.nodes import make_refnode
 
 logger = sphinx.util.logging.getLogger(__name__)
 
+ROOT = Path(__file__).parents[2]
+# What the pages are made of: where none of it has changed, neither have they.
+SOURCES = ("featmix/**/*.py", "benchmarks/**/*.py", "tests/broken/**/*.py", "tools/*.py", "docs/_ext/*.py", "examples/*.py",
+           "docs/benchmarks/results.json", "constraints.txt")  # fmt: skip
+
 
 def generate(app: Sphinx) -> None:
     """Write ``_generated``; a file whose content is the same is left alone, and what is not written any more is removed."""
     folder = Path(app.srcdir) / "_generated"
-    files: dict[str, bytes] = {}
-    for source in (tables, cards, shown, presets, programs, reference, commands, laws, faults, outputs, measured):
+    now, stamp = _state(), folder / "stamp.txt"
+    if stamp.exists() and stamp.read_text() == now:
+        return
+    files: dict[str, bytes] = {"stamp.txt": now.encode()}
+    for source in (tables, front, cards, shown, presets, programs, reference, commands, laws, faults, outputs, measured):
         for name, content in source.pages().items():
             files[name] = content if isinstance(content, bytes) else content.encode()
     for name, content in files.items():
@@ -40,6 +50,14 @@ def generate(app: Sphinx) -> None:
     for path in folder.rglob("*"):
         if path.is_file() and path.relative_to(folder).as_posix() not in files:
             path.unlink()
+
+
+def _state() -> str:
+    """Changes with any source of a page."""
+    found = hashlib.sha256()
+    for path in sorted([*(path for pattern in SOURCES for path in ROOT.glob(pattern)), *outputs.sources()]):
+        found.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
 
 
 def resolve(app: Sphinx, env, node, contnode):

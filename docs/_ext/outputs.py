@@ -24,15 +24,19 @@ _BLOCK = re.compile(
 )
 
 
+def sources() -> list[Path]:
+    """The pages that show what their code prints."""
+    pages = sorted(DOCS.glob("*.md"))
+    return [page for page in pages if any(block["part"] for block in _BLOCK.finditer(page.read_text(encoding="utf-8")))]
+
+
 def pages() -> dict[str, str]:
     hypothesis.settings.register_profile("docs", derandomize=True, print_blob=False)
     hypothesis.settings.load_profile("docs")
     made, threads = {}, torch.get_num_threads()
     torch.set_num_threads(1)  # tensors this small gain nothing from more
-    for page in sorted(DOCS.glob("*.md")):
-        text = page.read_text(encoding="utf-8")
-        if any(block["part"] for block in _BLOCK.finditer(text)):
-            made.update(_outputs(page.stem, text))
+    for page in sources():
+        made.update(_outputs(page.stem, page.read_text(encoding="utf-8")))
     torch.set_num_threads(threads)
     return made
 

@@ -1,31 +1,52 @@
-"""The API reference: the public names of ``featmix``, then each module with the public members that it defines."""
+"""The API reference: the public names first, as tables that link to them; then a page for each module, out of the sidebar."""
 
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterable
 from types import ModuleType
+
+from readme_table import markdown_table
 
 import featmix as fm
 
 
 def pages() -> dict[str, str]:
     public = {name: getattr(fm, name) for name in fm.__all__ if not inspect.ismodule(getattr(fm, name))}
-    made = {"parts/api.md": "\n".join(_entry("featmix", name, obj) for name, obj in public.items())}
-    elsewhere = list(public.values()) + [fm.strategy_class(name) for name in fm.list_strategies()]
+    strategies = [fm.strategy_class(name) for name in fm.list_strategies()]
+    elsewhere = [*public.values(), *strategies]
+    modules = list(_modules())
+    made = {
+        "parts/api.md": "\n".join(_entry("featmix", name, obj) for name, obj in public.items()),
+        "parts/api_names.md": _table("featmix", public),
+        "parts/api_packages.md": "\n".join(_package(module, elsewhere) for module in modules if _is_public(module)),
+    }
+    written = []
+    for module in modules:
+        members = {name: obj for name, obj in _own(module) if not any(obj is other for other in elsewhere)}
+        if members:
+            written.append(module)
+            entries = "\n".join(_entry(module.__name__, name, obj) for name, obj in members.items())
+            made[f"api/{module.__name__}.md"] = f"---\norphan: true\n---\n\n# {module.__name__}\n\n{_about(module)}\n{entries}"
+    made["parts/api_modules.md"] = _list(written)
+    return made
+
+
+def _modules() -> Iterable[ModuleType]:
+    """Every module of featmix that is not private and can be imported here."""
     for found in pkgutil.walk_packages(fm.__path__, "featmix."):
         if any(part.startswith("_") for part in found.name.split(".")):
             continue
         try:
-            module = importlib.import_module(found.name)
+            yield importlib.import_module(found.name)
         except ModuleNotFoundError as error:
             if error.name != "triton":
                 raise
-            continue
-        members = {name: obj for name, obj in _own(module) if not any(obj is other for other in elsewhere)}
-        if members:
-            entries = "\n".join(_entry(module.__name__, name, obj) for name, obj in members.items())
-            made[f"api/{module.__name__}.md"] = f"# {module.__name__}\n\n{_about(module)}\n{entries}"
-    return made
+
+
+def _is_public(module: ModuleType) -> bool:
+    """Whether it is a package that says what it offers."""
+    return bool(getattr(module, "__all__", None)) and module.__name__.count(".") == 1
 
 
 def _own(module: ModuleType) -> list[tuple[str, object]]:
@@ -39,6 +60,45 @@ def _own(module: ModuleType) -> list[tuple[str, object]]:
         and obj.__name__ == name
         and inspect.getdoc(obj)
     ]
+
+
+def _package(module: ModuleType, elsewhere: list[object]) -> str:
+    """A section for a public package: what it is, and its names."""
+    names = {name: getattr(module, name) for name in module.__all__}
+    documented = {name: obj for name, obj in names.items() if hasattr(obj, "__module__") and inspect.getdoc(obj)}
+    rows = _table(None, {name: obj for name, obj in documented.items() if not any(obj is other for other in elsewhere)})
+    return f"### {module.__name__}\n\n{_first_line(module)}\n\n{rows}"
+
+
+def _table(module: str | None, names: dict[str, object]) -> str:
+    """A row for each name: a link to it, and the first sentence about it. ``None`` links to where each was defined."""
+    rows = []
+    for name, obj in names.items():
+        where = f"{module}.{name}" if module else f"{obj.__module__}.{obj.__name__}"
+        rows.append([f"{{py:obj}}`{name} <{where}>`", _first_line(obj)])
+    return markdown_table(["name", "what it is"], rows)
+
+
+def _list(modules: list[ModuleType]) -> str:
+    """All module pages, those of one package under each other."""
+    rows = [[f"[`{module.__name__.removeprefix('featmix.')}`](_generated/api/{module.__name__}.md)", _first_line(module)]
+            for module in modules]  # fmt: skip
+    return markdown_table(["module of featmix", "what it does"], rows)
+
+
+def _first_line(obj: object) -> str:
+    """The first sentence of a docstring, in Markdown."""
+    text = (inspect.getdoc(obj) or "").partition("\n\n")[0].replace("\n", " ").replace("``", "`")
+    return _plain_roles(text.partition(". ")[0].rstrip(".:") + ".")
+
+
+def _plain_roles(text: str) -> str:
+    """``:class:`~featmix.Mixture``` as the name alone: tables of links do not need links in their text."""
+    head, *rest = text.split(":`")
+    for part in rest:
+        target, _, tail = part.partition("`")
+        head = head.rpartition(":")[0] + f"`{target.rpartition('.')[2]}`" + tail
+    return head
 
 
 def _about(module: ModuleType) -> str:

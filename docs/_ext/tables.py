@@ -1,9 +1,10 @@
-"""The strategies page: a table, a card for each strategy, and the table of normalizers."""
+"""The strategies page: a table, a section for each strategy, and the table of normalizers; and the front page's cards."""
 
 import inspect
 
 import torch
-from readme_table import markdown_table, strategy_table
+from front import heading
+from readme_table import cited, markdown_table, strategy_table
 
 import featmix as fm
 
@@ -13,12 +14,13 @@ SHAPE = (2, 8, 5, 5)
 def pages() -> dict[str, str]:
     return {
         "parts/strategies.md": strategy_table(lambda name: f"[`{name}`](#strategy-{name})"),
-        "parts/cards.md": "\n".join(_card(name) for name in fm.list_strategies()),
+        "parts/cards.md": "\n".join(_section(name) for name in fm.list_strategies()),
+        "parts/methods.md": _grid([_card(name) for name in fm.list_strategies()]),
         "parts/normalizers.md": _normalizers(),
     }
 
 
-def _card(name: str) -> str:
+def _section(name: str) -> str:
     cls = fm.strategy_class(name)
     tags = cls.tags
     notes = [
@@ -41,6 +43,29 @@ def _card(name: str) -> str:
 .. autoclass:: featmix.{cls.__name__}
    :show-inheritance:
 ```
+"""
+
+
+def _grid(cards: list[str]) -> str:
+    return "\n".join([":::::{grid} 2 2 3 3", ":gutter: 2", ":class-container: methods", "", *cards, ":::::", ""])
+
+
+def _card(name: str) -> str:
+    """A card of the front page: the picture, what the strategy does, where from."""
+    title, does = heading(name)
+    tags = fm.strategy_class(name).tags
+    return f"""::::{{grid-item-card}} {title}
+:link: strategy-{name}
+:link-type: ref
+:img-top: _generated/cards/{name}-small.png
+:img-alt: Four digits, and below them what {title} makes of them
+
+{does}
+
+:::{{card-footer}}
+{cited(tags).partition("]")[0].removeprefix("[")} · {"mixes labels" if tags.mixes_labels else "labels stay"}
+:::
+::::
 """
 
 

@@ -68,7 +68,7 @@ class PaddingAsContent(Mixup):
         return dataclasses.replace(counted, mask=mask)
 
 
-@fault("mixes prefix tokens like any other", refused_by="num_prefix_tokens")
+@fault("mixes prefix tokens like any other", refused_by="prefix")
 class PrefixMixed(Mixup):
     def body_of(self, x):
         return x
@@ -77,7 +77,7 @@ class PrefixMixed(Mixup):
         return body
 
 
-@fault("draws the same, and shifts the rest by the prefix", refused_by="num_prefix_tokens")
+@fault("draws the same, and shifts the rest by the prefix", refused_by="prefix")
 class PrefixShifted(Mixup):
     def with_prefix_of(self, x, body):
         return super().with_prefix_of(x, body.flip(1)) if self.num_prefix_tokens else body
