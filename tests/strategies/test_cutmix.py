@@ -127,7 +127,7 @@ def test_a_decision_for_another_resolution_is_refused():
 
 
 def test_the_decision_of_another_strategy_is_refused():
-    with pytest.raises(fm.FeatmixError, match=r"CutMix: params: expected a decision of this strategy, CutMixParams.*got Params"):
+    with pytest.raises(fm.FeatmixError, match=r"CutMix: params: expected a decision of this strategy, CutMixParams.*Params"):
         fm.CutMix().transform(draw(4, 3, 8, 8), fm.Mixup().make_params((4, 3, 8, 8)))
 
 
