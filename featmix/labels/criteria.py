@@ -100,8 +100,8 @@ def _in_one_call(known: Known, output: Tensor, target: Tensor, index: Tensor, we
         if target.dtype not in INTEGERS:  # linear in the target
             return call(output, (target[index] * weight.to(target.dtype).view(*weight.shape, *[1] * (target.ndim - 1))).sum(1))
         if target.ndim == 1 and _counts_everything(target, known.settings.get("ignore_index", -100)):
-            wide = torch.promote_types(output.dtype, weight.dtype)  # shares are not rounded to half, under autocast neither
-            soft = torch.zeros(output.shape, dtype=wide, device=output.device)
+            wide = output.dtype if output.dtype == torch.float64 else torch.float32  # shares are not rounded to half types
+            soft = torch.zeros_like(output, dtype=wide, memory_format=torch.contiguous_format)
             return call(output, soft.scatter_add_(1, target[index].long(), weight.to(wide)))
         columns = target[index].movedim(1, -1)  # columns become one more axis of positions
         if columns.ndim != output.ndim:
