@@ -1,7 +1,8 @@
 import pytest
+import torch
 
 from featmix.errors import FeatmixError
-from featmix.layouts import layout, layouts, resolve_layout
+from featmix.layouts import checked_mask, layout, layouts, resolve_layout
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,13 @@ def test_unknown_layout_names_the_nearest():
 def test_layout_must_be_a_name(name):
     with pytest.raises(FeatmixError, match="the name of a layout"):
         layout(name)
+
+
+def test_features_without_positions_have_no_mask():
+    with pytest.raises(FeatmixError, match="features with positions"):
+        checked_mask(torch.ones(3, 1).bool(), layout("bc"), (3, 4), "MoEx")
+
+
+def test_attention_masks_of_integers_are_masks():
+    real = torch.rand(3, 6, generator=torch.Generator().manual_seed(0)) < 0.5
+    assert torch.equal(checked_mask(real.long(), layout("bnc"), (3, 6, 4), "MoEx"), real)

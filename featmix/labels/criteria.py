@@ -26,7 +26,6 @@ _MODULES: dict[type[nn.Module], tuple[Callable[..., Tensor], tuple[str, ...]]] =
     nn.SmoothL1Loss: (F.smooth_l1_loss, ("beta",)),
     nn.HuberLoss: (F.huber_loss, ("delta",)),
 }
-_ELEMENTWISE = {function for function, _ in _MODULES.values()} - {F.cross_entropy}
 
 _reductions: WeakKeyDictionary[Callable[..., Any], str | None] = WeakKeyDictionary()
 
@@ -87,7 +86,7 @@ def recognised(criterion: Callable[..., Any]) -> Known | None:
     function, settings = criterion, {}
     if isinstance(criterion, partial) and not criterion.args:
         function, settings = criterion.func, dict(criterion.keywords)
-    if (function not in _ELEMENTWISE and function is not F.cross_entropy) or {"size_average", "reduce"} & set(settings):
+    if not any(function is own for own, _ in _MODULES.values()) or {"size_average", "reduce"} & set(settings):
         return None
     return Known(function, settings, settings.pop("reduction", "mean"))
 
@@ -101,8 +100,9 @@ def _in_one_call(known: Known, output: Tensor, target: Tensor, index: Tensor, we
         if target.dtype not in INTEGERS:  # linear in the target
             return call(output, (target[index] * weight.to(target.dtype).view(*weight.shape, *[1] * (target.ndim - 1))).sum(1))
         if target.ndim == 1 and _counts_everything(target, known.settings.get("ignore_index", -100)):
-            soft = torch.zeros_like(output, memory_format=torch.contiguous_format)
-            return call(output, soft.scatter_add_(1, target[index].long(), weight.to(output.dtype)))
+            wide = output.dtype if output.dtype == torch.float64 else torch.float32  # shares are not rounded to half types
+            soft = torch.zeros_like(output, dtype=wide, memory_format=torch.contiguous_format)
+            return call(output, soft.scatter_add_(1, target[index].long(), weight.to(wide)))
         columns = target[index].movedim(1, -1)  # columns become one more axis of positions
         if columns.ndim != output.ndim:
             return None

@@ -28,6 +28,7 @@ Flags = NDArray[np.bool_]
 
 PARTNERS = get_args(Partner)
 PER: tuple[str, ...] = get_args(Per)
+TINY = 1e-300  # a smaller parameter of Beta would give infinite logarithms, whose difference is no number
 
 
 def stream(generator: Generator | None = None) -> Stream:
@@ -128,6 +129,7 @@ def beta(random: Stream, n: int, a: float, b: float) -> Floats:
     """
     if b == 0:
         return np.ones(n)
+    a, b = max(a, TINY), max(b, TINY)
     if n == 1:  # the usual case, several times faster with plain numbers
         return np.array([_sigmoid(_log_gamma(random, a) - _log_gamma(random, b))])
     first, second = (np.log(random.standard_gamma(c + 1.0, n)) + np.log(1.0 - random.random(n)) / c for c in (a, b))

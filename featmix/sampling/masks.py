@@ -53,7 +53,7 @@ def largest_share(random: Stream, fields: Floats, share: Floats, *, soft: float 
     Returns:
         ``(n, *sizes)``; its mean differs from ``share`` by less than one position.
     """
-    flat = fields.reshape(len(fields), -1)
+    flat = fields.reshape(len(fields), prod(fields.shape[1:]))
     result = np.empty_like(flat)
     for row, (values, own, up) in enumerate(zip(flat, share, random.random(len(flat)) < 0.5, strict=True)):
         count = len(values)

@@ -128,6 +128,11 @@ class MomentStrategy(Strategy[P]):
         """That of the function of the features and of those moments that are not detached."""
         return True
 
+    @property
+    def takes_masks(self) -> bool:
+        """Whether it knows of padding: its label weights do not depend on how much is real."""
+        return self.tags.masks
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1

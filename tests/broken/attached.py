@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator
 
@@ -40,10 +41,9 @@ class NumberParams(Params):
 
 @fault("decides a strength as a Python number: a graph for each", refused_by="compile")
 class PythonNumber(Mixup):
-    def decide(self, shape, partner, active, generator):
-        number = round(float(torch.rand(1, generator=generator)), 3)
-        lam = torch.where(active, number, 1.0).float()
-        return NumberParams(partner, active, lam, Mixture.pair(partner, lam), number)
+    def decide(self, shape, draw):
+        number = round(draw.random.random(), 3)
+        return NumberParams.of(draw, number, strength_number=number)
 
     def act(self, x, params):
         if params.strength_number > 0.5:
@@ -103,8 +103,8 @@ class DecisionInBuffer(Mixup):
         super().__init__(**settings)
         self.register_buffer("decided", torch.ones(0))
 
-    def decide(self, shape, partner, active, generator):
-        params = super().decide(shape, partner, active, generator)
+    def decide(self, shape, draw):
+        params = super().decide(shape, draw)
         self.decided = params.lam
         return params
 
@@ -116,21 +116,21 @@ class DecisionInBuffer(Mixup):
 class OwnGenerator(Mixup):
     def __init__(self, **settings):
         super().__init__(**settings)
-        self.own = Generator().manual_seed(0)
+        self.own = np.random.default_rng(0)
 
-    def decide(self, shape, partner, active, generator):
-        return super().decide(shape, partner, active, self.own)
+    def decide(self, shape, draw):
+        return super().decide(shape, dataclasses.replace(draw, random=self.own))
 
 
 @fault("grows stronger with every batch: a resumed run starts again", refused_by="lifecycle")
 class WarmsUp(Mixup):
     decided = 0
 
-    def decide(self, shape, partner, active, generator):
-        params = super().decide(shape, partner, active, generator)
+    def decide(self, shape, draw):
+        params = super().decide(shape, draw)
         self.decided += 1
         lam = params.lam ** (self.decided / 10)
-        return dataclasses.replace(params, lam=lam, mixture=Mixture.pair(partner, lam))
+        return params.replaced(lam=lam, mixture=Mixture.pair(params.partner, lam))
 
 
 @fault("seeds every decision alike: all ranks draw the same", refused_by="ddp")

@@ -7,19 +7,20 @@ import torch
 
 from featmix.labels.mixture import Mixture
 from featmix.normalizers.moments import upcast
-from featmix.sampling import draws as sampling
-from featmix.strategies.cutmix import CutMix
+from featmix.sampling.boxes import area_of, boxes
+from featmix.sampling.draws import beta
+from featmix.strategies.cutmix import CutMix, CutMixParams
 from featmix.strategies.mixup import Mixup
 from featmix.strategies.moex import MoEx
-from tests.broken.fault import fault
+from tests.broken.fault import fault, untied
 
 
 class Relabelled(Mixup):
     """Mixup whose labels or features can be wrong."""
 
-    def decide(self, shape, partner, active, generator):
-        params = super().decide(shape, partner, active, generator)
-        return dataclasses.replace(params, mixture=self.labels_of(params))
+    def decide(self, shape, draw):
+        params = super().decide(shape, draw)
+        return params.replaced(mixture=self.labels_of(params))
 
     def labels_of(self, params):
         return params.mixture
@@ -53,7 +54,7 @@ class LabelsNotMixed(Relabelled):
 @fault("mixes the labels of rows that stay", refused_by="labels", p=0.5, per="sample")
 class IdleLabelsMixed(Relabelled):
     def labels_of(self, params):
-        return Mixture.pair(params.partner, torch.full_like(params.lam, 0.5))
+        return Mixture.pair(untied(params).partner, torch.full_like(params.lam, 0.5))
 
 
 @fault("takes the label from another row than the features", refused_by="labels")
@@ -83,8 +84,11 @@ class SharesBelowZero(Relabelled):
 
 
 @fault("mixes the labels although its tags say that it does not", refused_by="labels")
-class LabelsMixedSilently(Mixup):
+class LabelsMixedSilently(Relabelled):
     tags = dataclasses.replace(Mixup.tags, mixes_labels=False)
+
+    def labels_of(self, params):
+        return Mixture.pair(params.partner, params.lam)
 
 
 @fault("uses the first row's lam for all rows", refused_by="batch_equivariance", lam_per="sample")
@@ -129,20 +133,20 @@ class BlendsInHalf(Mixup):
 
 @fault("shares the label by the box as drawn, before it is clipped", refused_by="labels_measure_content")
 class AreaBeforeClipping(CutMix):
-    def decide(self, shape, partner, active, generator):
-        params = super().decide(shape, partner, active, generator)
+    def decide(self, shape, draw):
+        params = super().decide(shape, draw)
         wide = (params.box[..., 1] - params.box[..., 0]).amax(1) / max(params.sizes)
         lam = (1 - wide.square()).float()
-        return dataclasses.replace(params, lam=lam, mixture=Mixture.pair(partner, lam))
+        return params.replaced(lam=lam, mixture=Mixture.pair(params.partner, lam))
 
 
 @fault("divides the area by H * H", refused_by="labels_measure_content")
 class SquareAssumed(CutMix):
-    def decide(self, shape, partner, active, generator):
-        params = super().decide(shape, partner, active, generator)
+    def decide(self, shape, draw):
+        params = super().decide(shape, draw)
         area = (params.box[..., 1] - params.box[..., 0]).prod(1) / max(params.sizes[0] ** 2, 1)
         lam = (1 - area).clamp(min=0).float()
-        return dataclasses.replace(params, lam=lam, mixture=Mixture.pair(partner, lam))
+        return params.replaced(lam=lam, mixture=Mixture.pair(params.partner, lam))
 
 
 @fault("pastes the box with height and width swapped", refused_by="oracle")
@@ -180,16 +184,11 @@ def _doubled(params):
     survives="the label says what was pasted; no law fixes how large boxes are",
 )
 class BoxWithoutRoot(CutMix):
-    def decide(self, shape, partner, active, generator):
+    def decide(self, shape, draw):
         sizes = self.layout_of(shape).spatial_shape(shape)
-        drawn = sampling.beta(shape[0], self.alpha, per=self.lam_per, generator=generator)
-        box = sampling.boxes(sizes, 1 - (1 - drawn) ** len(sizes), generator, per=self.lam_per)
-        box = torch.where(active.view(-1, 1, 1), box, 0)
-        area = (box[..., 1] - box[..., 0]).prod(1).double()
-        lam = (1 - area / max(prod(sizes), 1)).float()
-        return dataclasses.replace(
-            super().decide(shape, partner, active, generator), box=box, lam=lam, mixture=Mixture.pair(partner, lam)
-        )
+        drawn = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
+        box = boxes(draw.random, sizes, 1 - (1 - drawn) ** len(sizes))
+        return CutMixParams.of(draw, 1 - area_of(box) / max(prod(sizes), 1), box=draw.gated(box, 0), sizes=sizes)
 
 
 @fault("says that it mixes content, and moves moments", refused_by="labels_measure_content", lam=0.5)

@@ -4,6 +4,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from featmix.normalizers.base import Normalizer
@@ -57,6 +58,18 @@ def fault(wrong, *, refused_by="", dtype=torch.float32, crashes=False, survives=
         return cls
 
     return decorate
+
+
+def regated(draw, active, partner=None):
+    """The same draw with other gates, and with other partners where they are given."""
+    chosen = draw.partner if partner is None else partner
+    return replace(draw, active=active, partner=np.where(active, chosen, np.arange(len(draw))))
+
+
+def untied(params):
+    """The same decision with rows that are not active taking from the row before them."""
+    before = torch.arange(len(params.partner)).roll(1)
+    return replace(params, partner=torch.where(params.active, params.partner, before))
 
 
 def law_named(name):

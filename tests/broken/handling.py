@@ -5,9 +5,10 @@ import dataclasses
 import torch
 
 from featmix.normalizers.moments import upcast
+from featmix.sampling.draws import stream
 from featmix.strategies.mixup import Mixup
 from featmix.strategies.moex import MoEx
-from tests.broken.fault import fault
+from tests.broken.fault import fault, untied
 
 
 def column(active, x):
@@ -24,14 +25,14 @@ class IdleRestored(MoEx):
 @fault("mixes idle rows with strength 1: 0 * NaN is NaN", refused_by="isolation", p=0.5, per="sample")
 class IdleByStrengthOne(Mixup):
     def transform(self, x, params):
-        return self.act(x, params).to(x.dtype)
+        return self.act(x, untied(params)).to(x.dtype)
 
 
 @fault("gates by multiplication with 0 and 1", refused_by="isolation", norm="in", p=0.5, per="sample")
 class GatedByProduct(MoEx):
     def transform(self, x, params):
         active = column(params.active, x).to(x.dtype)
-        return active * self.act(x, params).to(x.dtype) + (1 - active) * x
+        return active * self.act(x, untied(params)).to(x.dtype) + (1 - active) * x
 
 
 @fault(
@@ -39,7 +40,7 @@ class GatedByProduct(MoEx):
 )
 class NaNGradient(Mixup):
     def transform(self, x, params):
-        wide = upcast(x)
+        wide, params = upcast(x), untied(params)
         mixed = self.act(wide, params) * (wide[params.partner] / wide[params.partner])
         return torch.where(column(params.active, x), mixed.to(x.dtype), x)
 
@@ -144,8 +145,8 @@ class DrawsWhenActing(Mixup):
 
 @fault("ignores the generator that it is given", refused_by="replay")
 class IgnoresGenerator(Mixup):
-    def decide(self, shape, partner, active, generator):
-        return super().decide(shape, partner, active, None)
+    def decide(self, shape, draw):
+        return super().decide(shape, dataclasses.replace(draw, random=stream()))
 
 
 @fault("seeds the global generator to be reproducible", refused_by="replay")

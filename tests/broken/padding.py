@@ -1,10 +1,12 @@
 """Faults of padding and prefix tokens."""
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 
 from featmix.normalizers.moments import Moments
+from featmix.strategies.axes import Axes
 from featmix.strategies.mixstyle import MixStyle
 from featmix.strategies.mixup import Mixup
 from featmix.strategies.moex import MoEx
@@ -13,8 +15,12 @@ from tests.broken.fault import fault
 
 @fault("sees the padding, and multiplies it away: a NaN in it survives", refused_by="padding", norm="in")
 class MaskedByZero(MoEx):
-    def real_part(self, body, mask):
-        return body * mask.unsqueeze(1)
+    def transform(self, x, params, mask=None):
+        params = params if mask is None else params.replaced(mask=mask)
+        if params.mask is None:
+            return super().transform(x, params)
+        mixed = self.gated(x * params.mask.unsqueeze(1), params)
+        return torch.where(self.reach(params, params.mask).unsqueeze(1), mixed, x)
 
 
 @fault("writes into the padding", refused_by="padding", norm="in")
@@ -57,19 +63,27 @@ class OffByOne(MoEx):
 
 @fault("label shares of all positions under a mask", refused_by="padded_labels_measure_content")
 class SharesOfPadding(Mixup):
-    def partner_share(self, params, sizes):
-        return None
+    def with_mask(self, params, mask):
+        return params.replaced(mask=mask)
 
 
 @fault("takes what is padding in the partner for content", refused_by="padded_labels_measure_content")
 class PaddingAsContent(Mixup):
-    def _with_mask(self, params, mask):
-        counted = super()._with_mask(params, torch.ones_like(mask))
-        return dataclasses.replace(counted, mask=mask)
+    def with_mask(self, params, mask):
+        return super().with_mask(params, torch.ones_like(mask)).replaced(mask=mask)
 
 
-@fault("mixes prefix tokens like any other", refused_by="prefix")
-class PrefixMixed(Mixup):
+class OtherAxes(Mixup):
+    """Mixup with a prefix of its own making."""
+
+    axes_class: ClassVar[type[Axes]] = Axes
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self._axes = self.axes_class(type(self).__name__, self.layout, self.num_prefix_tokens)
+
+
+class NoPrefix(Axes):
     def body_of(self, x):
         return x
 
@@ -77,7 +91,16 @@ class PrefixMixed(Mixup):
         return body
 
 
-@fault("draws the same, and shifts the rest by the prefix", refused_by="prefix")
-class PrefixShifted(Mixup):
+@fault("mixes prefix tokens like any other", refused_by="prefix")
+class PrefixMixed(OtherAxes):
+    axes_class = NoPrefix
+
+
+class Shifted(Axes):
     def with_prefix_of(self, x, body):
         return super().with_prefix_of(x, body.flip(1)) if self.num_prefix_tokens else body
+
+
+@fault("draws the same, and shifts the rest by the prefix", refused_by="prefix")
+class PrefixShifted(OtherAxes):
+    axes_class = Shifted

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from featmix.labels.stacking import composed
 from torch import Generator
 
 import featmix as fm
+from featmix.labels.composing import composed
 from featmix.testing import every_strategy
 from featmix.testing.law import mixes_content
 
@@ -48,7 +48,8 @@ def content(strategies, seed):
         for strategy, params in drawn:
             x = strategy.transform(x, params)
         found.append(x.double().mean((1, 2, 3)))
-    return torch.stack(found, dim=1), composed(BATCH, [("here", *one) for one in drawn]).matrix().double()
+    steps = [strategy.label_step("here", params) for strategy, params in drawn]
+    return torch.stack(found, dim=1), composed(BATCH, steps).matrix().double()
 
 
 def test_all_mixers_are_tried():

@@ -46,7 +46,7 @@ def test_swin_has_channels_last():
         assert bool(mix.loss(F.cross_entropy, model(x), y).isfinite())
 
 
-@pytest.mark.parametrize(("name", "num_prefix_tokens"), [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2)])
+@pytest.mark.parametrize(("name", "prefix"), [("vit_tiny_patch16_224", 1), ("deit_tiny_distilled_patch16_224", 2)])
 def test_vit_with_prefix_tokens(name, prefix):
     model = timm.create_model(name, img_size=32, depth=3, num_classes=5).train()
     assert model.num_prefix_tokens == prefix

@@ -1,5 +1,7 @@
 import pickle
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator, nn
@@ -8,7 +10,7 @@ from torch.utils.data import DataLoader, default_collate
 import featmix as fm
 from featmix import FeatmixError
 from featmix.interop.torchvision import from_torchvision, to_torchvision
-from featmix.sampling import draws as sampling
+from featmix.sampling.boxes import boxes
 from tests.interop.real_torchvision import torchvision_or_skip
 
 v2 = torchvision_or_skip("torchvision.transforms.v2")
@@ -51,18 +53,17 @@ def test_mixup_is_torchvisions_for_the_same_decision():
 
 
 def test_boxes_are_torchvisions_for_the_same_draws(monkeypatch):
-    theirs, sizes, generator = v2.CutMix(num_classes=3), (9, 7), Generator().manual_seed(0)
+    theirs, sizes, random = v2.CutMix(num_classes=3), (9, 7), np.random.default_rng(0)
     for _ in range(300):
-        lam = float(torch.rand((), generator=generator))
-        centre = [int(torch.randint(size, (), generator=generator)) for size in sizes]
+        lam = random.random()
+        centre = [int(random.integers(size)) for size in sizes]
         places = iter(reversed(centre))  # torchvision draws the column first
-        point = (torch.tensor(centre, dtype=torch.float64) + 0.5) / torch.tensor(sizes)
+        points = ((place + 0.5) / size for place, size in zip(centre, sizes, strict=True))
         theirs._dist = Drawn(lam)
         with monkeypatch.context() as patched:
             patched.setattr(torch, "randint", lambda high, size, places=places: torch.tensor([next(places)]))
             x1, y1, x2, y2 = theirs.make_params([X])["box"]
-            patched.setattr(sampling, "uniform", lambda n, _, point=point: point)
-            ours = sampling.boxes(sizes, torch.tensor([lam]))
+            ours = boxes(SimpleNamespace(random=lambda points=points: next(points)), sizes, np.array([lam]))
         assert ours.tolist() == [[[y1, y2], [x1, x2]]]
 
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from featmix.labels.stacking import composed
 from torch import Generator, nn
 
 import featmix as fm
+from featmix.labels.composing import composed
+from featmix.sampling.draws import stream
 
 BATCH = 6
 
@@ -14,6 +15,11 @@ def marked(shape):
         x = torch.zeros(shape)
         x[sample] = 1
         yield x
+
+
+def labels_after(*decisions):
+    """What is left of the labels after decisions ``(place, strategy, params)``."""
+    return composed(BATCH, (strategy.label_step(place, params) for place, strategy, params in decisions))
 
 
 def test_an_attached_model_sees_what_the_labels_say():
@@ -32,39 +38,48 @@ def test_shares_multiply_where_nothing_has_a_place():
     mixup, moex, shape = fm.Mixup(), fm.MoEx("pono"), (BATCH, 3, 4, 4)
     one, two = (s.make_params(shape, generator=Generator().manual_seed(k)) for k, s in enumerate((mixup, moex)))
     expected = one.mixture.then(two.mixture)
-    found = composed(BATCH, [("input", mixup, one), ("input", moex, two)])
+    found = labels_after(("input", mixup, one), ("input", moex, two))
     assert torch.equal(found.matrix(), expected.matrix())
 
 
 def test_between_two_places_shares_multiply():
     cutmix, shape = fm.CutMix(), (BATCH, 3, 8, 8)
     one, two = (cutmix.make_params(shape, generator=Generator().manual_seed(k)) for k in (1, 2))
-    apart = composed(BATCH, [("input", cutmix, one), ("layer1", cutmix, two)])
+    apart = labels_after(("input", cutmix, one), ("layer1", cutmix, two))
     assert torch.equal(apart.matrix(), one.mixture.then(two.mixture).matrix())
-    assert not torch.allclose(apart.matrix(), composed(BATCH, [("a", cutmix, one), ("a", cutmix, two)]).matrix())
+    assert not torch.allclose(apart.matrix(), labels_after(("a", cutmix, one), ("a", cutmix, two)).matrix())
 
 
 def test_strategies_that_leave_labels_alone_do_not_count():
     cutmix, mixstyle, shape = fm.CutMix(), fm.MixStyle(p=1.0), (BATCH, 3, 8, 8)
     one, style = cutmix.make_params(shape), mixstyle.make_params(shape)
-    steps = [("a", cutmix, one), ("a", mixstyle, style)]
-    assert torch.equal(composed(BATCH, steps).matrix(), one.mixture.matrix())
+    assert mixstyle.label_step("a", style) is None
+    found = labels_after(("a", cutmix, one), ("a", mixstyle, style))
+    assert torch.equal(found.matrix(), one.mixture.matrix())
+
+
+def test_decisions_without_an_active_row_do_not_count():
+    cutmix, shape = fm.CutMix(p=0.0), (BATCH, 3, 8, 8)
+    resting = cutmix.make_params(shape)
+    assert cutmix.label_step("a", resting) is None
+    assert cutmix.label_step("a", fm.CutMix().make_params(shape).idle()) is None
+    assert torch.equal(labels_after(("a", cutmix, resting)).matrix(), torch.eye(BATCH))
 
 
 def test_how_often_rows_count_multiplies():
     patchup, shape = fm.PatchUp("hard", block_size=3), (BATCH, 3, 8, 8)
     one, two = (patchup.make_params(shape, generator=Generator().manual_seed(k)) for k in (1, 2))
-    assert composed(BATCH, [("a", patchup, one), ("a", patchup, two)]).scale.tolist() == [4.0] * BATCH
+    assert labels_after(("a", patchup, one), ("a", patchup, two)).scale.tolist() == [4.0] * BATCH
 
 
 def test_labels_from_a_memory_stay_with_two_boxes():
     """What is not in the batch has no positions to follow: shares multiply, and nothing is lost."""
     moex, cutmix, shape = fm.MoEx("pono", memory=8), fm.CutMix(), (BATCH, 3, 8, 8)
     x, labels = torch.randn(shape), torch.arange(BATCH)
-    moex.remember(x, moex.recall(moex.make_params(shape), shape, labels, None))
-    exchanged = moex.recall(moex.make_params(shape, generator=Generator().manual_seed(0)), shape, labels, None)
+    moex.remember(x, moex.recall(moex.make_params(shape), shape, labels, stream()))
+    exchanged = moex.training_params(shape, generator=Generator().manual_seed(0), target=labels)
     one, two = (cutmix.make_params(shape) for _ in range(2))
-    mixture = composed(BATCH, [("a", cutmix, one), ("a", moex, exchanged), ("a", cutmix, two)])
+    mixture = labels_after(("a", cutmix, one), ("a", moex, exchanged), ("a", cutmix, two))
     assert torch.allclose(mixture.matrix(), one.mixture.then(exchanged.mixture).then(two.mixture).matrix())
 
 
@@ -82,7 +97,7 @@ def test_under_padding_shares_are_those_of_real_positions(layout):
         for x in marked(shape):
             y = strategy.transform(strategy.transform(x, one), two)
             found.append((y * at).sum((1, 2)) / (2 * lengths.clamp(min=1)))
-        found, said = torch.stack(found, dim=1), composed(BATCH, [("a", strategy, one), ("a", strategy, two)]).matrix()
+        found, said = torch.stack(found, dim=1), labels_after(("a", strategy, one), ("a", strategy, two)).matrix()
         assert torch.allclose(found[lengths > 0], said[lengths > 0], atol=1e-6)
         assert said[4].tolist() == [0, 0, 0, 0, 1, 0]
 
@@ -93,9 +108,8 @@ def test_a_strategy_that_says_nothing_of_places_multiplies():
     class Corner(fm.Strategy):
         tags = fm.Tags(mixes_labels=True, spatial=True, paper="")
 
-        def decide(self, shape, partner, active, generator):
-            lam = torch.where(active, 0.75, 1.0)
-            return fm.Params(partner, active, lam, fm.Mixture.pair(partner, lam))
+        def decide(self, shape, draw):
+            return fm.Params.of(draw, 0.75)
 
         def act(self, x, params):
             y = x.clone()
@@ -105,7 +119,7 @@ def test_a_strategy_that_says_nothing_of_places_multiplies():
     corner, cutmix, shape = Corner(), fm.CutMix(), (BATCH, 3, 8, 8)
     one, two, three = corner.make_params(shape), cutmix.make_params(shape), corner.make_params(shape)
     expected = one.mixture.then(two.mixture).then(three.mixture)
-    found = composed(BATCH, [("a", corner, one), ("a", cutmix, two), ("a", corner, three)])
+    found = labels_after(("a", corner, one), ("a", cutmix, two), ("a", corner, three))
     assert torch.allclose(found.matrix(), expected.matrix())
     with fm.attach(nn.Identity(), {"input": Corner()}) as mixer:
         assert mixer.draw(torch.randn(shape)).mixture.matrix().sum() == BATCH

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from featmix import CutMix, FeatmixError, Mixture, MoEx
+from featmix.labels.mixture import made
 
 
 def draw(*shape, seed=0):
@@ -78,10 +79,11 @@ def test_then_with_identity_changes_nothing():
 
 def test_cutmix_then_moex_with_one_permutation():
     partner = torch.tensor([1, 2, 3, 0])
-    cut = CutMix().make_params((4, 3, 8, 8), partner=partner, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    drawn = (CutMix().make_params((4, 3, 8, 8), partner=partner, generator=generator) for _ in range(50))
+    cut = next(params for params in drawn if 0 < params.lam[0] < 1)  # a box may be empty, or hold everything
     moex = MoEx(lam=0.8).make_params((4, 3, 8, 8), partner=partner)
     c, m = float(cut.lam[0]), 0.8
-    assert 0 < c < 1
     expected = torch.zeros(4, 4)
     for i, j, k in [(0, 1, 2), (1, 2, 3), (2, 3, 0), (3, 0, 1)]:
         expected[i, i] = c * m
@@ -288,3 +290,47 @@ def test_scale_multiplies_the_loss_and_nothing_else():
     assert scaled.to("cpu").scale.tolist() == [2.0, 1.0]
     with pytest.raises(FeatmixError, match="scale: expected float32"):
         Mixture(plain.index, plain.weight, scale=torch.ones(3))
+
+
+WRONG = {
+    "index past the batch": (torch.tensor([[0, 2], [1, 0]]), torch.tensor([[0.5, 0.5], [0.5, 0.5]]), "rows of a batch of 2"),
+    "index below 0": (torch.tensor([[0, -1], [1, 0]]), torch.tensor([[0.5, 0.5], [0.5, 0.5]]), "rows of a batch of 2"),
+    "shares past 1": (torch.tensor([[0, 1], [1, 0]]), torch.tensor([[0.9, 0.5], [0.5, 0.5]]), "add up to 1 in each row"),
+    "shares below 0": (torch.tensor([[0, 1], [1, 0]]), torch.tensor([[1.5, -0.5], [0.5, 0.5]]), "shares from 0 up"),
+    "no number": (torch.tensor([[0, 1], [1, 0]]), torch.tensor([[float("nan"), 0.5], [0.5, 0.5]]), "shares from 0 up"),
+    "float64": (torch.tensor([[0], [1]]), torch.ones(2, 1, dtype=torch.float64), r"weight \(B, K\) float32"),
+    "int32": (torch.tensor([[0], [1]], dtype=torch.int32), torch.ones(2, 1), r"index \(B, K\) int64"),
+    "other shapes": (torch.tensor([[0], [1]]), torch.ones(2, 2), r"index \(B, K\) int64 and weight \(B, K\) float32"),
+    "one axis": (torch.tensor([0, 1]), torch.ones(2), r"index \(B, K\) int64"),
+}
+
+
+@pytest.mark.parametrize(("index", "weight", "expected"), WRONG.values(), ids=WRONG)
+def test_what_a_user_puts_together_is_checked_and_what_the_library_makes_is_not(index, weight, expected):
+    with pytest.raises(FeatmixError, match=f"Mixture: .*{expected}"):
+        Mixture(index, weight)
+    unchecked = made(index, weight)
+    assert unchecked.index is index
+    assert unchecked.weight is weight
+    assert (unchecked.beyond, unchecked.scale) == (None, None)
+
+
+def test_pair_is_checked_too_for_users_call_it():
+    with pytest.raises(FeatmixError, match="rows of a batch of 2"):
+        Mixture.pair(torch.tensor([1, 2]), torch.tensor([0.5, 0.5]))
+    with pytest.raises(FeatmixError, match="add up to 1"):
+        Mixture.pair(torch.tensor([1, 0]), torch.tensor([1.5, 0.5]))
+
+
+def test_what_is_composed_and_moved_is_not_checked_again(monkeypatch):
+    first, second = mix(seed=1), two_beyond()
+    monkeypatch.setattr(Mixture, "__post_init__", lambda self: pytest.fail("checked again"))
+    first.then(first).then(first).to("meta")
+    second.then(Mixture.identity(2)).to("meta")
+    CutMix().make_params((4, 3, 8, 8)).to("meta").idle()
+    MoEx(memory=2).training_params((2, 3, 4, 4), target=torch.tensor([0, 1]))
+
+
+def test_an_accelerator_is_not_waited_for():
+    """Values are looked at on the host alone: elsewhere that would read them off the device."""
+    Mixture(torch.empty(2, 2, dtype=torch.int64, device="meta"), torch.empty(2, 2, device="meta"))

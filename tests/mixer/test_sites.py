@@ -47,7 +47,7 @@ def test_a_models_own_child_called_module_is_not_unwrapped():
 
 
 @pytest.mark.parametrize("site", ["stem", "layer1", "layer1.0", "shortcut"])
-@pytest.mark.parametrize("num_prefix_tokens", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
 def test_find_with_or_without_the_segments_of_a_wrapped_model(prefix, site):
     net = Net()
     assert find(net, prefix + site) is net.get_submodule(site)

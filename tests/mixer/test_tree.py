@@ -5,11 +5,15 @@ import torch
 
 import featmix as fm
 from featmix.mixer.tree import Request, as_tree
-from featmix.sampling import draws as sampling
+from featmix.sampling.draws import stream
+
+
+def seeded(seed=0):
+    return stream(torch.Generator().manual_seed(seed))
 
 
 def request(batch=6, seed=0, **given):
-    return Request(batch, generator=torch.Generator().manual_seed(seed), **given)
+    return Request(batch, seeded(seed), **given)
 
 
 def manifold(**settings):
@@ -61,10 +65,13 @@ def test_spatial_strategies_need_the_shape():
 
 @pytest.mark.parametrize("partner", ["derangement", "permutation", "crossdomain"])
 def test_share_partner_draws_one_for_all(partner):
-    members = [fm.At("a", fm.MoEx(partner=partner)), fm.OneOf([fm.At(s, fm.Mixup(partner=partner)) for s in "bc"])]
-    one, *others = fm.Compose(members, share_partner=True).draw(request(16))
-    assert all(torch.equal(params.partner, one.partner) for params in others)
-    one, *others = fm.Compose(members).draw(request(16))
+    either = fm.OneOf([fm.At(s, fm.Mixup(partner=partner)) for s in "bc"])
+    members = [fm.At("a", fm.MoEx(partner=partner)), either, fm.At("d", fm.CutMix(partner=partner))]
+    shapes = {"d": (3, 8, 8)}
+    one, *others = fm.Compose(members, share_partner=True).draw(request(16, shapes=shapes))
+    assert [params.acts() for params in others].count(True) == 2
+    assert all(torch.equal(params.partner, one.partner if params.acts() else torch.arange(16)) for params in others)
+    one, *others = fm.Compose(members).draw(request(16, shapes=shapes))
     assert not any(torch.equal(params.partner, one.partner) for params in others)
 
 
@@ -76,20 +83,37 @@ def test_share_partner_refuses_members_that_choose_differently():
 
 @pytest.mark.parametrize(("weights", "shares"), [(None, [1 / 3] * 3), ([2, 1, 1], [0.5, 0.25, 0.25]), ([0, 3, 0], [0, 1, 0])])
 def test_one_of_follows_its_weights(weights, shares):
-    tree, g, trials = manifold(weights=weights), torch.Generator().manual_seed(0), 1000
+    tree, random, trials = manifold(weights=weights), seeded(), 1000
     counts = [0, 0, 0]
     for _ in range(trials):
-        active = [bool(params.active.any()) for params in tree.draw(Request(2, generator=g))]
+        active = [bool(params.active.any()) for params in tree.draw(Request(2, random))]
         assert sum(active) == 1
         counts[active.index(True)] += 1
     for count, share in zip(counts, shares, strict=True):
         assert abs(count - trials * share) <= 5 * sqrt(trials * share * (1 - share))
 
 
-@pytest.mark.parametrize("draw", [0.0, 1 - 2**-53])
-def test_a_member_of_weight_0_is_never_chosen(monkeypatch, draw):
-    monkeypatch.setattr(sampling, "uniform", lambda n, generator: torch.full((n,), draw, dtype=torch.float64))
-    active = [bool(params.active.any()) for params in manifold(weights=[0, 0.3, 0]).draw(request())]
+class First:
+    """A stream whose first number is given."""
+
+    def __init__(self, number):
+        self.number, self.rest = number, seeded()
+
+    def random(self, *shape):
+        if self.number is None or shape:
+            return self.rest.random(*shape)
+        number, self.number = self.number, None
+        return number
+
+    def __getattr__(self, name):
+        return getattr(self.rest, name)
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1 - 2**-53])
+def test_a_member_of_weight_0_is_never_chosen(drawn):
+    random = First(drawn)
+    active = [bool(params.active.any()) for params in manifold(weights=[0, 0.3, 0]).draw(Request(6, random))]
+    assert random.number is None
     assert active == [False, True, False]
 
 
@@ -109,8 +133,8 @@ def test_members_not_chosen_are_idle_and_keep_their_shapes():
 @pytest.mark.parametrize(("count", "p"), [(1, 1.0), (2, 0.5), (3, 0.25), (2, 0.0)])
 def test_some_of_draws_so_many_without_replacement(count, p):
     members = [fm.At(site, fm.Mixup()) for site in "abc"]
-    tree, g, trials = fm.SomeOf(members, count=count, p=p), torch.Generator().manual_seed(0), 600
-    seen = [[bool(params.active.any()) for params in tree.draw(Request(2, generator=g))] for _ in range(trials)]
+    tree, random, trials = fm.SomeOf(members, count=count, p=p), seeded(), 600
+    seen = [[bool(params.active.any()) for params in tree.draw(Request(2, random))] for _ in range(trials)]
     assert {sum(active) for active in seen} == {0, count} - ({0} if p == 1 else {count} if p == 0 else set())
     share = p * count / 3
     for times in (sum(active) for active in zip(*seen, strict=True)):
@@ -120,7 +144,7 @@ def test_some_of_draws_so_many_without_replacement(count, p):
 def test_some_of_follows_a_schedule():
     tree = fm.SomeOf([fm.At(site, fm.Mixup()) for site in "ab"], count=1, p=fm.schedule.linear(0, 1))
     for progress, active in ((0.0, 0), (1.0, 1)):
-        drawn = tree.draw(Request(2, generator=torch.Generator().manual_seed(0), progress=progress))
+        drawn = tree.draw(Request(2, seeded(), progress=progress))
         assert sum(bool(params.active.any()) for params in drawn) == active
 
 
@@ -138,7 +162,7 @@ def test_one_of_branches_switches_them_as_a_whole():
     assert seen == {(True, True, False), (False, False, True)}
 
 
-def test_draws_come_from_the_generator_alone():
+def test_draws_come_from_the_stream_alone():
     before = torch.get_rng_state()
     tree = fm.Compose([manifold(), fm.At("a", fm.MixStyle())], share_partner=True)
     first, again = tree.draw(request(seed=1)), tree.draw(request(seed=1))

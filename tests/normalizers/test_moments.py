@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+import featmix as fm
 from featmix.normalizers.moments import Moments, compute_moments, upcast
 
 
@@ -99,3 +100,35 @@ def test_take_and_detach():
     assert isinstance(detached, Moments)
     assert not detached.mean.requires_grad
     assert not detached.std.requires_grad
+
+
+X = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+REAL = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0]]).bool()
+
+
+@pytest.mark.parametrize("norm", ["in", "ln", "gn2"])
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_moments_count_real_positions_only(norm, unbiased):
+    made = fm.normalizer(norm, layout="bnc", unbiased=unbiased)
+    spoilt = torch.where(REAL.unsqueeze(2), X, float("nan"))
+    masked = made.moments(spoilt, REAL)
+    for i in range(3):
+        alone = made.moments(X[i : i + 1, REAL[i]])
+        torch.testing.assert_close(masked.mean[i], alone.mean[0])
+        torch.testing.assert_close(masked.std[i], alone.std[0])
+    xh, m = made.normalize(X, REAL)
+    torch.testing.assert_close(made.denormalize(xh, m), X)
+
+
+def test_a_row_without_real_positions_has_mean_0_and_variance_0():
+    m = fm.normalizer("in", layout="bnc", eps=1e-4).moments(X, torch.zeros(3, 6, dtype=torch.bool))
+    assert torch.equal(m.mean, torch.zeros(3, 1, 4))
+    torch.testing.assert_close(m.std, torch.full((3, 1, 4), 1e-2))
+
+
+def test_masked_variance_survives_a_large_mean():
+    x = torch.randn(64, generator=torch.Generator().manual_seed(1)) + 1e5
+    mask = torch.arange(64) < 50
+    m = compute_moments(x, (0,), eps=1e-30, mask=mask)
+    exact = compute_moments(x[:50].double(), (0,), eps=1e-30)
+    torch.testing.assert_close(m.std.double(), exact.std, rtol=1e-5, atol=0)

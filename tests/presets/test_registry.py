@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import featmix as fm
 from featmix.mixer.tree import Request
 from featmix.presets.registry import known_presets, recipe
+from featmix.sampling.draws import stream
 from tests.networks import NETWORKS
 
 STAGES = ["layer1", "layer2", "layer3", "layer4"]
@@ -64,6 +65,10 @@ EVERY = fm.list_presets()
 FOUND = [name for name in EVERY if name.rpartition("-")[2] in NETWORKS and "densenet265" not in name]
 
 
+def seeded():
+    return stream(torch.Generator().manual_seed(0))
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures(name):
     sites, strategy, settings = FIGURES[name]
@@ -107,7 +112,7 @@ def test_a_preset_is_fresh_and_says_where_it_is_from(name):
 def test_a_preset_draws(name):
     tree = fm.preset(name)
     places = {leaf.place: (8, 8) if leaf.strategy.layout == "bnc" else (8, 9, 9) for leaf in tree.leaves()}
-    drawn = tree.draw(Request(6, places, torch.Generator().manual_seed(0)))
+    drawn = tree.draw(Request(6, seeded(), places))
     assert len(drawn) == len(tree.leaves())
     assert all(len(params.partner) == 6 for params in drawn)
 
@@ -129,15 +134,18 @@ def test_cutmix_and_moex_share_partners():
     cutmix, moex = (leaf.strategy for leaf in tree.leaves())
     assert (cutmix.alpha, cutmix.p, moex.norm, moex.lam, moex.p) == (1.0, 1.0, "pono", 0.9, 0.25)
     shapes = {"input": (3, 8, 8), "maxpool": (8, 4, 4)}
-    first, second = tree.draw(Request(16, shapes, torch.Generator().manual_seed(0)))
-    assert torch.equal(first.partner, second.partner)
+    random = seeded()
+    drawn = [tree.draw(Request(16, random, shapes)) for _ in range(40)]
+    both = [(first, second) for first, second in drawn if second.acts()]
+    assert both
+    assert all(torch.equal(first.partner, second.partner) for first, second in both)
 
 
 @pytest.mark.parametrize(("name", "count", "p"), [("wideresnet", 2, 0.5), ("densenet", 1, 0.25)])
 def test_crossnorm_is_active_at_so_many_places(name, count, p):
-    tree, generator, seen = fm.preset(f"crossnorm/cifar-{name}"), torch.Generator().manual_seed(0), []
+    tree, random, seen = fm.preset(f"crossnorm/cifar-{name}"), seeded(), []
     for _ in range(100):
-        drawn = tree.draw(Request(2, generator=generator))
+        drawn = tree.draw(Request(2, random))
         seen.append([k for k, params in enumerate(drawn) if bool(params.active.any())])
     assert {len(places) for places in seen} == {0, count}
     assert abs(sum(map(bool, seen)) - 100 * p) <= 5 * (100 * p * (1 - p)) ** 0.5

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from featmix.labels.dense import nearest
 from torch import nn
 
 import featmix as fm
+from featmix.strategies.content import nearest
 
 
 def images_of(label_map):

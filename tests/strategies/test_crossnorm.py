@@ -7,6 +7,7 @@ from torch.autograd import gradcheck
 import featmix as fm
 from featmix.mixer.tree import Request
 from featmix.sampling.boxes import CROPS
+from featmix.sampling.draws import stream
 from featmix.strategies.crossnorm import CrossNormParams
 
 EPS = 1e-5
@@ -216,15 +217,15 @@ def test_the_shape_is_needed_where_something_is_drawn_for_it(settings, needed):
     crossnorm = fm.CrossNorm(p=1, **settings)
     at = fm.At("layer1", crossnorm)
     assert crossnorm.needs_shape is needed
-    (params,) = at.draw(Request(4, shapes={"layer1": (8, 6, 6)}))
+    (params,) = at.draw(Request(4, stream(), {"layer1": (8, 6, 6)}))
     assert params.sizes == ((6, 6) if crossnorm.needs_grid else ())
     if needed:
         with pytest.raises(fm.FeatmixError, match=r"CrossNorm: layer1: expected the shape.*attach\(\.\.\., example=images\)"):
-            at.draw(Request(4))
+            at.draw(Request(4, stream()))
         with pytest.raises(fm.FeatmixError, match="CrossNorm: shape: expected the shape of the features, to decide for it"):
             crossnorm.make_params((4,))
     else:
-        assert bool(at.draw(Request(4))[0].active.all())
+        assert bool(at.draw(Request(4, stream()))[0].active.all())
 
 
 def test_boxes_are_for_one_resolution():

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import featmix as fm
+from featmix.sampling.draws import stream
 from featmix.strategies.memory import Memory
 
 
@@ -22,6 +23,10 @@ def net():
 def attached(memory=6, **settings):
     model = net()
     return model, fm.attach(model, {"0": fm.MoEx("in", memory=memory, **settings)}, example=batches(1)[0][0], seed=0)
+
+
+def remembered(mixer):
+    return {name.removeprefix("_memory."): value for name, value in mixer.state_dict()["strategies"]["0"].items()}
 
 
 def test_a_batch_of_one_takes_moments_and_label_of_an_earlier_sample():
@@ -61,12 +66,12 @@ def test_only_the_last_samples_are_remembered():
     for x, y in batches(5):
         mix = mixer.draw(x, target=y)
         mix.loss(F.cross_entropy, model(x), y).backward()
-    kept = mixer.state_dict()["history"]["0"]
+    kept = remembered(mixer)
     assert sorted(kept["label"][:4].tolist()) == sorted(torch.cat([y for _, y in batches(5)[3:]]).tolist())
     moex = fm.MoEx("in", memory=2, num_classes=5)
     (x, y), _ = batches(2, size=5)
     moex(x, y)  # larger than the memory: its last two rows stay
-    torch.testing.assert_close(moex.history()["mean"][:2], moex.normalizer.moments(x[3:]).mean[[1, 0]])
+    torch.testing.assert_close(moex.state_dict()["_memory.mean"][:2], moex.normalizer.moments(x[3:]).mean[[1, 0]])
 
 
 def test_a_decision_that_no_forward_takes_leaves_no_trace():
@@ -79,7 +84,7 @@ def test_a_decision_that_no_forward_takes_leaves_no_trace():
     model.eval()
     mixer.draw(x)
     model(x)
-    assert mixer.state_dict()["history"]["0"]["written"].sum() == 0
+    assert remembered(mixer)["written"].sum() == 0
 
 
 def test_a_resumed_run_continues_exactly():
@@ -96,6 +101,22 @@ def test_a_resumed_run_continues_exactly():
     _, larger = attached(memory=7)
     with pytest.raises(fm.FeatmixError, match="the state of a memory of 7"):
         larger.load_state_dict(state)
+
+
+def test_a_strategys_own_state_holds_its_memory():
+    """As part of a model that is saved and loaded like any other."""
+    one, other = (nn.Sequential(fm.MoEx("in", memory=4, num_classes=5)) for _ in range(2))
+    (x, y), (z, t) = batches(2)
+    one[0](x, y)
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    generator = torch.Generator()
+    found = [m[0](z, t, generator=generator.manual_seed(0)) for m in (one, other)]
+    assert all(map(torch.equal, *found))
+    assert not torch.equal(found[0][0], z)
+    assert all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+    empty = fm.MoEx("in", memory=4).state_dict()
+    one.load_state_dict({f"0.{name}": value for name, value in empty.items()})
+    assert one.state_dict().keys() == {"0._memory.next"}
 
 
 def test_compiled_and_checkpointed_models_remember_alike():
@@ -156,7 +177,7 @@ def test_what_memory_needs_is_said():
 
 def test_slots_are_claimed_before_they_are_written():
     memory = Memory(2)
-    assert memory.recall(3, None) is None
+    assert memory.recall(3, stream()) is None
     slots = memory.claim((4, 1, 1), torch.float32, torch.tensor([7, 8, 9]))
     assert slots.tolist() == [2, 1, 0]  # the first of three has no room
-    assert memory.recall(3, None) is None  # claimed, not written
+    assert memory.recall(3, stream()) is None  # claimed, not written

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import featmix as fm
-from featmix import FeatmixError, registry
+from featmix import FeatmixError
+from featmix.strategies import registry
 
 MINE = """
 import featmix as fm
@@ -71,7 +72,7 @@ def test_available_filters_by_tags():
 
 
 def test_unknown_tag_names_the_nearest():
-    with pytest.raises(FeatmixError, match=r"available: mixes_label: .*Did you mean 'mixes_labels'\?"):
+    with pytest.raises(FeatmixError, match=r"list_strategies: mixes_label: .*Did you mean 'mixes_labels'\?"):
         fm.list_strategies(mixes_label=True)
 
 
@@ -124,8 +125,8 @@ def test_a_user_strategy_works_through_create():
             super().__init__(**common)
             self.by = by
 
-        def decide(self, shape, partner, active, generator):
-            return fm.Params(partner, active, None, fm.Mixture.identity(shape[0]))
+        def decide(self, shape, draw):
+            return fm.Params.of(draw)
 
         def act(self, x, params):
             return x + self.by

@@ -1,0 +1,109 @@
+"""Many tensors in one copy."""
+
+import pytest
+import torch
+from featmix.packing import _ends, _packed, sent
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Copies(TorchDispatchMode):
+    """Counts what is copied from one device to another."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket is torch.ops.aten._to_copy and result.device != args[0].device:
+            self.sizes.append(args[0].nbytes)
+        return result
+
+
+DTYPES = [
+    *(torch.float64, torch.int64, torch.float32, torch.int32, torch.float16, torch.bfloat16, torch.uint8, torch.bool),
+    torch.int16,  # is not packed: it goes by itself
+]
+
+
+def values(dtype, *shape, seed=0):
+    drawn = torch.randint(0, 2 if dtype == torch.bool else 100, shape, generator=torch.Generator().manual_seed(seed))
+    return drawn.to(dtype)
+
+
+def test_all_of_a_decisions_tensors_go_in_one_copy():
+    tensors = [values(torch.int64, 5), values(torch.bool, 5), values(torch.float32, 5, 2), values(torch.float32, 5)]
+    with Copies() as copies:
+        there = sent(tensors, "meta")
+    assert len(copies.sizes) == 1
+    assert copies.sizes[0] <= sum(t.nbytes for t in tensors) + 3 * 16
+    assert [(t.shape, t.dtype, t.device.type) for t in there] == [(t.shape, t.dtype, "meta") for t in tensors]
+    assert len({t.untyped_storage()._cdata for t in there}) == 1
+
+
+def test_order_is_kept_whatever_lies_between():
+    tensors = [values(dtype, *shape) for shape in [(3,), (2, 2), (1, 4, 1)] for dtype in DTYPES]
+    there = sent(tensors, "meta")
+    assert [(t.shape, t.dtype) for t in there] == [(t.shape, t.dtype) for t in tensors]
+    assert all(t.is_contiguous() for t in there)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 16])
+def test_what_arrives_is_what_was_sent(count):
+    """On the host itself, where values can be looked at."""
+    tensors = [values(dtype, count, *more, seed=k) for k, more in enumerate([(), (2,), (1, 3)]) for dtype in DTYPES[:-1]]
+    there = _packed(tensors, torch.device("cpu"))
+    assert len(there) == len(tensors)
+    for t in tensors:
+        found = there[id(t)]
+        assert found.dtype == t.dtype
+        assert torch.equal(found, t)
+
+
+def test_parts_of_the_buffer_are_aligned():
+    tensors = [values(dtype, 3) for dtype in DTYPES[:-1]]
+    found = _packed(tensors, torch.device("cpu")).values()
+    starts = sorted(t.untyped_storage().data_ptr() + t.storage_offset() * t.element_size() for t in found)
+    assert all((start - starts[0]) % 16 == 0 for start in starts)
+    assert len(starts) == len(set(starts))
+    assert _ends([1, 16, 17, 0]) == [16, 32, 64, 64]
+
+
+def test_views_are_packed_by_their_values():
+    base = torch.arange(24).view(4, 6)
+    tensors = [base.t(), base[:, ::2], base[1:2].expand(3, 6)]
+    there = _packed(tensors, torch.device("cpu"))
+    assert all(torch.equal(there[id(t)], t) for t in tensors)
+    assert all(there[id(t)].is_contiguous() for t in tensors)
+
+
+def test_empty_tensors_and_dtypes_that_are_not_packed_arrive_too():
+    tensors = [values(torch.int64, 0), values(torch.int16, 3), values(torch.float32, 0, 2), values(torch.bool, 2)]
+    there = sent(tensors, "meta")
+    assert [(t.shape, t.dtype, t.device.type) for t in there] == [(t.shape, t.dtype, "meta") for t in tensors]
+    assert sent([], "meta") == []
+    assert sent([values(torch.int64, 0)], "meta")[0].device.type == "meta"
+
+
+def test_tensors_that_are_there_already_stay():
+    on_device = torch.empty(3, device="meta")
+    tensors = [values(torch.int64, 3), on_device, values(torch.bool, 3)]
+    with Copies() as copies:
+        there = sent(tensors, "meta")
+    assert there[1] is on_device
+    assert len(copies.sizes) == 1
+    on_host = [values(torch.int64, 3), values(torch.bool, 3)]
+    assert all(a is b for a, b in zip(sent(on_host, "cpu"), on_host, strict=True))
+
+
+def test_the_same_tensor_twice_arrives_twice():
+    t = values(torch.int64, 3)
+    there = sent([t, values(torch.bool, 2), t], "meta")
+    assert [x.shape for x in there] == [(3,), (2,), (3,)]
+
+
+def test_a_single_tensor_is_simply_copied():
+    with Copies() as copies:
+        (there,) = sent([values(torch.float32, 5)], torch.device("meta"))
+    assert there.shape == (5,)
+    assert copies.sizes == [20]
