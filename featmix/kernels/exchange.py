@@ -100,6 +100,9 @@ class Blend:
 class ExchangeKernels(Protocol):
     """A way to blend a row's moments with one partner's; rows that are their own partners are copied."""
 
+    BY_TAKER: bool
+    """True if backward has a use for ``Blend.taker``."""
+
     def exchange(self, x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The result and, with ``keep``, the small tensors that backward needs; of no tensors, backward is the identity."""
         ...

@@ -9,6 +9,7 @@ from featmix.kernels import blocks, pages
 from featmix.kernels.exchange import Blend, closed_form
 from featmix.normalizers.moments import upcast
 
+BY_TAKER = False  # backward adds up by partner
 SMALL = 1 << 14  # elements; up to here, operations cost more than memory
 
 

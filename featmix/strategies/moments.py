@@ -159,10 +159,11 @@ class MomentStrategy(Strategy[P]):
         plain = self.normalizer.is_plain and not self.positive_only
         if not plain or params.mask is not None or self.passes_through(x.shape):
             return super().gated(x, params)
-        blend = self._blend(x, params)
-        if blend is not None and (ways := exchange_kernels(x)):
-            return exchange(self.normalizer.view(x), blend, ways).reshape(x.shape)
-        if blend is None and (kernels := moment_kernels(x)):
+        chosen = self.blend(params)
+        if chosen is not None and (ways := exchange_kernels(x)):
+            taker = params.taker if ways.BY_TAKER else None
+            return exchange(self.normalizer.view(x), self._blend(x, params, taker, *chosen), ways).reshape(x.shape)
+        if chosen is None and (kernels := moment_kernels(x)):
             task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
             y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
             return y.reshape(x.shape)
@@ -179,14 +180,10 @@ class MomentStrategy(Strategy[P]):
         """
         return None
 
-    def _blend(self, x: Tensor, params: P) -> Blend | None:
-        chosen = self.blend(params)
-        if chosen is None:
-            return None
-        lam, outside = chosen
+    def _blend(self, x: Tensor, params: P, taker: Tensor | None, lam: Tensor | None, outside: float) -> Blend:
         return Blend(
             params.partner,
-            params.taker,
+            taker,
             lam,
             self.normalizer.reduced(x.shape),
             self.eps,
