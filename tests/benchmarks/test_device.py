@@ -1,6 +1,8 @@
 """What a lent card's minutes are spent on: no device is needed, and no time passes."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -115,7 +117,8 @@ def test_without_a_device_the_reason_is_said(monkeypatch):
 
 @pytest.fixture
 def faked(monkeypatch):
-    """Rows that cost nothing."""
+    """Rows that cost nothing, on a machine without a card."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     device.missing.clear()
     rows = [Row({"features": "4×4", "strategy": "moex pono"}, {"forward: × formula": 2.0}), Row({"step": "s"}, {"x": 1.0})]
     monkeypatch.setattr(device, "rows", lambda watch: iter(rows))
@@ -174,3 +177,17 @@ def test_jobs_have_no_alarm_outside_the_main_thread(monkeypatch):
     monkeypatch.setattr(budget.threading, "main_thread", lambda: None)
     clock = Minutes()
     assert names(carried_out([clock.job("a", 1, 1)], 10, [], clock)) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["device", "host"])
+def test_what_a_card_needs_is_little(name):
+    absent = ["kornia", "lightning_fabric", "sklearn", "torchmetrics", "albumentations", "yaml", "hypothesis"]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+from benchmarks.__main__ import app
+app(["{name}", "--help"], standalone_mode=False)
+from benchmarks.report import module
+assert module("{name}").rows
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
