@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,17 +58,29 @@ class Duel:
     plain: Callable[..., Tensor]
     decision: tuple[object, ...]
 
+    def typed(self, dtype: torch.dtype) -> Duel:
+        """The same with strengths in this dtype: a float32 one would make a formula on bfloat16 compute in float32."""
+        cast = tuple(
+            each.to(dtype) if isinstance(each, Tensor) and each.is_floating_point() else each for each in self.decision
+        )
+        return replace(self, formula=lambda x: self.plain(x, *cast), decision=cast)
 
-def duels(shape: tuple[int, ...], *, labels_too: bool = False) -> list[Duel]:
-    """MoEx by both of its usual normalizers and MixStyle; Mixup and CutMix where they are asked for."""
+
+def duels(shape: tuple[int, ...], *, labels_too: bool = False, device: torch.device | str = "cpu") -> list[Duel]:
+    """MoEx by both of its usual normalizers, on images also MixStyle; Mixup and CutMix where they are asked for."""
+    axes = {"pono": (1,), "in": (2, 3)} if len(shape) == 4 else {"pono": (2,), "in": (1,)}  # tokens have channels last
     found = []
-    for norm, dims in {"pono": (1,), "in": (2, 3)}.items():
-        found.append(_duel(f"moex {norm}", fm.create("moex", norm=norm), shape, moex, lambda p, d=dims: (p.partner, d)))
+    for norm, dims in axes.items():
+        moments = fm.create("moex", norm=norm)
+        found.append(_duel(f"moex {norm}", moments, shape, device, moex, lambda p, d=dims: (p.partner, d)))
+    if len(shape) != 4:
+        return found
     like = torch.empty(1, *[1] * (len(shape) - 1))
-    found.append(_duel("mixstyle", fm.create("mixstyle", p=1.0), shape, mixstyle, lambda p: (p.partner, p.strength(like))))
+    styles = fm.create("mixstyle", p=1.0)
+    found.append(_duel("mixstyle", styles, shape, device, mixstyle, lambda p: (p.partner, p.strength(like))))
     if labels_too:
-        found.append(_duel("mixup", fm.create("mixup"), shape, mixup, lambda p: (p.partner, p.strength(like))))
-        found.append(_duel("cutmix", fm.create("cutmix"), shape, cutmix, lambda p: (p.partner, p.box[0].tolist())))
+        found.append(_duel("mixup", fm.create("mixup"), shape, device, mixup, lambda p: (p.partner, p.strength(like))))
+        found.append(_duel("cutmix", fm.create("cutmix"), shape, device, cutmix, lambda p: (p.partner, p.box[0].tolist())))
     return found
 
 
@@ -83,10 +95,11 @@ def _duel(
     name: str,
     strategy: fm.Strategy,
     shape: tuple[int, ...],
+    device: torch.device | str,
     plain: Callable[..., Tensor],
     decision: Callable[[fm.Params], tuple[object, ...]],
 ) -> Duel:
-    params = strategy.make_params(shape, generator=torch.Generator().manual_seed(0))
+    params = strategy.make_params(shape, generator=torch.Generator().manual_seed(0)).to(device)
     chosen = decision(params)
     return Duel(name, lambda x: plain(x, *chosen), lambda x: strategy.transform(x, params), plain, chosen)
 
@@ -95,6 +108,24 @@ def agree(duel: Duel, x: Tensor) -> None:
     """Stop where the two differ by more than rounding."""
     if not torch.allclose(duel.formula(x), duel.featmix(x), atol=1e-4, rtol=1e-4):
         raise SystemExit(f"{duel.name} {tuple(x.shape)}: featmix and the formula disagree")
+
+
+def differ(duel: Duel, x: Tensor, weight: Tensor) -> float:
+    """How far results and gradients are from the formula's in float32: the worst sample's error, as a share of its norm."""
+    exact, worst = duel.typed(torch.float32), 0.0
+    pairs = [(duel.featmix(x), exact.formula(x.float()))]
+    pairs.append((gradient(duel.featmix, x, weight)(), gradient(exact.formula, x.float(), weight.float())()))
+    for ours, theirs in pairs:
+        errors = (ours.float() - theirs).flatten(1).norm(dim=1) / theirs.flatten(1).norm(dim=1).clamp_min(1e-20)
+        found = float(errors.max())
+        worst = max(worst, found if found == found else float("inf"))  # NaN is no agreement
+    return worst
+
+
+def gradient(layer: Layer, x: Tensor, weight: Tensor) -> Callable[[], Tensor]:
+    """Forward and backward, of which nothing is kept: a graph can be made of it."""
+    leaf = x.detach().requires_grad_()
+    return lambda: torch.autograd.grad(layer(leaf), leaf, weight)[0]
 
 
 def there_and_back(layer: Layer, x: Tensor, weight: Tensor) -> Callable[[], None]:

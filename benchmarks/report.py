@@ -16,10 +16,25 @@ from benchmarks import subsets
 from benchmarks.results import Part, Results, Row
 
 
+def names() -> list[str]:
+    """Of the subsets; none is imported, for each may need something that is not installed."""
+    return sorted(found.name for found in pkgutil.iter_modules(subsets.__path__))
+
+
+def module(name: str) -> ModuleType:
+    """A subset."""
+    return importlib.import_module(f"benchmarks.subsets.{name}")
+
+
 def modules() -> dict[str, ModuleType]:
     """The subsets, by name."""
-    names = sorted(found.name for found in pkgutil.iter_modules(subsets.__path__))
-    return {name: importlib.import_module(f"benchmarks.subsets.{name}") for name in names}
+    return {name: module(name) for name in names()}
+
+
+def on_card(name: str) -> bool:
+    """Whether the results of a subset stand in the file of this machine's card."""
+    chosen = module(name)
+    return hasattr(chosen, "on_card") and bool(chosen.on_card())
 
 
 def title(module: ModuleType) -> str:
@@ -29,42 +44,88 @@ def title(module: ModuleType) -> str:
 
 def show(name: str, part: Part, console: Console) -> None:
     """Print one subset."""
-    console.rule(title(modules()[name]))
-    if part.rows:
-        table = Table(*_columns(part.rows), box=None)
-        for row in part.rows:
-            table.add_row(*_cells(row))
+    console.rule(title(module(name)))
+    for rows in _tables(part.rows):
+        columns = _columns(rows)
+        table = Table(*columns, box=None)
+        for row in rows:
+            table.add_row(*_cells(row, columns))
         console.print(table)
-    for line in _notes(part):
+    for line in notes(part):
         console.print(line, highlight=False)
+
+
+def told(row: Row) -> str:
+    """A row in one line."""
+    values = ", ".join(f"{name} {_number(value)}" for name, value in row.values.items())
+    return f"{', '.join(row.labels.values())}: {values}"
 
 
 def markdown(results: Results, picture: str) -> str:
     """All subsets, as a section of a page; ``picture`` is where its figures are, with the subset's name for ``{}``."""
-    machine = ", ".join(f"{name}: {value}" for name, value in results.machine.items())
-    versions = ", ".join(f"{name} {value}" for name, value in results.versions.items())
-    lines = [f"Begun on {results.date}. {machine}. {versions}.", ""]
+    lines = [f"Begun on {results.date}. {_where(results)}.", ""]
     for name, part in results.parts.items():
-        module = modules()[name]
-        about = (module.__doc__ or "").partition("\n\n")[2].strip().replace("``", "`")
-        lines += [f"### {title(module)}", "", about, ""]
-        if part.rows:
-            columns = _columns(part.rows)
-            lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-            lines += ["| " + " | ".join(_cells(row)) + " |" for row in part.rows]
-            lines.append("")
-        lines += [f"- {line}" for line in _notes(part)] + [""]
-        if part.rows and hasattr(module, "figure"):
-            lines += [f"![{title(module)}]({picture.format(name)})", ""]
+        lines += _section(name, part, "###")
+        if part.rows and hasattr(module(name), "figure"):
+            lines += [f"![{title(module(name))}]({picture.format(name)})", ""]
+    left = [name for name in names() if name not in results.parts and not on_card(name)]
+    return "\n".join([*lines, *([f"Not measured in this run: {', '.join(left)}.", ""] if left else [])])
+
+
+def shown(folder: Path) -> list[Results]:
+    """The results of cards that a page shows: of earlier code only as long as no card has measured the present one."""
+    found = [Results.load(path) for path in sorted(folder.glob("*.json")) if path.name != "results.json"]
+    whole = [results for results in found if not results.quick]
+    return [results for results in whole if not results.note] or whole
+
+
+def card_markdown(results: Results) -> str:
+    """What was measured on one card, as a section of a page."""
+    lines = [f"### {results.machine['card']}", "", f"Begun on {results.date}. {_where(results)}.", ""]
+    if results.note:
+        lines += [f"**{results.note}**", ""]
+    for name, part in results.parts.items():
+        lines += _section(name, part, "####")
     return "\n".join(lines)
+
+
+def sentence(results: Results) -> str:
+    """What was measured on one card, where and with what, in a sentence or two."""
+    versions = ", ".join(f"{name} {results.versions[name]}" for name in ("torch", "triton") if name in results.versions)
+    where = f"On an {results.machine['card']} ({versions}, {results.date})"
+    if results.note:
+        return f"{where}: {results.note[0].lower()}{results.note[1:]}"
+    part = results.parts["device"]
+    said = [f"{size}: {', '.join(each)}" for size, each in module("device").headlines(part.rows).items()]
+    steps = [
+        f"{row.values['dearer, %']:+.1f} % with {row.labels['with']}" for row in part.rows if row.labels.get("mode") == "eager"
+    ]
+    text = f"{where}, times as fast as the eager published formula, forward and with backward: {'; '.join(said)}."
+    return f"{text} An eager training step of resnet50: {', '.join(steps)}." if steps else text
+
+
+def _where(results: Results) -> str:
+    machine = ", ".join(f"{name}: {value}" for name, value in results.machine.items())
+    return f"{machine}. {', '.join(f'{name} {value}' for name, value in results.versions.items())}"
+
+
+def _section(name: str, part: Part, heading: str) -> list[str]:
+    about = (module(name).__doc__ or "").partition("\n\n")[2].strip().replace("``", "`")
+    lines = [f"{heading} {title(module(name))}", "", about, ""]
+    for rows in _tables(part.rows):
+        columns = _columns(rows)
+        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        lines += ["| " + " | ".join(_cells(row, columns)) + " |" for row in rows]
+        lines.append("")
+    return [*lines, *(f"- {line}" for line in notes(part)), ""]
 
 
 def drawn(results: Results) -> dict[str, Figure]:
     """The pictures of those subsets that have one."""
     return {
-        name: modules()[name].figure(part.rows)
+        name: module(name).figure(part.rows)
         for name, part in results.parts.items()
-        if part.rows and hasattr(modules()[name], "figure")
+        if part.rows and hasattr(module(name), "figure")
     }
 
 
@@ -77,19 +138,28 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return paths
 
 
+def _tables(rows: list[Row]) -> list[list[Row]]:
+    """Rows with the same labels are one table."""
+    found: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row.labels), []).append(row)
+    return list(found.values())
+
+
 def _columns(rows: list[Row]) -> list[str]:
-    return [*rows[0].labels, *rows[0].values]
+    return [*rows[0].labels, *dict.fromkeys(name for row in rows for name in row.values)]
 
 
-def _cells(row: Row) -> list[str]:
-    return [*row.labels.values(), *(_number(value) for value in row.values.values())]
+def _cells(row: Row, columns: list[str]) -> list[str]:
+    return [row.labels.get(name) or (_number(row.values[name]) if name in row.values else "") for name in columns]
 
 
 def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
 
 
-def _notes(part: Part) -> list[str]:
+def notes(part: Part) -> list[str]:
+    """What is said of one subset besides its rows."""
     return [
         *(f"{name}: {value:.2f}" for name, value in part.summary.items()),
         *_spread(part),

@@ -14,10 +14,15 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import torch
+
+import featmix
+from benchmarks import cards
 from benchmarks.peers import aside
 from benchmarks.timing import THREADS, Timing
 
 _VERSIONS = ("featmix", "torch", "numpy", "kornia", "torchvision", "timm", "mixup")
+_VERSIONS_ON_A_CARD = ("featmix", "torch", "triton", "torchvision", "timm")
 _ROOT = Path(__file__).resolve().parent.parent
 _HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -64,6 +69,7 @@ class Results:
         date: When the file was begun, by day.
         quick: Whether it was a rehearsal.
         parts: By subset.
+        note: What a reader has to know first; empty for results of the present code.
     """
 
     machine: dict[str, str]
@@ -71,12 +77,23 @@ class Results:
     date: str
     quick: bool
     parts: dict[str, Part] = field(default_factory=dict)
+    note: str = ""
 
     @staticmethod
     def here(*, quick: bool) -> Results:
         """Nothing yet, on this machine."""
         found = {name: _version(name) for name in _VERSIONS}
         return Results(_machine(), found, datetime.now(UTC).date().isoformat(), quick)
+
+    @staticmethod
+    def on_card(*, quick: bool) -> Results:
+        """Nothing yet, on the card of this machine."""
+        found = {name: _version(name) for name in _VERSIONS_ON_A_CARD} | {"CUDA": torch.version.cuda or "none"}
+        return Results(cards.facts() | _machine(), found, datetime.now(UTC).date().isoformat(), quick)
+
+    def continues(self, other: Results) -> bool:
+        """Whether parts of the other run stand beside those of this one."""
+        return (self.machine, self.versions, self.quick) == (other.machine, other.versions, other.quick)
 
     @staticmethod
     def load(path: Path) -> Results:
@@ -100,13 +117,19 @@ def _part(plain: dict[str, Any]) -> Part:
     return Part(rows, plain["summary"], plain["missing"], plain.get("measured", ""))
 
 
-def moment() -> str:
-    """Now, and the commit that is measured; that its code was changed since is said."""
+def moment(commit: str = "") -> str:
+    """Now, and the commit that is measured; that its code was changed since is said.
+
+    Args:
+        commit: Where a copy is measured that git knows nothing of.
+    """
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    if commit:
+        return f"{now}, commit {commit}"
     try:
         commit, changes = (_git(*words) for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "featmix")))
     except (OSError, subprocess.CalledProcessError):  # no git, or no repository
-        return now
+        return f"{now}, commit unknown"
     return f"{now}, commit {commit}{' with changes' if changes else ''}"
 
 
@@ -134,4 +157,6 @@ def _machine() -> dict[str, str]:
 
 def _version(name: str) -> str:
     found = distributions(name=name, path=[*sys.path, str(aside())])
+    if name == "featmix":
+        return next((each.version for each in found), featmix.__version__)  # a copy can be measured as it lies there
     return next((each.version for each in found), "not installed")

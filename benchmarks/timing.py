@@ -37,11 +37,15 @@ class Stopwatch:
         seconds: For each competitor in each round.
         rounds: How often they take turns.
         quick: Whether this is a rehearsal: small shapes, figures that mean nothing.
+        minutes: For a whole subset, where it measures what there is time for.
+        only: Of such a subset, these groups of rows; all where none is named.
     """
 
     seconds: float = 0.4
     rounds: int = 3
     quick: bool = False
+    minutes: float = 4.0
+    only: tuple[str, ...] = ()
 
     def race(self, calls: Mapping[str, Call]) -> dict[str, Timing]:
         """Time each call, in turns."""

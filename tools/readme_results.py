@@ -1,6 +1,8 @@
-"""Write the result of ``make compare`` into README.md: its table, its figure, and where and with what it was measured.
+"""Write what was measured into README.md: the result of ``make compare``, and what cards did in the benchmarks.
 
-Run ``make compare`` and then ``python tools/readme_results.py``.
+Run ``make compare`` and then ``python tools/readme_results.py``; ``--speed`` writes the sentence about speed alone, after
+``python -m benchmarks device --out docs/benchmarks``. The sentence names each card with its versions and the day, and stands
+between its own markers in the section on speed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+CARDS = ("<!-- cards:begin -->", "<!-- cards:end -->")
 FIGURE = Path("docs/images/compare.png")
 KEPT = ("- 60 runs", "- Time", "- Versions", "- Machine")
 
@@ -40,17 +43,41 @@ def results(summary: str) -> str:
     )
 
 
+def speed(folder: Path) -> str:
+    """What was measured on which card, from the files of the benchmarks."""
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.report import sentence, shown
+
+    return "\n\n".join(sentence(each) for each in shown(folder))
+
+
+def between(text: str, begin: str, end: str, new: str) -> str:
+    """The text with this between its markers.
+
+    Raises:
+        ValueError: If a marker is missing, or stands twice.
+    """
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"expected {begin} and then {end}, once each")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{new}\n\n{end}{rest.split(end)[1]}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Write; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Write the result of make compare into README.md.")
+    parser = argparse.ArgumentParser(description="Write what was measured into README.md.")
     parser.add_argument("--out", type=Path, default=ROOT / "compare-out", help="the folder that make compare wrote")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="the file that holds the markers")
+    parser.add_argument("--speed", action="store_true", help="write the sentence about speed alone")
     options = parser.parse_args(arguments)
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    found = results((options.out / "summary.md").read_text(encoding="utf-8"))
-    readme.write_text(f"{before}{BEGIN}\n\n{found}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
-    (ROOT / FIGURE).parent.mkdir(exist_ok=True)
-    shutil.copyfile(options.out / "summary.png", ROOT / FIGURE)
+    text = options.readme.read_text(encoding="utf-8")
+    if options.speed or CARDS[0] in text:
+        text = between(text, *CARDS, speed(ROOT / "docs" / "benchmarks"))
+    if not options.speed:
+        text = between(text, BEGIN, END, results((options.out / "summary.md").read_text(encoding="utf-8")))
+        (ROOT / FIGURE).parent.mkdir(exist_ok=True)
+        shutil.copyfile(options.out / "summary.png", ROOT / FIGURE)
+    options.readme.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -52,4 +52,5 @@ def test_a_file_without_moments_is_read(tmp_path):
 
 def test_a_moment_is_told_without_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert moment().endswith("UTC")
+    assert moment().endswith("UTC, commit unknown")
+    assert moment("abc").endswith("UTC, commit abc")
