@@ -1,4 +1,4 @@
-"""Which axis of a tensor is what, and which positions of a batch are real."""
+"""Layouts, which name the axes of a tensor, and masks, which say which positions are real."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Layout:
         return tuple(i for i, letter in enumerate(self.name) if letter not in "bc")
 
     def spatial_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The sizes of the position axes of a full shape."""
+        """Return the sizes of the position axes of a full shape."""
         return tuple(shape[i] for i in self.positions)
 
     def spread(self, values: Tensor) -> Tensor:
-        """Values ``(B, *positions)`` with an axis of size 1 for the channels, broadcastable to features."""
+        """Return values ``(B, *positions)`` with an axis of size 1 for the channels, broadcastable to features."""
         return values.unsqueeze(self.channel)
 
     def from_channels_first(self, values: Tensor) -> Tensor:
-        """Values ``(B, C, *positions)``, any of these sizes 1, with the channels where this layout has them."""
+        """Return values ``(B, C, *positions)``, any of these sizes 1, with the channels where this layout has them."""
         return values.movedim(1, self.channel)
 
 
@@ -73,7 +73,7 @@ _BY_NDIM = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
 
 
 def layouts() -> list[str]:
-    """The known layout names, sorted."""
+    """Return the known layout names, sorted."""
     return sorted(_LAYOUTS)
 
 
@@ -90,7 +90,7 @@ def layout(name: str) -> Layout:
 
 
 def resolve_layout(chosen: str | None, shape: Sequence[int], subject: str) -> Layout:
-    """The layout of a tensor of this shape: the one chosen, or the usual one for its number of axes.
+    """Return the layout of a tensor of this shape: the one chosen, or the usual one for its number of axes.
 
     Without a choice 2-D is ``bc``, 3-D is ``bnc`` (tokens), 4-D is ``bchw`` and 5-D is ``bcdhw``.
 
@@ -115,7 +115,7 @@ def resolve_layout(chosen: str | None, shape: Sequence[int], subject: str) -> La
 
 
 def checked_mask(mask: Tensor, lay: Layout, shape: Sequence[int], subject: str) -> Tensor:
-    """A mask as bool, if it fits features of this shape.
+    """Return a mask as bool, if it fits features of this shape.
 
     Args:
         mask: ``(B, *positions)``, True or 1 where a position is real, as attention masks have it.
@@ -154,7 +154,7 @@ def checked_mask(mask: Tensor, lay: Layout, shape: Sequence[int], subject: str) 
 
 
 def inside(box: Tensor, sizes: Sequence[int]) -> Tensor:
-    """The positions in a box, ``(B, *sizes)`` bool.
+    """Return the positions in a box, ``(B, *sizes)`` bool.
 
     Args:
         box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.

@@ -23,7 +23,7 @@ FEW = 16  # elements of a mean
 
 
 def blocks(x: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The tensors in slices of their first axis, as many rows at once as are about ``BLOCK_BYTES`` of ``x`` in float32."""
+    """Return the tensors in slices of their first axis, of about ``BLOCK_BYTES`` of ``x`` in float32 each."""
     rows = max(1, BLOCK_BYTES * len(x) // (4 * x.numel()))
     if rows >= len(x):
         yield x, *others
@@ -33,7 +33,7 @@ def blocks(x: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def moments(x: Tensor, dims: tuple[int, ...], *, eps: float, unbiased: bool) -> tuple[Tensor, Tensor]:
-    """Mean and ``sqrt(var + eps)`` over ``dims``, in float32 or float64: one pass over memory.
+    """Return mean and ``sqrt(var + eps)`` over ``dims``, in float32 or float64: one pass over memory.
 
     Within the cache it is two passes.
     """
@@ -164,7 +164,7 @@ def combine(g: Tensor, a: Tensor, x: Tensor, b: Tensor, c: Tensor, *, mean: Tens
 
 
 def _shared(x: Tensor, small: Tensor) -> tuple[int, ...]:
-    """The axes along which elements share a moment."""
+    """Return the axes along which elements share a moment."""
     return tuple(axis for axis, size in enumerate(small.shape) if size == 1 and axis)
 
 

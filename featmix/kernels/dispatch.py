@@ -41,7 +41,7 @@ class MomentKernels(Protocol):
     """What other new moments need; ``dims``, ``scale`` and the like are those of a normalizer's view of the features."""
 
     def moments(self, x: Tensor, dims: tuple[int, ...], *, eps: float, unbiased: bool) -> tuple[Tensor, Tensor]:
-        """Mean and ``sqrt(var + eps)`` over ``dims``."""
+        """Return mean and ``sqrt(var + eps)`` over ``dims``."""
         ...
 
     def affine(self, x: Tensor, scale: Tensor, shift: Tensor | None, active: Tensor) -> Tensor:
@@ -65,24 +65,24 @@ class RowKernels(Protocol):
     """
 
     def blend(self, x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None) -> Rows | None:
-        """Rows ``lam * x_i + (1 - lam) * x_j``."""
+        """Return rows ``lam * x_i + (1 - lam) * x_j``."""
         ...
 
     def paste(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None) -> Rows | None:
-        """Rows that are the partner's inside ``box``, whose ends are along the axes ``positions``."""
+        """Return rows that are the partner's inside ``box``, whose ends are along the axes ``positions``."""
         ...
 
     def select(self, x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None) -> Rows | None:
-        """Rows ``x_i + share * (x_j - x_i)``; with a share that is bool, the partner's where it is true."""
+        """Return rows ``x_i + share * (x_j - x_i)``; with a share that is bool, the partner's where it is true."""
         ...
 
     def shrink(self, x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None) -> Rows | None:
-        """Rows that hold the whole partner inside ``box``, shrunk to it by taking the nearest."""
+        """Return rows that hold the whole partner inside ``box``, shrunk to it by taking the nearest."""
         ...
 
 
 def exchange_kernels(x: Tensor) -> ExchangeKernels | None:
-    """Those for this tensor; ``None`` where the formula has to do."""
+    """Return the kernels for this tensor; ``None`` where the formula has to do."""
     path = path_for(x)
     if path == "formula":
         return None
@@ -90,7 +90,7 @@ def exchange_kernels(x: Tensor) -> ExchangeKernels | None:
 
 
 def moment_kernels(x: Tensor) -> MomentKernels | None:
-    """Those for this tensor; ``None`` where the formula has to do."""
+    """Return the kernels for this tensor; ``None`` where the formula has to do."""
     path = path_for(x)
     if path == "formula" or (path == "cpu" and x.numel() < SMALLEST):
         return None
@@ -98,7 +98,7 @@ def moment_kernels(x: Tensor) -> MomentKernels | None:
 
 
 def row_kernels(x: Tensor) -> RowKernels | None:
-    """Those for this tensor; ``None`` where the formula has to do."""
+    """Return the kernels for this tensor; ``None`` where the formula has to do."""
     path = path_for(x)
     if path == "formula":
         return None

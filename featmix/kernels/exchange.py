@@ -58,22 +58,22 @@ class Blend:
         return 0.0 if self.lam is None else self.lam.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
 
     def new(self, own: Tensor) -> Tensor:
-        """The blend of a row's own moments with its partner's."""
+        """Return the blend of a row's own moments with its partner's."""
         lent = own.index_select(0, self.partner)
         lent = lent.detach() if self.detach_partner else lent
         return lent if self.lam is None else torch.lerp(lent, own, self.own_share(own))
 
     def scale(self, std: Tensor) -> Tensor:
-        """What deviations from the mean are multiplied with."""
+        """Return what deviations from the mean are multiplied with."""
         return self.new(std) / (std + self.outside if self.outside else std)
 
     def mixed(self, like: Tensor) -> Tensor:
-        """Which rows have another row for a partner, ``(B, 1, ...)`` bool with as many axes as ``like``."""
+        """Return which rows have another row for a partner, ``(B, 1, ...)`` bool with as many axes as ``like``."""
         rows = torch.arange(len(self.partner), device=self.partner.device)
         return (self.partner != rows).view(-1, *[1] * (like.ndim - 1))
 
     def slopes(self, scale: Tensor, std: Tensor, total: Tensor, against: Tensor) -> tuple[Tensor, Tensor]:
-        """What reaches each row's mean and standard deviation, its takers' share included.
+        """Return what reaches each row's mean and standard deviation, its takers' share included.
 
         Args:
             scale: From :meth:`scale`.
@@ -92,7 +92,7 @@ class Blend:
         return to_mean, to_std
 
     def divisors(self, x: Tensor) -> tuple[int, int]:
-        """How many elements a mean is taken over, and what a sum of squares is divided by."""
+        """Return how many elements a mean is taken over, and what a sum of squares is divided by."""
         count = prod(x.shape[axis] for axis in self.dims)
         return count, max(count - self.unbiased, 1)
 
@@ -104,11 +104,11 @@ class ExchangeKernels(Protocol):
     """True if backward has a use for ``Blend.taker``."""
 
     def exchange(self, x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The result and, with ``keep``, the small tensors that backward needs; of no tensors, backward is the identity."""
+        """Return the result and, with ``keep``, small tensors for backward; where there are none, backward is the identity."""
         ...
 
     def exchange_back(self, g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend: Blend) -> Tensor:
-        """The gradient of the features; ``g`` has their strides, and ``x`` is ``None`` where all moments are constants."""
+        """Return the gradient of the features; ``g`` has their strides, ``x`` is ``None`` where all moments are constants."""
         ...
 
 
@@ -158,18 +158,18 @@ class _ScaledBack(torch.autograd.Function):
 
 
 def in_strides(g: Tensor, stride: tuple[int, ...]) -> Tensor:
-    """A gradient with the strides of the features: another one may be expanded, or part of a larger tensor."""
+    """Return a gradient with the strides of the features: another one may be expanded, or part of a larger tensor."""
     return g if g.stride() == stride else torch.empty_strided(g.shape, stride, dtype=g.dtype, device=g.device).copy_(g)
 
 
 def back_in_steps(g: Tensor, x: Tensor, blend: Blend) -> Tensor:
-    """The gradient of the features by operations that can be differentiated in turn."""
+    """Return the gradient of the features by operations that can be differentiated in turn."""
     own = compute_moments(x, blend.dims, eps=blend.eps, unbiased=blend.unbiased)
     return closed_form(g, x, (blend.scale(own.std), own.mean, own.std), blend, blend.mixed(x))
 
 
 def closed_form(g: Tensor, x: Tensor, saved: tuple[Tensor, ...], blend: Blend, mixed: Tensor | None) -> Tensor:
-    """The gradient of the features, step by step.
+    """Return the gradient of the features, step by step.
 
     Args:
         g: The gradient of the result.

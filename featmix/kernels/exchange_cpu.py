@@ -14,7 +14,7 @@ SMALL = 1 << 14  # elements; up to here, operations cost more than memory
 
 
 def exchange(x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The result, and what backward needs: scale, mean and standard deviation, or the scale alone."""
+    """Return the result, and what backward needs: scale, mean and standard deviation, or the scale alone."""
     idle = _idle(blend)
     if len(idle) == len(x):
         return pages.empty_like(x).copy_(x), ()
@@ -30,7 +30,7 @@ def exchange(x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tens
 
 
 def _in_steps(x: Tensor, blend: Blend) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """The result, and scale, mean and standard deviation."""
+    """Return the result, and scale, mean and standard deviation."""
     wide = upcast(x)
     mean = wide.mean(blend.dims, keepdim=True)
     centred = wide - mean
@@ -41,7 +41,7 @@ def _in_steps(x: Tensor, blend: Blend) -> tuple[Tensor, tuple[Tensor, Tensor, Te
 
 
 def exchange_back(g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend: Blend) -> Tensor:
-    """The gradient of the features."""
+    """Return the gradient of the features."""
     idle = _idle(blend)
     if x is None:
         back = pages.empty_like(g)
@@ -69,12 +69,12 @@ def _in_blocks(g: Tensor, x: Tensor, saved: tuple[Tensor, ...], blend: Blend, mi
 
 
 def _idle(blend: Blend) -> list[int]:
-    """Rows that are their own partners."""
+    """Return rows that are their own partners."""
     return [row for row, partner in enumerate(blend.partner.tolist()) if row == partner]
 
 
 def _alone(idle: list[int], blend: Blend) -> list[int]:
-    """Those of them that no other row takes from: what is wrong with their features does not reach their gradient."""
+    """Return those of them that no other row takes from: what is wrong with their features does not reach their gradient."""
     if not idle or blend.detach_partner:
         return idle
     lenders = {partner for row, partner in enumerate(blend.partner.tolist()) if row != partner}

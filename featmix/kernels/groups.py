@@ -60,7 +60,7 @@ class Groups:
 
 
 def groups_of(x: Tensor, dims: Sequence[int]) -> Groups:
-    """The groups of features that fill their memory, samples one after the other.
+    """Return the groups of features that fill their memory, samples one after the other.
 
     Args:
         x: ``(B, ...)``.

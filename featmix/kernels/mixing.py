@@ -12,15 +12,15 @@ class Rows(Protocol):
     """What each row of a batch is made of."""
 
     def mixed(self, x: Tensor) -> Tensor:
-        """The mixed batch, in new memory of the format of ``x``."""
+        """Return the mixed batch, in new memory of the format of ``x``."""
         ...
 
     def mix_in_place(self, x: Tensor) -> Tensor:
-        """The mixed batch, in the memory of ``x``."""
+        """Return the mixed batch, in the memory of ``x``."""
         ...
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        """The gradient of the batch from that of the mixed one, in the memory format of ``like``; only that is read of it."""
+        """Return the gradient of the batch from that of the mixed one, in the memory format of ``like``."""
         ...
 
 

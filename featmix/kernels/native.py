@@ -28,7 +28,7 @@ def takes(groups: Groups, x: Tensor) -> bool:
 
 
 def moments(blocks: Iterator[tuple[Tensor, ...]], *, divisor: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Mean and ``sqrt(sum of squares / divisor + eps)`` of each row, each ``(P, 1)``.
+    """Return mean and ``sqrt(sum of squares / divisor + eps)`` of each row, each ``(P, 1)``.
 
     Args:
         blocks: The rows ``(P, n)`` in slices. The kernel writes normalized rows too, into memory that stays in the cache.

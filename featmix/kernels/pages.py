@@ -31,5 +31,5 @@ def empty_like(x: Tensor) -> Tensor:
 
 
 def copied(x: Tensor) -> Tensor:
-    """A copy, in such memory where it is large."""
+    """Return a copy, in such memory where it is large."""
     return x.clone() if x.numel() * x.element_size() < FRESH_BYTES else empty_like(x).copy_(x)

@@ -35,7 +35,7 @@ class Partners:
 
 
 def takers_first(partner: list[int]) -> Iterator[tuple[int, bool]]:
-    """Rows that take from another one, each after all that take from it; ``True`` at the first of each circle.
+    """Return rows that take from another one, each after all that take from it; ``True`` at the first of each circle.
 
     What is left once nobody takes from a row any more are circles: there the first row is overwritten before the last, which
     takes from it, is written.

@@ -70,7 +70,7 @@ class _Match(torch.autograd.Function):
 
 
 def order(rows: Tensor) -> Tensor:
-    """The places of each row's values in ascending order, int64; equal values in the order of their places, NaN last.
+    """Return the places of each row's values in ascending order, int64; equal values in the order of their places, NaN last.
 
     Args:
         rows: ``(P, L)`` float32.

@@ -40,7 +40,7 @@ def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], t
 
 
 def select(x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None = None) -> Rows:
-    """The rows of FMix and PatchUp: ``x_i + share * (x_j - x_i)``, or with a bool share ``x_j`` where it is true.
+    """Return the rows of FMix and PatchUp: ``x_i + share * (x_j - x_i)``, or with a bool share ``x_j`` where it is true.
 
     Args:
         x: ``(B, ...)``.
@@ -87,7 +87,7 @@ class Samples(ABC):
         """Add what a sample gets of the gradient ``g`` of row ``k``, whose partner it is."""
 
     def mixed(self, x: Tensor) -> Tensor:
-        """The mixed batch in new memory."""
+        """Return the mixed batch in new memory."""
         y = pages.empty_like(x)
         for i, j in enumerate(self.partner):
             if i == j:
@@ -97,7 +97,7 @@ class Samples(ABC):
         return y
 
     def mix_in_place(self, x: Tensor) -> Tensor:
-        """The mixed batch in the memory of ``x``: a row is written after all rows that take from it."""
+        """Return the mixed batch in the memory of ``x``: a row is written after all rows that take from it."""
         kept: dict[int, Tensor] = {}
         for i, in_circle in takers_first(self.partner):
             if in_circle:
@@ -107,7 +107,7 @@ class Samples(ABC):
         return x
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        """The gradient of the batch."""
+        """Return the gradient of the batch."""
         takers: list[list[int]] = [[] for _ in self.partner]
         for k, j in enumerate(self.partner):
             if k != j:

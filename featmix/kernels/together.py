@@ -28,7 +28,7 @@ class Blend:
         self.same = found.pop() if len(found) == 1 else None
 
     def mixed(self, x: Tensor) -> Tensor:
-        """The mixed batch in new memory."""
+        """Return the mixed batch in new memory."""
         if not self.partners.mixed:
             return pages.copied(x)
         if self.same is not None and x.numel() <= SMALL and x.is_contiguous():
@@ -54,11 +54,11 @@ class Blend:
             torch.lerp(other, own, lam.to(own.dtype).unsqueeze(1), out=to)
 
     def mix_in_place(self, x: Tensor) -> Tensor:
-        """The mixed batch in the memory of ``x``, by way of new memory: the batch is small."""
+        """Return the mixed batch in the memory of ``x``, by way of new memory: the batch is small."""
         return x.copy_(self.mixed(x))
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        """The gradient of the batch."""
+        """Return the gradient of the batch."""
         if not self.partners.mixed:
             return g
         takers = self.partners.takers
@@ -92,11 +92,11 @@ class Paste:
         self.partners, self.box = Partners(partner), (slice(None), *box)
 
     def mixed(self, x: Tensor) -> Tensor:
-        """The mixed batch in new memory."""
+        """Return the mixed batch in new memory."""
         return self._paste(x, pages.copied(x))
 
     def mix_in_place(self, x: Tensor) -> Tensor:
-        """The mixed batch in the memory of ``x``."""
+        """Return the mixed batch in the memory of ``x``."""
         return self._paste(x, x)
 
     def _paste(self, x: Tensor, y: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Paste:
         return y
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        """The gradient of the batch."""
+        """Return the gradient of the batch."""
         if not self.partners.mixed:
             return g
         to, taken = pages.copied(_as(g, like)), g[self.box]
@@ -129,7 +129,7 @@ class Select:
         self.share = share if share.stride(0) else share[:1]  # one for all, spread out
 
     def mixed(self, x: Tensor) -> Tensor:
-        """The mixed batch in new memory."""
+        """Return the mixed batch in new memory."""
         if not self.partners.mixed:
             return pages.copied(x)
         y = pages.empty_like(x)
@@ -138,11 +138,11 @@ class Select:
         return y
 
     def mix_in_place(self, x: Tensor) -> Tensor:
-        """The mixed batch in the memory of ``x``, by way of new memory."""
+        """Return the mixed batch in the memory of ``x``, by way of new memory."""
         return x.copy_(self.mixed(x))
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
-        """The gradient of the batch."""
+        """Return the gradient of the batch."""
         if not self.partners.mixed:
             return g
         to, g = pages.empty_like(like), _as(g, like)
@@ -173,12 +173,12 @@ class Select:
 
 
 def _flat(x: Tensor) -> Tensor:
-    """A batch as ``(B, n)`` in the order of its memory: a view."""
+    """Return a batch as ``(B, n)`` in the order of its memory: a view."""
     if x.is_contiguous():
         return x.view(len(x), -1)
     return x.movedim(1, -1).reshape(len(x), -1)
 
 
 def _as(g: Tensor, like: Tensor) -> Tensor:
-    """A gradient with the strides of the features."""
+    """Return a gradient with the strides of the features."""
     return g if g.stride() == like.stride() else torch.empty_like(like, device=g.device).copy_(g)

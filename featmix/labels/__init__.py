@@ -1,1 +1,1 @@
-"""What becomes of the labels."""
+"""Labels of mixed batches."""

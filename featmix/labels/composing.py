@@ -14,7 +14,7 @@ from featmix.labels.mixture import Mixture, made
 
 @dataclass(frozen=True)
 class LabelStep:
-    """What one decision does to labels, and to the content of each position.
+    """The effect of one decision on labels, and on the content of each position.
 
     Args:
         place: Where in the model it acts.

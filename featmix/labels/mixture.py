@@ -1,4 +1,4 @@
-"""What the labels become: a sparse row-stochastic matrix over the batch."""
+"""Labels after mixing: a sparse row-stochastic matrix over the batch."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ class Mixture:
 
     @staticmethod
     def identity(batch: int, device: torch.device | str | None = None) -> Mixture:
-        """The mixture that leaves ``batch`` rows as they are."""
+        """Return the mixture that leaves ``batch`` rows as they are."""
         rows = torch.arange(batch, device=device).unsqueeze(1)
         return made(rows, torch.ones(batch, 1, dtype=torch.float32, device=device))
 
     @staticmethod
     def pair(partner: Tensor, lam: Tensor) -> Mixture:
-        """Row ``i`` keeps the share ``lam[i]`` of itself and takes the rest from ``partner[i]``; both ``(B,)``."""
+        """Return the mixture in which row ``i`` keeps ``lam[i]`` and takes the rest from ``partner[i]``; both ``(B,)``."""
         own = lam.float()
         rows = torch.arange(len(partner), device=partner.device)
         return Mixture(torch.stack([rows, partner], dim=1), torch.stack([own, 1 - own], dim=1))
@@ -86,7 +86,7 @@ class Mixture:
         return len(self.index) + (0 if self.beyond is None else len(self.beyond))
 
     def to(self, device: torch.device | str) -> Mixture:
-        """The same mixture on another device."""
+        """Return the same mixture on another device."""
         return self if self.index.device == torch.device(device) else self.rebuilt(sent(self.tensors(), device))
 
     def tensors(self) -> list[Tensor]:
@@ -100,7 +100,7 @@ class Mixture:
         return made(index, weight, beyond, rest.pop(0) if rest else None)
 
     def then(self, other: Mixture) -> Mixture:
-        """The mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.
+        """Return the mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.
 
         Raises:
             FeatmixError: If the two are for batches of different size.
@@ -124,12 +124,12 @@ class Mixture:
         return made(rows, composed.matrix(), composed.beyond, composed.scale)
 
     def matrix(self) -> Tensor:
-        """Dense ``(B, B + M)``, with M rows beyond the batch: entry ``[i, j]`` is the share of row ``j`` in row ``i``."""
+        """Return the shares, dense: ``[i, j]`` is that of row ``j`` in row ``i``; ``(B, B + M)`` with M rows beyond the batch."""
         zeros = self.weight.new_zeros(len(self), self._known)
         return zeros.scatter_add_(1, self.index, self.weight)
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
-        """Soft targets.
+        """Return soft targets.
 
         Args:
             target: Class indices ``(B,)`` of an integer dtype; one-hot, soft or multi-label targets ``(B, L)`` of any dtype
@@ -154,7 +154,7 @@ class Mixture:
         return blended(self._with_beyond("dense", target), self.index, self.weight, num_classes)
 
     def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
-        """``sum_k weight_k * criterion(output, target[index_k])``, averaged over the batch: a scalar.
+        """Return ``sum_k weight_k * criterion(output, target[index_k])``, averaged over the batch: a scalar.
 
         A mean is over samples. Class weights therefore scale the loss, where torch divides their sum out again, and a
         sample with ``ignore_index`` counts as a loss of 0.
@@ -189,7 +189,7 @@ class Mixture:
         return total.sum() / len(self) if reduction == "batchmean" else total.mean()
 
     def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
-        """Weighted top-1: the share of each row's label weight that lies on the predicted class, averaged; a scalar.
+        """Return weighted top-1: the share of each row's label weight on the predicted class, averaged; a scalar.
 
         Args:
             output: Scores, ``(B, L)``.
@@ -213,7 +213,7 @@ class Mixture:
         return (hit * self.weight).sum(1).mean()
 
     def _sources(self, more: int) -> tuple[Tensor, Tensor]:
-        """Index and weight of what follows this mixture: its rows, and ``more`` beyond the batch that it does not touch."""
+        """Return index and weight of this mixture, and of ``more`` rows beyond the batch that it does not touch."""
         if not more:
             return self.index, self.weight
         rows = self._known + torch.arange(more, device=self.index.device).unsqueeze(1)

@@ -57,7 +57,7 @@ class Mix:
         return self.mixture.dense(target, num_classes)
 
     def dense_targets(self, target_map: Tensor) -> Tensor:
-        """Label maps for this step, for segmentation: the boxes and masks of all sites, in the order of the forward pass.
+        """Return label maps for this step, for segmentation: the boxes and masks of all sites, in the order of the forward pass.
 
         Args:
             target_map: Class indices ``(B, *positions)``, or ``(B, K, *positions)``; see :meth:`Strategy.dense_targets`.
@@ -197,7 +197,7 @@ class Mixer:
         self._order.sort(key=lambda key: met[key][0] if key in met else -1)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs to continue exactly: plain numbers and tensors."""
+        """Return what a resumed run needs to continue exactly: plain numbers and tensors."""
         return {
             "seed": self._seed,
             "rank": rank(),
@@ -207,7 +207,7 @@ class Mixer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Load a state, to continue where :meth:`state_dict` was taken.
 
         Raises:
             FeatmixError: If it is no such state.
@@ -295,7 +295,7 @@ class Mixer:
         )
 
     def _seeded(self) -> Generator:
-        """The mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
+        """Return the mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
         if self._generator is None:
             self._generator = Generator().manual_seed(derived(self._seed, rank()))
         return self._generator

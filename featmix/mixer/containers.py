@@ -14,7 +14,7 @@ from featmix.errors import FeatmixError
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a container, however deep."""
+    """Return every tensor in a container, however deep."""
     if isinstance(value, Tensor):
         yield value
     else:
@@ -23,12 +23,12 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in a container, or ``None``."""
+    """Return the first tensor in a container, or ``None``."""
     return next(tensors(value), None)
 
 
 def replace(value: Any, wanted: Tensor | None, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same container, rebuilt, with the tensor wanted sent through ``function``; the original stays as it was.
+    """Return the same container, rebuilt, with the tensor wanted sent through ``function``; the original stays as it was.
 
     Raises:
         FeatmixError: If a container on the way cannot be rebuilt.

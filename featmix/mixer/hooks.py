@@ -19,7 +19,7 @@ from featmix.support.compiling import constant_when_traced, run_as_plain_python
 
 
 class Inert:
-    """What a hook becomes in a copy or a pickle of its model: an EMA copy or a saved model never mixes."""
+    """Replaces a hook in a copy or a pickle of its model: an EMA copy or a saved model never mixes."""
 
     def __call__(self, *_: Any, **__: Any) -> None:
         """Do nothing."""
@@ -202,7 +202,7 @@ def _check_has_effect(leaf: At, x: Tensor) -> None:
 
 
 def _find(arguments: Any, decision: Decision) -> Tensor | None:
-    """Among a model's arguments, the batch that was decided for."""
+    """Return, among a model's arguments, the batch that was decided for."""
     return next((x for x in tensors(arguments) if x.shape[1:] == decision.sample_shape), None)
 
 
@@ -218,7 +218,7 @@ def _begin(number: int) -> bool:
 
 @constant_when_traced
 def _count_traced(number: int, site: str, indexed: bool) -> int:
-    """While a compiler traces: the count becomes a constant of the graph, and nothing is counted when it runs."""
+    """Return the number of this call. It becomes a constant of the graph, and nothing is counted when the graph runs."""
     trace = torch._guards.CompileContext.current_trace_id()
     return switches[number].count_traced(site, indexed, *((trace.compile_id, trace.attempt) if trace else (None, None)))
 

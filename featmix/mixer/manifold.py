@@ -24,7 +24,7 @@ def manifold_mixup(
     weights: Sequence[float] | None = None,
     **settings: Unpack[_Settings],
 ) -> OneOf:
-    """Manifold Mixup (Verma et al., ICML 2019) as a tree to attach: one of the sites each step.
+    """Return Manifold Mixup (Verma et al., ICML 2019) as a tree to attach: one of the sites each step.
 
     Args:
         sites: Names from ``model.named_modules()``, and ``input``.

@@ -13,7 +13,7 @@ _WRAPPED_AS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile``, data parallelism, activation checkpointing and FSDP."""
+    """Return the module inside ``torch.compile``, data parallelism, activation checkpointing and FSDP."""
     if isinstance(model, DistributedDataParallel | DataParallel):
         return unwrap(model.module)
     for name in _WRAPPED_AS:
@@ -24,7 +24,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def find(root: nn.Module, site: str) -> nn.Module:
-    """The module at a site; of a wrapper and what it wraps, the latter.
+    """Return the module at a site; of a wrapper and what it wraps, the latter.
 
     Args:
         root: An unwrapped model.
@@ -50,7 +50,7 @@ def find(root: nn.Module, site: str) -> nn.Module:
 
 
 def plain(name: str) -> str:
-    """A module's name without the segments that wrappers add.
+    """Return a module's name without the segments that wrappers add.
 
     Example:
         >>> plain("_orig_mod.layer1._checkpoint_wrapped_module.0")

@@ -12,7 +12,7 @@ _FIRST = 4  # the first stage of an image model works at a quarter of the image'
 
 
 def stages(root: nn.Module) -> dict[str, str]:
-    """Names of modules by the names of stages, as far as ``root.feature_info`` tells.
+    """Return names of modules by the names of stages, as far as ``root.feature_info`` tells.
 
     ``feature_info`` is a list of ``{"module": name, "reduction": how many times smaller than the image, ...}``. ``stage1`` is
     the first of them at a reduction of 4 or more, so that one name means one resolution in models that reduce step by step:
@@ -51,7 +51,7 @@ def _entries(root: nn.Module) -> Iterator[tuple[str, int]]:
 
 
 def _before(root: nn.Module, name: str) -> str | None:
-    """The module registered right before this one, beside it or beside what it is in."""
+    """Return the module registered right before this one, beside it or beside what it is in."""
     while name:
         parent, _, own = name.rpartition(".")
         try:

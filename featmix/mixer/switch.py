@@ -16,7 +16,7 @@ from featmix.strategies.params import Params
 
 @dataclass(eq=False)
 class Decision:
-    """What one step decided.
+    """The decision of one step.
 
     Args:
         params: The decision at each leaf, on the features' device.
@@ -61,7 +61,7 @@ class Switch:
         switches[self.number] = self
 
     def begin(self) -> None:
-        """A forward begins: no site has been called."""
+        """Forget the calls of the forward before."""
         self.calls.clear()
         self._traces.clear()
 
@@ -84,7 +84,7 @@ class Switch:
         return call
 
     def count_traced(self, site: str, indexed: bool, frame: Hashable, attempt: Hashable) -> int:
-        """The same while a compiler traces. It may start a frame over; then the count starts over too.
+        """Return the same while a compiler traces. It may start a frame over; then the count starts over too.
 
         Raises:
             FeatmixError: Also where calls of one site lie in two graphs, so that the second graph cannot tell which it is.
@@ -100,7 +100,7 @@ class Switch:
         return self.count(site, indexed)
 
     def check_fired(self, decision: Decision) -> None:
-        """A site that did not fire, or fired out of order, would leave the labels wrong: say so.
+        """Check that all sites fired, in the order in which labels were composed: labels would be wrong otherwise.
 
         Raises:
             FeatmixError: If a site of the decision did not fire, or labels were composed in another order than the forward's.

@@ -26,7 +26,7 @@ INPUT = "input"
 
 @dataclass(frozen=True)
 class Request:
-    """What a tree is asked to draw for.
+    """The batch that a tree is asked to draw for.
 
     Args:
         batch: Rows in the batch.
@@ -51,7 +51,7 @@ class Request:
     training: bool = True
 
     def mask_at(self, site: str) -> Tensor | None:
-        """The padding at a site."""
+        """Return the padding at a site."""
         return self.mask.get(site) if isinstance(self.mask, Mapping) else self.mask
 
 
@@ -104,7 +104,7 @@ class At:
         return self.strategy.label_step(self.place, params)
 
     def draw(self, request: Request) -> list[Params]:
-        """One decision for each leaf."""
+        """Return one decision for each leaf."""
         sample = request.shapes.get(self.place)
         if sample is None and self.strategy.needs_shape:
             raise FeatmixError(
@@ -127,7 +127,7 @@ class At:
 
 
 class _Branch:
-    """What Compose, OneOf and SomeOf share: members."""
+    """Base of Compose, OneOf and SomeOf: members."""
 
     def __repr__(self) -> str:
         return tree_in_words(self)
@@ -148,7 +148,7 @@ class _Branch:
                 )
 
     def leaves(self) -> tuple[At, ...]:
-        """All strategies with their sites, in the order in which they are listed."""
+        """Return all strategies with their sites, in the order in which they are listed."""
         return tuple(leaf for member in self.members for leaf in member.leaves())
 
 
@@ -184,7 +184,7 @@ class Compose(_Branch):
         self._kind = next(iter(kinds), None)
 
     def draw(self, request: Request) -> list[Params]:
-        """One decision for each leaf."""
+        """Return one decision for each leaf."""
         if self.share_partner and request.partner is None and self._kind is not None:
             domain = None if request.domain is None else request.domain.cpu().numpy()
             drawn = partners(request.random, request.batch, self._kind, domain=domain)
@@ -222,7 +222,7 @@ class OneOf(_Branch):
 
     @classmethod
     def over(cls, strategy: Strategy, sites: Sequence[str], *, weights: Sequence[float] | None = None) -> Self:
-        """A strategy at one of several sites, another one each step.
+        """Return a strategy at one of several sites, another one each step.
 
         Args:
             strategy: What happens there; some have another one stand for them at the input (PatchUp has a CutMix).
@@ -244,7 +244,7 @@ class OneOf(_Branch):
         return cls([At(site, strategy.at_input() if site == INPUT else strategy) for site in sites], weights=weights)
 
     def draw(self, request: Request) -> list[Params]:
-        """One decision for each leaf, all but the chosen member's idle."""
+        """Return one decision for each leaf, all but the chosen member's idle."""
         share = np.cumsum(self.weights)
         chosen = int(np.searchsorted(share, request.random.random() * share[-1], side="right"))
         drawn = [member.draw(request) for member in self.members]
@@ -277,7 +277,7 @@ class SomeOf(Checks, _Branch):
         self.p = self._scheduled("p", p, 0, 1)
 
     def draw(self, request: Request) -> list[Params]:
-        """One decision for each leaf, those of members that were not drawn idle."""
+        """Return one decision for each leaf, those of members that were not drawn idle."""
         often = self.p(request.progress) if isinstance(self.p, Schedule) else self.p
         fires = request.random.random() < often
         order = request.random.permutation(len(self.members))
@@ -290,7 +290,7 @@ Tree = At | Compose | OneOf | SomeOf
 
 
 def as_tree(spec: Tree | Mapping[str, Strategy]) -> Tree:
-    """A tree as it is, or ``{site: strategy}`` as the ``Compose`` that it is short for.
+    """Return a tree as it is, or ``{site: strategy}`` as the ``Compose`` that it is short for.
 
     Raises:
         FeatmixError: If it is neither.

@@ -1,4 +1,4 @@
-"""What a normalizer is: the base class that takes moments over some axes, and gives them back."""
+"""The base class of normalizers: takes moments over some axes, and gives them back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SMALLEST_EPS = 1e-30  # its root must not vanish in float32
 
 @dataclass(frozen=True)
 class Normalizer:
-    """What all normalizers share; use :func:`featmix.normalizer` to make one.
+    """Base of all normalizers; use :func:`featmix.normalizer` to make one.
 
     Args:
         layout: Names the axes of ``x``; ``None`` goes by the number of axes (:func:`featmix.layouts.resolve_layout`).
@@ -78,16 +78,16 @@ class Normalizer:
 
     @property
     def exchangeable(self) -> bool:
-        """Whether each sample has moments of its own, so that two samples can exchange them."""
+        """True if each sample has moments of its own, so that two samples can exchange them."""
         return not self.over_batch
 
     @property
     def is_plain(self) -> bool:
-        """Whether moments are taken as this class does, so that a faster way to the same may be used."""
+        """True if moments are taken as this class does, so that a faster way to the same may be used."""
         return type(self).moments is Normalizer.moments and type(self).view is Normalizer.view
 
     def moments(self, x: Tensor, mask: Tensor | None = None) -> Moments:
-        """Mean and standard deviation, broadcastable to :meth:`view` of ``x`` (to ``x`` itself where there are no groups).
+        """Return mean and standard deviation, broadcastable to :meth:`view` of ``x``.
 
         Args:
             x: ``(B, ...)`` floating.
@@ -115,18 +115,18 @@ class Normalizer:
         )
 
     def normalize(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Moments]:
-        """``((x - mean) / std, moments)``, the first in the dtype and shape of ``x``; ``mask`` as for :meth:`moments`."""
+        """Return ``((x - mean) / std, moments)``, the first in the dtype and shape of ``x``; ``mask`` as for :meth:`moments`."""
         m = self.moments(x) if mask is None else self.moments(x, mask)
         xh = (upcast(self.view(x)) - m.mean) / m.std
         return xh.reshape(x.shape).to(x.dtype), m
 
     def denormalize(self, xh: Tensor, m: Moments) -> Tensor:
-        """``xh * std + mean``: undoes :meth:`normalize` up to rounding."""
+        """Return ``xh * std + mean``, which undoes :meth:`normalize` up to rounding."""
         self._check(xh)
         return (upcast(self.view(xh)) * m.std + m.mean).reshape(xh.shape).to(xh.dtype)
 
     def view(self, x: Tensor) -> Tensor:
-        """``x`` with its channel axis split into (groups, channels a group); ``x`` itself where there are no groups."""
+        """Return ``x`` with its channels split into (groups, channels a group); ``x`` itself where there are no groups."""
         if not self.grouped:
             return x
         axis = resolve_layout(self.layout, x.shape, self.name).channel
@@ -134,7 +134,7 @@ class Normalizer:
         return x.view(*x.shape[:axis], groups, x.shape[axis] // groups, *x.shape[axis + 1 :])
 
     def moment_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of the moments of an ``x`` of this shape, without computing any.
+        """Return the shape of the moments of an ``x`` of this shape, without computing any.
 
         Example:
             >>> from featmix.normalizers.kinds import normalizer
@@ -148,7 +148,7 @@ class Normalizer:
         return tuple(1 if d in reduced else n for d, n in enumerate(whole))
 
     def group_size(self, shape: Sequence[int]) -> int:
-        """How many elements one mean is taken over, for an ``x`` of this shape."""
+        """Return how many elements one mean is taken over, for an ``x`` of this shape."""
         lay = resolve_layout(self.layout, shape, self.name)
         channels = shape[lay.channel] // self._group_count(shape[lay.channel])
         return (
@@ -158,7 +158,7 @@ class Normalizer:
         )
 
     def oracle(self, sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and standard deviation of one sample (no batch axis) in plain NumPy, each spread out to its shape.
+        """Return mean and standard deviation of one sample (no batch axis) in plain NumPy, each spread out to its shape.
 
         Written independently of :meth:`moments`, as the reference that tests compare with.
         """
@@ -197,7 +197,7 @@ class Normalizer:
         return resolve_layout(self.layout, x.shape, self.name)
 
     def reduced(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The axes of :meth:`view` that a mean is taken over, for an ``x`` of this shape."""
+        """Return the axes of :meth:`view` that a mean is taken over, for an ``x`` of this shape."""
         lay = resolve_layout(self.layout, shape, self.name)
 
         def shifted(axis: int) -> int:  # the group axis stands just before the channels of a group

@@ -59,7 +59,7 @@ _NAME = re.compile(r"(?P<kind>gpono|gn)(?P<dash>-d)?(?P<number>\d+)|(?P<plain>[a
 
 
 def list_normalizers() -> list[str]:
-    """The names that :func:`normalizer` takes; ``<G>`` stands for a number of groups, ``<D>`` for a group's width.
+    """Return the names that :func:`normalizer` takes; ``<G>`` stands for a number of groups, ``<D>`` for a group's width.
 
     Example:
         >>> list_normalizers()

@@ -21,16 +21,16 @@ class Moments:
     std: Tensor
 
     def take(self, rows: Tensor) -> Moments:
-        """The moments of other rows of the batch: ``rows`` is ``(B,)`` int64. Gradients reach the rows taken from."""
+        """Return the moments of other rows of the batch: ``rows`` is ``(B,)`` int64. Gradients reach the rows taken from."""
         return Moments(self.mean.index_select(0, rows), self.std.index_select(0, rows))
 
     def detach(self) -> Moments:
-        """The same moments with no gradient."""
+        """Return the same moments with no gradient."""
         return Moments(self.mean.detach(), self.std.detach())
 
 
 def upcast(x: Tensor) -> Tensor:
-    """Half types become float32, everything else stays: statistics are never taken in half precision."""
+    """Return half types as float32 and everything else as it is: statistics are never taken in half precision."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -43,7 +43,7 @@ def compute_moments(
     positive_only: bool = False,
     mask: Tensor | None = None,
 ) -> Moments:
-    """Mean and ``sqrt(var + eps)`` of ``x`` over ``dims``.
+    """Return mean and ``sqrt(var + eps)`` of ``x`` over ``dims``.
 
     Two passes, so that the variance survives a mean far larger than it. A group of one element has variance 0.
 

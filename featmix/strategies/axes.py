@@ -1,4 +1,4 @@
-"""Which axis of a strategy's features is what, and the prefix tokens that they begin with."""
+"""The axes of a strategy's features, and the prefix tokens that they begin with."""
 
 from __future__ import annotations
 

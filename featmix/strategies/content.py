@@ -1,4 +1,4 @@
-"""What the strategies share that mix the values at positions: blend them, or paste some of them."""
+"""Base of the strategies that mix the values at positions: blend them, or paste some of them."""
 
 from __future__ import annotations
 

@@ -128,17 +128,17 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
 
     @property
     def needs_grid(self) -> bool:
-        """Whether there are boxes."""
+        """True if there are boxes."""
         return self.crop != "neither"
 
     @property
     def needs_shape(self) -> bool:
-        """Whether there are boxes, or channels to put in order."""
+        """True if there are boxes, or channels to put in order."""
         return self.needs_grid or self.shuffle
 
     @property
     def self_is_identity(self) -> bool:
-        """Whether a row that is its own partner comes out as it went in: where it exchanges the same part with itself."""
+        """True if a row that is its own partner comes out as it went in: where it exchanges the same part with itself."""
         return not self.needs_shape
 
     def passes_through(self, shape: Sequence[int]) -> bool:
@@ -160,12 +160,12 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         return CrossNormParams.of(draw, 0.0, sizes=sizes if self.needs_grid else (), **drawn)
 
     def gated(self, x: Tensor, params: CrossNormParams) -> Tensor:
-        """The fast path where whole maps lend their moments as they are, the formula elsewhere."""
+        """Return the restyled features: fast where whole maps lend their moments as they are, by the formula elsewhere."""
         self._check_decision(x, params)
         return Strategy.gated(self, x, params) if self.needs_shape else super().gated(x, params)
 
     def content(self, params: CrossNormParams) -> Tensor | None:
-        """The real positions in the box; none where padding leaves fewer than two in it, or in the box that lends."""
+        """Return the real positions in the box; none where padding leaves fewer than two in it, or in the box that lends."""
         content, style = self._positions(params, params.content_box), self._positions(params, params.style_box)
         if params.mask is None or content is None or style is None or not self.needs_grid:
             return content
@@ -173,7 +173,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         return content & enough.view(-1, *[1] * (content.ndim - 1))
 
     def lent_moments(self, x: Tensor, params: CrossNormParams, own: Moments) -> Moments:
-        """The moments of the real positions in the style box, of channels in their order."""
+        """Return the moments of the real positions in the style box, of channels in their order."""
         if not self.needs_shape:
             return own
         order = params.channels
@@ -188,11 +188,11 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         return None if self.needs_shape else (None, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: CrossNormParams) -> Moments:
-        """The partner's."""
+        """Return the partner's moments."""
         return partner
 
     def oracle(self, x: NDArray[np.float64], params: CrossNormParams) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = np.moveaxis(x, self.layout_of(x.shape).channel, 1).copy()
         if self.passes_through(x.shape):
             return x.copy()

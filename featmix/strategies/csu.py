@@ -123,7 +123,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         return CSUParams.of(draw, kept, mean_noise=mean_noise, std_noise=std_noise, elements=self.elements_of(shape))
 
     def new_moments(self, own: Moments, partner: Moments, params: CSUParams) -> Moments:
-        """Its own, and correlated noise."""
+        """Return the sample's own moments plus correlated noise."""
         self.check_noise(params, (len(own.mean), prod(own.mean.shape[1:])))
         counted, f = self.counted(own, params).flatten(1), 1 - params.strength(params.mean_noise.double())
         values = torch.stack([own.mean.flatten(1), own.std.flatten(1)], dim=1).double()  # (B, 2, C)
@@ -134,7 +134,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         return Moments(*(side.view_as(own.mean) for side in moved.unbind(1)))
 
     def oracle(self, x: NDArray[np.float64], params: CSUParams) -> NDArray[np.float64]:
-        """One sample after the other, once their moments are known; the root as a whole matrix."""
+        """Return the result, one sample after the other once their moments are known; the root as a whole matrix."""
         y = x.copy()
         if self.passes_through(x.shape):
             return y
@@ -161,7 +161,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
 
 
 def correlated(noise: Tensor, apart: Tensor) -> Tensor:
-    """``noise M``, ``(..., B, C)``, with ``M`` the symmetric root of ``apart' apart``, whose eigenvectors are constants.
+    """Return ``noise M``, ``(..., B, C)``; ``M`` is the symmetric root of ``apart' apart``, eigenvectors constant.
 
     ``M`` is the smallest deviation in all directions and what is above it in the few that rows can span, and is never built.
 

@@ -109,7 +109,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, box=draw.gated(box, 0), sizes=sizes)
 
     def act(self, x: Tensor, params: CutMixParams) -> Tensor:
-        """Paste."""
+        """Return the features with the partner's box pasted in."""
         lay = self.layout_of(x.shape)
         sizes = lay.spatial_shape(x.shape)
         decided_sizes(self._who, params.sizes, sizes, "a box")
@@ -127,7 +127,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         return inside(params.box, sizes).unsqueeze(1)
 
     def oracle(self, x: NDArray[np.float64], params: CutMixParams) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = x.copy()
         positions = self.layout_of(x.shape).positions
         for i, j in enumerate(params.partner.tolist()):

@@ -95,7 +95,7 @@ class DSU(StyleNoise[DSUParams]):
         return DSUParams.of(draw, mean_noise=mean_noise, std_noise=std_noise, elements=self.elements_of(shape))
 
     def new_moments(self, own: Moments, partner: Moments, params: DSUParams) -> Moments:
-        """Its own, and noise in units of the batch's spread."""
+        """Return the sample's own moments plus noise in units of the batch's spread."""
         self.check_noise(params, own.mean.shape)
         counted = self.counted(own, params).unsqueeze(1)
         values = side_by_side(own.mean, own.std)
@@ -105,7 +105,7 @@ class DSU(StyleNoise[DSUParams]):
         return Moments(*torch.where(counted, torch.addcmul(values, noise, spread), values).unbind(1))
 
     def oracle(self, x: NDArray[np.float64], params: DSUParams) -> NDArray[np.float64]:
-        """One sample after the other, once their moments are known."""
+        """Return the result, computed one sample after the other once their moments are known."""
         y = x.copy()
         if self.passes_through(x.shape):
             return y

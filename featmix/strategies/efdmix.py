@@ -89,7 +89,7 @@ class EFDMix(Strategy[Params]):
 
     @property
     def exact_gradient(self) -> bool:
-        """Whether it is that of the formula."""
+        """True if the gradient is that of the formula."""
         return self.gradient == "exact"
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
@@ -97,20 +97,20 @@ class EFDMix(Strategy[Params]):
         return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
 
     def passes_through(self, shape: Sequence[int]) -> bool:
-        """Whether there is a single position, and so no distribution; of ``(B,)`` nothing is known."""
+        """Return True if there is a single position, and so no distribution; False for ``(B,)``."""
         return len(shape) > 1 and prod(self.layout_of(shape).spatial_shape(shape)) < 2
 
     def reach(self, params: Params, mask: Tensor) -> Tensor:
-        """All real positions: a rank is a quantile, whichever positions the partner has."""
+        """Return all real positions: a rank is a quantile, whichever positions the partner has."""
         return mask
 
     def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
-        """Rows with two real positions at least, and whose partners have."""
+        """Return rows with two real positions at least, and whose partners have."""
         enough = mask.flatten(1).sum(1) > 1
         return enough & enough.index_select(0, partner)
 
     def act(self, x: Tensor, params: Params) -> Tensor:
-        """Move towards the partner's values of the same rank."""
+        """Return the values moved towards the partner's values of the same rank."""
         if self.passes_through(x.shape):
             return x
         channel = self.layout_of(x.shape).channel
@@ -123,7 +123,7 @@ class EFDMix(Strategy[Params]):
         return y.reshape(first.shape).movedim(1, channel)
 
     def gated(self, x: Tensor, params: Params) -> Tensor:
-        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        """Return the mixed features by the fast path where there is one for this tensor, by the formula elsewhere."""
         fast = type(self).act is EFDMix.act and params.mask is None and not self.passes_through(x.shape)
         if not (fast and ranks.takes(x) and path_for(x) == "cpu"):
             return super().gated(x, params)
@@ -133,7 +133,7 @@ class EFDMix(Strategy[Params]):
         return y.reshape(first.shape).movedim(1, channel)
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """One channel of one sample after the other."""
+        """Return the result, computed one channel of one sample after the other."""
         y, shares = x.copy(), params.shares()
         channel = self.layout_of(x.shape).channel
         if self.passes_through(x.shape):
@@ -151,7 +151,7 @@ class EFDMix(Strategy[Params]):
 
 
 def _matched(own: Tensor, params: Params) -> Tensor:
-    """The partner's values at one's own ranks: ``(B, C, L)`` from ``(B, C, L)``."""
+    """Return the partner's values at one's own ranks: ``(B, C, L)`` from ``(B, C, L)``."""
     if params.mask is None:
         ordered, order = own.sort(dim=2, stable=True)
         return torch.zeros_like(own).scatter(2, order, ordered.index_select(0, params.partner))

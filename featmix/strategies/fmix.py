@@ -137,7 +137,7 @@ class FMix(ContentStrategy[FMixParams]):
         return FMixParams.of(draw, kept, share=share, sizes=sizes)
 
     def act(self, x: Tensor, params: FMixParams) -> Tensor:
-        """Paste; blend where the mask is soft."""
+        """Return the partner's features inside the mask, blended where the mask is soft."""
         lay = self.layout_of(x.shape)
         decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a mask")
         share = lay.from_channels_first(params.share)
@@ -158,7 +158,7 @@ class FMix(ContentStrategy[FMixParams]):
         return params.share
 
     def oracle(self, x: NDArray[np.float64], params: FMixParams) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = x.copy()
         channel = self.layout_of(x.shape).channel - 1
         for i, j in enumerate(params.partner.tolist()):

@@ -50,7 +50,7 @@ class MemoryParams(Params):
         return remembering
 
     def moments_instead_of(self, partner: Moments) -> Moments:
-        """The remembered moments where there are any, the partner's elsewhere."""
+        """Return the remembered moments where there are any, the partner's elsewhere."""
         gate = self.remembered.view(-1, *[1] * (partner.mean.ndim - 1))
         mean, std = self.mean.to(partner.mean.dtype), self.std.to(partner.std.dtype)
         return Moments(torch.where(gate, mean, partner.mean), torch.where(gate, std, partner.std))
@@ -73,7 +73,7 @@ class Memory(nn.Module):
         self._kept: dict[str, Tensor] = {}
 
     def recall(self, count: int, random: Stream) -> tuple[Tensor, Moments, Tensor] | None:
-        """``count`` draws, uniform and with replacement: which rows got one ``(count,)``, their moments, and their labels.
+        """Return ``count`` draws, uniform, with replacement: which rows got one ``(count,)``, their moments and labels.
 
         ``None`` where nothing is remembered yet.
         """
@@ -87,7 +87,7 @@ class Memory(nn.Module):
         return torch.ones(count, dtype=torch.bool), Moments(found["mean"], found["std"]), found["label"]
 
     def claim(self, moments: Sequence[int], dtype: torch.dtype, label: Tensor) -> Tensor:
-        """Slots for one batch ``(B,)``, the oldest ones; of a batch larger than the memory the first rows get none to keep.
+        """Return slots for one batch ``(B,)``, the oldest ones; the first rows of a batch larger than the memory get none.
 
         Args:
             moments: Shape of one sample's moments.

@@ -92,12 +92,12 @@ class MixStyle(MomentStrategy[Params]):
         return params.own_share(), 0.0
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
-        """The blend."""
+        """Return the blend of own and partner's moments."""
         lam = params.strength(own.mean)
         return Moments(lam * own.mean + (1 - lam) * partner.mean, lam * own.std + (1 - lam) * partner.std)
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y, shares = x.copy(), params.shares()
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i] and not self.passes_through(x.shape):

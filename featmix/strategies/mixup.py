@@ -76,7 +76,7 @@ class Mixup(ContentStrategy[Params]):
         return Params.of(draw, beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha))
 
     def act(self, x: Tensor, params: Params) -> Tensor:
-        """Blend."""
+        """Return the blend."""
         own = upcast(x)
         return torch.lerp(own.index_select(0, params.partner), own, params.strength(own))
 
@@ -85,11 +85,11 @@ class Mixup(ContentStrategy[Params]):
         return kernels.blend(x, params.partner, params.own_share(), params.taker)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
-        """The same everywhere."""
+        """Return the partner's share, the same at all positions."""
         return 1 - params.strength(torch.empty(1, 1, *[1] * len(sizes)))
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y, shares = x.copy(), params.shares()
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i]:

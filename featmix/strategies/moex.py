@@ -97,7 +97,7 @@ class MoEx(MomentStrategy[Params]):
         return Params.of(draw, self.lam)
 
     def recall(self, params: Params, shape: Sequence[int], target: Tensor | None, random: Stream) -> Params:
-        """With a memory: draw from it, and mix in the labels remembered with the moments."""
+        """Return a decision that draws from the memory, with the labels remembered with the moments."""
         shape = self.body_shape(shape)
         if self._memory is None or not shape[0] or self.passes_through(shape):
             return params
@@ -127,7 +127,7 @@ class MoEx(MomentStrategy[Params]):
         return MemoryParams.after(params, mixture, found, moments, slots, target)
 
     def remember(self, x: Tensor, params: Params) -> None:
-        """With a memory: keep the moments of this batch, as they were before the exchange."""
+        """Keep the moments of this batch, as they were before the exchange, if there is a memory."""
         if self._memory is not None and isinstance(params, MemoryParams):
             with torch.no_grad():
                 self._memory.keep(self.moments_of(self.body_of(x), params), params)
@@ -137,11 +137,11 @@ class MoEx(MomentStrategy[Params]):
         return None if isinstance(params, MemoryParams) else (None, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
-        """The partner's, or those remembered."""
+        """Return the partner's moments, or those remembered."""
         return params.moments_instead_of(partner) if isinstance(params, MemoryParams) else partner
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = x.copy()
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i] and not self.passes_through(x.shape):

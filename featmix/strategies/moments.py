@@ -1,4 +1,4 @@
-"""What the strategies that move moments share: normalize with your own, restore with other ones."""
+"""Base of the strategies that change moments: normalize with one's own, restore with other ones."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class MomentStrategy(Strategy[P]):
             )
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """A subclass that takes moments from elsewhere, or restyles a part only, goes by the formula."""
+        """Send subclasses that take moments from elsewhere, or restyle a part only, by the formula."""
         super().__init_subclass__(**keywords)
         own = set(vars(cls))
         if {"content", "moments_of", "lent_moments"} & own and "gated" not in own:
@@ -111,16 +111,16 @@ class MomentStrategy(Strategy[P]):
 
     @property
     def unbiased(self) -> bool:
-        """Whether the variance is over ``n - 1``."""
+        """True if the variance is over ``n - 1``."""
         return self.normalizer.unbiased
 
     @property
     def positive_only(self) -> bool:
-        """Whether the moments come from positive entries only."""
+        """True if the moments come from positive entries only."""
         return self.normalizer.positive_only
 
     def new_moments(self, own: Moments, partner: Moments, params: P) -> Moments:
-        """What the moments become. ``own`` and ``partner`` are broadcastable to the normalizer's view, float32 or float64."""
+        """Return the new moments. ``own`` and ``partner`` are broadcastable to the normalizer's view, float32 or float64."""
         raise NotImplementedError(f"{type(self).__name__} does not say which moments it gives")
 
     @property
@@ -130,32 +130,32 @@ class MomentStrategy(Strategy[P]):
 
     @property
     def takes_masks(self) -> bool:
-        """Whether it knows of padding: its label weights do not depend on how much is real."""
+        """True if it knows of padding: its label weights do not depend on how much is real."""
         return self.tags.masks
 
     def passes_through(self, shape: Sequence[int]) -> bool:
-        """Whether features of this shape have no moments apart from their content; of ``(B,)`` nothing is known."""
+        """Return True if a mean would be over a single element, so that there is no style to change; False for ``(B,)``."""
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1
 
     def reach(self, params: P, mask: Tensor) -> Tensor:
-        """All real positions where moments are taken over positions; where each has its own, those real in both samples."""
+        """Return all real positions if moments are taken over positions, else those that are real in both samples."""
         return mask if self.normalizer.over_positions else super().reach(params, mask)
 
     def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
-        """Rows that have moments apart from their content, and whose partners have."""
+        """Return rows that have moments apart from their content, and whose partners have."""
         if not self.normalizer.over_positions:
             return super().can_mix(mask, partner, shape)
         enough = mask.flatten(1).sum(1) * self.elements_a_position(shape) > 1
         return enough & enough.index_select(0, partner)
 
     def elements_a_position(self, shape: Sequence[int]) -> int:
-        """How many of the elements of one mean lie at one position; of ``(B,)`` nothing is known, and it is 1."""
+        """Return how many of the elements of one mean lie at one position; 1 for ``(B,)``."""
         if len(shape) < 2 or not self.normalizer.over_positions:
             return 1
         return self.normalizer.group_size(shape) // max(prod(self.layout_of(shape).spatial_shape(shape)), 1)
 
     def gated(self, x: Tensor, params: P) -> Tensor:
-        """The fast path where there is one for this tensor, and the formula elsewhere."""
+        """Return the mixed features by the fast path where there is one for this tensor, by the formula elsewhere."""
         plain = self.normalizer.is_plain and not self.positive_only
         if not plain or params.mask is not None or self.passes_through(x.shape):
             return super().gated(x, params)
@@ -194,19 +194,19 @@ class MomentStrategy(Strategy[P]):
         )
 
     def content(self, params: P) -> Tensor | None:
-        """The positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
+        """Return the positions that are restyled, by moments of their own: ``(B, *positions)`` bool, or ``None`` for all."""
         return params.mask
 
     def moments_of(self, x: Tensor, params: P) -> Moments:
-        """What each row has instead of the new moments: the moments of its content."""
+        """Return the moments that the new ones replace: those of each row's content."""
         return self._moments(x, self.content(params))
 
     def lent_moments(self, x: Tensor, params: P, own: Moments) -> Moments:
-        """What each row lends to those whose partner it is: its own, unless a subclass says otherwise."""
+        """Return the moments that each row lends to rows that take from it: its own, unless a subclass says otherwise."""
         return own
 
     def act(self, x: Tensor, params: P) -> Tensor:
-        """Restore with the new moments."""
+        """Return the features restored with the new moments."""
         if self.passes_through(x.shape):
             return x
         features = x.detach() if self.detach else x

@@ -1,4 +1,4 @@
-"""What the strategies share that move style by noise: how much is drawn from how far the moments of the batch lie apart."""
+"""Base of the strategies that move style by noise, as much as the moments of the batch lie apart."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class StyleNoise(MomentStrategy[N]):
         return super().takes_masks and self.normalizer.over_positions
 
     def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
-        """Rows that have moments apart from their content, where there are two such rows at least."""
+        """Return rows that have moments apart from their content, where there are two such rows at least."""
         enough = super().can_mix(mask, partner, shape)
         return enough & (enough.sum() > 1)
 
@@ -87,7 +87,7 @@ class StyleNoise(MomentStrategy[N]):
             )
 
     def counted(self, own: Moments, params: NoiseParams) -> Tensor:
-        """Rows whose moments are moments of something, and finite: ``(B, 1, ...)`` bool, of as many axes as the moments."""
+        """Return which rows have moments, finite ones: ``(B, 1, ...)`` bool, of as many axes as the moments."""
         nothing = own.mean.detach() * 0 + own.std.detach() * 0  # NaN where one of them is not finite
         rows = nothing.flatten(1).sum(1) == 0
         if params.mask is not None:
@@ -96,12 +96,12 @@ class StyleNoise(MomentStrategy[N]):
 
 
 def side_by_side(means: Tensor, stds: Tensor) -> Tensor:
-    """Both in one tensor ``(B, 2, ...)``, so that what is done to both is done once."""
+    """Return both in one tensor ``(B, 2, ...)``, so that what is done to both is done once."""
     return torch.stack([means, stds], dim=1)
 
 
 def centred(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-    """``(values - mean over the batch, how many rows count)``: the first ``(B, ...)``, 0 where a row does not count.
+    """Return ``(values - mean over the batch, how many rows count)``: the first ``(B, ...)``, 0 where a row does not count.
 
     Example:
         >>> centred(torch.tensor([[1.0], [3.0], [9.0]]), torch.tensor([[True], [True], [False]]))[0].tolist()

@@ -88,7 +88,7 @@ class PAdaIN(MomentStrategy[Params]):
 
     @property
     def self_is_identity(self) -> bool:
-        """Whether a row that is its own partner comes out as it went in: not with ``eps_outside``."""
+        """True if a row that is its own partner comes out as it went in: not with ``eps_outside``."""
         return not self.eps_outside
 
     def passes_through(self, shape: Sequence[int]) -> bool:
@@ -109,13 +109,13 @@ class PAdaIN(MomentStrategy[Params]):
         return None if self.eps_outside else (None, 0.0)
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
-        """The partner's."""
+        """Return the partner's moments."""
         if not self.eps_outside:
             return partner
         return Moments(partner.mean, partner.std * (own.std / (own.std + self.eps)))
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = x.copy()
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i] and not self.passes_through(x.shape):

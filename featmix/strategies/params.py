@@ -27,7 +27,7 @@ def of_the_batch() -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """What a strategy decides from: partners and gates, ready-made, and the stream of random numbers.
+    """The material of one decision: partners and gates, ready-made, and the stream of random numbers.
 
     Args:
         partner: ``(B,)`` int64; a row that is not active is its own partner.

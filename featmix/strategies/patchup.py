@@ -152,7 +152,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         return PatchUpParams.of(draw, lam, loss_weight=self.loss_weight, blend=own, sizes=sizes, changed=changed[None])
 
     def act(self, x: Tensor, params: PatchUpParams) -> Tensor:
-        """Replace or blend inside the blocks."""
+        """Return the features with blocks replaced by the partner's, or blended with them."""
         self._check_decision(x, params)
         changed = self.layout_of(x.shape).from_channels_first(params.changed)
         if self.mode == "hard":
@@ -184,7 +184,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         return params.changed * (1 - params.blend.view(-1, *[1] * (params.changed.ndim - 1)))
 
     def oracle(self, x: NDArray[np.float64], params: PatchUpParams) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = x.copy()
         blocks = np.moveaxis(params.changed[0].numpy(), 0, self.layout_of(x.shape).channel - 1)
         for i, j in enumerate(params.partner.tolist()):

@@ -56,7 +56,7 @@ def register(name: str) -> Callable[[_S], _S]:
 
 
 def list_strategies(**tags: Any) -> list[str]:
-    """Sorted names of all strategies, or of those whose tags have the values given.
+    """Return sorted names of all strategies, or of those whose tags have the values given.
 
     Raises:
         FeatmixError: If there is no such tag, or a strategy's file or package cannot be imported.
@@ -69,7 +69,7 @@ def list_strategies(**tags: Any) -> list[str]:
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """The class registered under a name, in any case.
+    """Return the class registered under a name, in any case.
 
     Raises:
         FeatmixError: If there is none; the message names the nearest.

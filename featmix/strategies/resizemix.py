@@ -126,7 +126,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         return ResizeMixParams.of(draw, lam, box=box, sizes=sizes)
 
     def act(self, x: Tensor, params: ResizeMixParams) -> Tensor:
-        """Shrink and paste."""
+        """Return the features with the shrunk partner pasted in."""
         lay = self.layout_of(x.shape)
         sizes = lay.spatial_shape(x.shape)
         decided_sizes(self._who, params.sizes, sizes, "a box")
@@ -159,11 +159,11 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         return taken
 
     def reach(self, params: ResizeMixParams, mask: Tensor) -> Tensor:
-        """Where the sample is real, and so is what the partner's shrunk copy has there."""
+        """Return where the sample is real, and so is what the partner's shrunk copy has there."""
         return mask & self.partner_map(mask.unsqueeze(1), params).squeeze(1)
 
     def oracle(self, x: NDArray[np.float64], params: ResizeMixParams) -> NDArray[np.float64]:
-        """One sample after the other."""
+        """Return the result, computed one sample after the other."""
         y = x.copy()
         positions = self.layout_of(x.shape).positions
         for i, j in enumerate(params.partner.tolist()):
@@ -179,7 +179,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
 
 
 def _in_blocks(source: Tensor, size: int) -> Tensor:
-    """Sources ``(B, S)`` along an axis of ``S`` positions as sources ``(B, size)`` along the same axis at another resolution.
+    """Return sources ``(B, S)`` along an axis of ``S`` positions as sources ``(B, size)`` at another resolution.
 
     A position belongs to the block of the coarse one that nearest neighbour gives it. It takes from the same place of the
     block that the coarse one takes from.

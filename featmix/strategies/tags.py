@@ -1,4 +1,4 @@
-"""What is known of a strategy without running it."""
+"""Tags: facts about a strategy that are known without running it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tags:
-    """What the rest of featmix knows about a strategy without running it.
+    """Facts about a strategy that the rest of featmix knows without running it.
 
     Args:
         mixes_labels: Whether the labels change with the features.
