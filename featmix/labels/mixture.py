@@ -124,7 +124,7 @@ class Mixture:
         return made(rows, composed.matrix(), composed.beyond, composed.scale)
 
     def matrix(self) -> Tensor:
-        """Return the shares, dense: ``[i, j]`` is that of row ``j`` in row ``i``; ``(B, B + M)`` with M rows beyond the batch."""
+        """Return the shares, dense: ``[i, j]`` is that of row ``j`` in row ``i``; ``(B, B + M)``, M rows beyond the batch."""
         zeros = self.weight.new_zeros(len(self), self._known)
         return zeros.scatter_add_(1, self.index, self.weight)
 

@@ -57,7 +57,7 @@ class Mix:
         return self.mixture.dense(target, num_classes)
 
     def dense_targets(self, target_map: Tensor) -> Tensor:
-        """Return label maps for this step, for segmentation: the boxes and masks of all sites, in the order of the forward pass.
+        """Return label maps for this step, for segmentation: boxes and masks of all sites, in the order of the forward pass.
 
         Args:
             target_map: Class indices ``(B, *positions)``, or ``(B, K, *positions)``; see :meth:`Strategy.dense_targets`.
