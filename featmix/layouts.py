@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,17 +28,17 @@ class Layout:
     name: str
     grid: bool
 
-    @property
+    @cached_property
     def ndim(self) -> int:
         """Number of axes, the batch included."""
         return len(self.name)
 
-    @property
+    @cached_property
     def channel(self) -> int:
         """Index of the channel axis."""
         return self.name.index("c")
 
-    @property
+    @cached_property
     def positions(self) -> tuple[int, ...]:
         """Indices of the position axes; empty for ``bc``."""
         return tuple(i for i, letter in enumerate(self.name) if letter not in "bc")

@@ -64,6 +64,9 @@ class RowKernels(Protocol):
     where none does, or ``None`` where that is not known.
     """
 
+    BY_TAKER: bool
+    """True if ``taker`` is of use."""
+
     def blend(self, x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None) -> Rows | None:
         """Return rows ``lam * x_i + (1 - lam) * x_j``."""
         ...

@@ -19,6 +19,8 @@ from featmix.kernels.partners import takers_first
 Box = tuple[slice, ...]  # of one sample, with an entry for each of its axes
 BLENDED, PASTED, SHRUNK = 1 << 14, 1 << 16, 1 << 12  # elements of a sample from which on one at a time is fastest
 
+BY_TAKER = False  # finds them by itself, where a gradient asks for them
+
 
 def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) -> Rows:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``, for ``(B,)`` partners and own shares."""

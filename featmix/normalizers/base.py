@@ -115,7 +115,7 @@ class Normalizer:
         )
 
     def normalize(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Moments]:
-        """Return ``((x - mean) / std, moments)``, the first in the dtype and shape of ``x``; ``mask`` as for :meth:`moments`."""
+        """Return ``((x - mean) / std, moments)``, the first with ``x``'s dtype and shape; ``mask`` as for :meth:`moments`."""
         m = self.moments(x) if mask is None else self.moments(x, mask)
         xh = (upcast(self.view(x)) - m.mean) / m.std
         return xh.reshape(x.shape).to(x.dtype), m

@@ -55,14 +55,21 @@ class ContentStrategy(Strategy[P]):
         """True: the label weights of real content follow from :meth:`partner_share`."""
         return self.tags.masks
 
-    def rows(self, x: Tensor, params: P, kernels: RowKernels) -> Rows | None:
-        """Return the mixed rows as a fast path makes them; ``None`` where there is none, and :meth:`act` has to do."""
+    def rows(self, x: Tensor, params: P, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
+        """Return the mixed rows as a fast path makes them; ``None`` where there is none, and :meth:`act` has to do.
+
+        Args:
+            x: The features.
+            params: The decision.
+            kernels: The fast path.
+            taker: The takers of the decision, if the path has a use for them.
+        """
         return None
 
     def gated(self, x: Tensor, params: P) -> Tensor:
         """Return the mixed features by the fast path where there is one for this tensor, by :meth:`act` elsewhere."""
         kernels = row_kernels(x) if params.mask is None else None
-        rows = self.rows(x, params, kernels) if kernels else None
+        rows = self.rows(x, params, kernels, params.taker if kernels.BY_TAKER else None) if kernels else None
         return mix(x, rows, inplace=self.inplace) if rows else super().gated(x, params)
 
     def with_mask(self, params: P, mask: Tensor) -> P:

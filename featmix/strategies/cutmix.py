@@ -116,11 +116,11 @@ class CutMix(ContentStrategy[CutMixParams]):
         pasted = self.partner_share(params, sizes)
         return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
 
-    def rows(self, x: Tensor, params: CutMixParams, kernels: RowKernels) -> Rows | None:
+    def rows(self, x: Tensor, params: CutMixParams, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
         lay = self.layout_of(x.shape)
         decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a box")
-        return kernels.paste(x, params.partner, params.box, lay.positions, params.taker)
+        return kernels.paste(x, params.partner, params.box, lay.positions, taker)
 
     def partner_share(self, params: CutMixParams, sizes: Sequence[int]) -> Tensor:
         """Return True inside the box."""

@@ -147,11 +147,11 @@ class FMix(ContentStrategy[FMixParams]):
         taken = share.to(own.dtype)
         return torch.where(taken > 0, torch.lerp(own, own.index_select(0, params.partner), taken), own)
 
-    def rows(self, x: Tensor, params: FMixParams, kernels: RowKernels) -> Rows | None:
+    def rows(self, x: Tensor, params: FMixParams, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
         lay = self.layout_of(x.shape)
         decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a mask")
-        return kernels.select(x, params.partner, lay.from_channels_first(params.share), params.taker)
+        return kernels.select(x, params.partner, lay.from_channels_first(params.share), taker)
 
     def partner_share(self, params: FMixParams, sizes: Sequence[int]) -> Tensor:
         """Return the mask."""

@@ -80,9 +80,9 @@ class Mixup(ContentStrategy[Params]):
         own = upcast(x)
         return torch.lerp(own.index_select(0, params.partner), own, params.strength(own))
 
-    def rows(self, x: Tensor, params: Params, kernels: RowKernels) -> Rows | None:
+    def rows(self, x: Tensor, params: Params, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
-        return kernels.blend(x, params.partner, params.own_share(), params.taker)
+        return kernels.blend(x, params.partner, params.own_share(), taker)
 
     def partner_share(self, params: Params, sizes: Sequence[int]) -> Tensor:
         """Return the partner's share, the same at all positions."""

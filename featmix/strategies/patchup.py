@@ -161,14 +161,14 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         blend = params.blend.to(own.dtype).view(-1, *[1] * (x.ndim - 1))
         return torch.where(changed, blend * own + (1 - blend) * own.index_select(0, params.partner), own)
 
-    def rows(self, x: Tensor, params: PatchUpParams, kernels: RowKernels) -> Rows | None:
+    def rows(self, x: Tensor, params: PatchUpParams, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
         self._check_decision(x, params)
         share = params.changed
         if self.mode == "soft":
             blend = params.blend[:1] if self.lam_per == "batch" else params.blend
             share = share * (1 - blend.to(upcast(x[:0]).dtype)).view(-1, *[1] * (share.ndim - 1))
-        return kernels.select(x, params.partner, self.layout_of(x.shape).from_channels_first(share), params.taker)
+        return kernels.select(x, params.partner, self.layout_of(x.shape).from_channels_first(share), taker)
 
     def _check_decision(self, x: Tensor, params: PatchUpParams) -> None:
         lay = self.layout_of(x.shape)

@@ -134,11 +134,11 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         mixed = torch.where(self.partner_share(params, sizes), self.partner_map(maps, params), maps)
         return mixed.movedim(1, lay.channel)
 
-    def rows(self, x: Tensor, params: ResizeMixParams, kernels: RowKernels) -> Rows | None:
+    def rows(self, x: Tensor, params: ResizeMixParams, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
         lay = self.layout_of(x.shape)
         decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a box")
-        return kernels.shrink(x, params.partner, params.box, lay.positions, params.taker)
+        return kernels.shrink(x, params.partner, params.box, lay.positions, taker)
 
     def partner_share(self, params: ResizeMixParams, sizes: Sequence[int]) -> Tensor:
         """Return True inside the box, unless the row is its own partner."""
