@@ -133,8 +133,8 @@ class FMix(ContentStrategy[FMixParams]):
         own = largest_share(draw.random, noise, drawn, soft=self.max_soft)
         share = ((1 - own).astype(np.float32) if self.max_soft else own == 0)[:, None]
         kept = drawn if self.labels == "sampled" else 1 - share.mean(axis=tuple(range(1, share.ndim)), dtype=np.float64)
-        share = share if masks == batch else np.repeat(share, batch, axis=0)
-        return FMixParams.of(draw, kept, share=share, sizes=sizes)
+        spread = torch.from_numpy(share).expand(batch, 1, *sizes)  # rows that share a mask share its memory
+        return FMixParams.of(draw, kept, share=spread, sizes=sizes)
 
     def act(self, x: Tensor, params: FMixParams) -> Tensor:
         """Return the partner's features inside the mask, blended where the mask is soft."""

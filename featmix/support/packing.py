@@ -26,11 +26,18 @@ def sent(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
         ('meta', torch.int64, torch.Size([2, 2]))
     """
     device = torch.device(device)
+    if device.type != "cpu" and any(_spread(t) for t in tensors):  # rows that share their memory go once
+        once = sent([t[:1] if _spread(t) else t for t in tensors], device)
+        return [each.expand(t.shape) if _spread(t) else each for each, t in zip(once, tensors, strict=True)]
     packable = [t for t in tensors if t.device.type == "cpu" and t.dtype in _DTYPES and t.numel()]
     if device.type == "cpu" or len(packable) < 2:
         return [t if t.device == device else t.to(device, non_blocking=device.type == "cuda") for t in tensors]
     there = _packed(packable, device)
     return [there[id(t)] if id(t) in there else t.to(device, non_blocking=True) for t in tensors]
+
+
+def _spread(t: Tensor) -> bool:
+    return t.ndim > 1 and t.shape[0] > 1 and t.stride(0) == 0
 
 
 def _packed(tensors: Sequence[Tensor], device: torch.device) -> dict[int, Tensor]:
