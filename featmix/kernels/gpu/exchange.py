@@ -96,8 +96,8 @@ def _launches(shape: tuple[int, ...], strides: tuple[int, ...], dims: tuple[int,
 
 def _launch(program: object, found: Loops, tile: Tile, rows: int, unbiased: bool, *more: int) -> Launch:
     columns = found.outer[0] * -(-found.inner[0] // tile.width)
-    n = found.elements
+    n = found.elements * found.bundle
     arguments = (
-        rows, *found.arguments(), float(n), float(max(n - unbiased, 1)), *found.constants(), *tile.constants(found), *more,
+        rows, *found.arguments(), 1 / n, 1 / max(n - unbiased, 1), *found.constants(), *tile.constants(found), *more,
     )  # fmt: skip
     return Launch(program, rows * columns, arguments, tile.warps)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from featmix.kernels.gpu.tile_programs import centred, place, streamed, sums, tile
+from featmix.kernels.gpu.tile_programs import centred, lanes, place, streamed, sums, tile, total
 
 
 @triton.jit
@@ -29,74 +29,77 @@ def blended(own, other, lam, i):
 @triton.jit
 def exchange_program(
     x, y, partner, lam, moments, eps, outside,
-    rows, groups, inner, elements, size, O, S, T, count, divisor,
-    UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, WIDE: tl.constexpr,
-    W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr,
+    rows, groups, inner, elements, size, O, S, T, each, every,
+    UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
+    W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """``(x_i - m_i) * s' / (s_i + outside) + m'``, and the moments of row ``i``: mean from the pivot, and deviation."""
+    """``(x_i - m_i) * s' / (s_i + outside) + m'``, and the moments of row ``i``: mean from the pivot, and deviation.
+
+    A mean is a sum times ``each``, a variance one times ``every``.
+    """
     column, i = tl.program_id(0) // rows, (tl.program_id(0) % rows).to(tl.int64)
     j = tl.load(partner + i)
-    at, to, exists = place(column, inner, O, T, UNIT, ACROSS, WIDE, W, EVEN_W)
+    at, real_lanes, first, exists, to = place(column, inner, O, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
     own, other, result = x + i * size * UNIT, x + j * size * UNIT, y + i * size * UNIT
-    pivot = tl.load(own + at, mask=exists, other=0.0).to(tl.float32)
-    other_pivot = tl.load(other + at, mask=exists, other=0.0).to(tl.float32)
+    pivot = tl.load(own + first, mask=exists, other=0.0).to(tl.float32)
+    other_pivot = tl.load(other + first, mask=exists, other=0.0).to(tl.float32)
     if ONCE:
         offset, real = tile(0, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN_D)
-        spots, mask = at[:, None] + offset[None, :], exists[:, None] & real[None, :]
+        spots, mask = at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
         raw = tl.load(own + spots, mask=mask, other=0.0)
         taken = tl.load(other + spots, mask=mask, other=0.0)
-        c, mean, squares = centred(raw, pivot, real, count, EVEN_D)
-        _, other_mean, other_squares = centred(taken, other_pivot, real, count, EVEN_D)
+        c, mean, squares = centred(raw, pivot, mask, each, W, CG, EVEN_D)
+        _, other_mean, other_squares = centred(taken, other_pivot, mask, each, W, CG, EVEN_D)
     else:
         mean, squares, other_mean, other_squares = streamed(
-            own, other, at, exists, pivot, other_pivot, elements, S, T, count, UNIT, FAST, ACROSS, WIDE, W, D, EVEN_D
-        )
-    std, other_std = tl.sqrt(squares / divisor + eps), tl.sqrt(other_squares / divisor + eps)
+            own, other, at, real_lanes, pivot, other_pivot, elements, S, T, each,
+            UNIT, FAST, ACROSS, CG, WIDE, W, D, EVEN_D, STAGES,
+        )  # fmt: skip
+    std, other_std = tl.sqrt(squares * every + eps), tl.sqrt(other_squares * every + eps)
     if moments is not None:
         tl.store(moments + i * groups + to, mean, mask=exists)
         tl.store(moments + (rows + i) * groups + to, std, mask=exists)
-    scale = blended(std, other_std, lam, i) / (std + outside)
-    shift = blended(pivot + mean, other_pivot + other_mean, lam, i)
+    scale = lanes(blended(std, other_std, lam, i) / (std + outside), W, CG)
+    shift = lanes(blended(pivot + mean, other_pivot + other_mean, lam, i), W, CG)
     if ONCE:
-        mixed = (c * scale[:, None] + shift[:, None]).to(y.dtype.element_ty)
+        mixed = (c * scale + shift).to(y.dtype.element_ty)
         tl.store(result + spots, tl.where(i == j, raw, mixed), mask=mask)
     else:
-        tiles = tl.cdiv(elements, D)
-        for n in range(0, tiles):
+        tiles, pivots, means = tl.cdiv(elements, D), lanes(pivot, W, CG), lanes(mean, W, CG)
+        for n in tl.range(0, tiles, num_stages=STAGES):
             offset, real = tile((tiles - 1 - n) * D, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN_D)
-            spots, mask = at[:, None] + offset[None, :], exists[:, None] & real[None, :]
+            spots, mask = at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
             raw = tl.load(own + spots, mask=mask, other=0.0)
-            c = (raw.to(tl.float32) - pivot[:, None]) - mean[:, None]
-            mixed = (c * scale[:, None] + shift[:, None]).to(y.dtype.element_ty)
+            mixed = ((raw.to(tl.float32) - pivots - means) * scale + shift).to(y.dtype.element_ty)
             tl.store(result + spots, tl.where(i == j, raw, mixed), mask=mask)
 
 
 @triton.jit
 def scale_program(
     g, dx, partner, lam, moments, outside,
-    rows, groups, inner, elements, size, O, S, T, count, divisor,
-    UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, WIDE: tl.constexpr,
-    W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr,
+    rows, groups, inner, elements, size, O, S, T, each, every,
+    UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
+    W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """The gradient where all moments are constants: ``g_i * s' / (s_i + outside)``."""
     column, i = tl.program_id(0) // rows, (tl.program_id(0) % rows).to(tl.int64)
     j = tl.load(partner + i)
-    at, to, exists = place(column, inner, O, T, UNIT, ACROSS, WIDE, W, EVEN_W)
+    at, real_lanes, _, exists, to = place(column, inner, O, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
     std = tl.load(moments + (rows + i) * groups + to, mask=exists, other=1.0)
     other_std = tl.load(moments + (rows + j) * groups + to, mask=exists, other=1.0)
-    scale = blended(std, other_std, lam, i) / (std + outside)
-    for n in range(0, tl.cdiv(elements, D)):
+    scale = lanes(blended(std, other_std, lam, i) / (std + outside), W, CG)
+    for n in tl.range(0, tl.cdiv(elements, D), num_stages=STAGES):
         offset, real = tile(n * D, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN_D)
-        spots, mask = i * size * UNIT + at[:, None] + offset[None, :], exists[:, None] & real[None, :]
+        spots, mask = i * size * UNIT + at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
         raw = tl.load(g + spots, mask=mask, other=0.0)
-        scaled = (raw.to(tl.float32) * scale[:, None]).to(dx.dtype.element_ty)
+        scaled = (raw.to(tl.float32) * scale).to(dx.dtype.element_ty)
         tl.store(dx + spots, tl.where(i == j, raw.to(dx.dtype.element_ty), scaled), mask=mask)
 
 
 @triton.jit
-def kept_moments(x, moments, i, at, to, exists, rows, groups, size, UNIT: tl.constexpr):
+def kept_moments(x, moments, i, first, to, exists, rows, groups, size, UNIT: tl.constexpr):
     """Pivot, mean from it and deviation of the groups of row ``i``; zeros and one where they do not exist."""
-    pivot = tl.load(x + i * size * UNIT + at, mask=exists, other=0.0).to(tl.float32)
+    pivot = tl.load(x + i * size * UNIT + first, mask=exists, other=0.0).to(tl.float32)
     mean = tl.load(moments + i * groups + to, mask=exists, other=0.0)
     return pivot, mean, tl.load(moments + (rows + i) * groups + to, mask=exists, other=1.0)
 
@@ -113,82 +116,78 @@ def next_taker(partner, i, after, rows, ROWS: tl.constexpr):
 @triton.jit
 def exchange_back_program(
     g, x, dx, partner, taker, lam, moments, outside,
-    rows, groups, inner, elements, size, O, S, T, count, divisor,
-    UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, WIDE: tl.constexpr,
-    W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr,
+    rows, groups, inner, elements, size, O, S, T, each, every,
+    UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
+    W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr, STAGES: tl.constexpr,
     LENT: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The gradient of row ``i``: of its own result, and where moments that it lent are no constants (``LENT``) of its takers'.
 
-    A row has one taker at most where ``taker`` is there, and is read together with it; other takers are searched for.
+    A row has one taker at most where ``taker`` is there, and is read together with it; otherwise they are searched for among all
+    rows, at most ``ROWS``.
     """
     column, i = tl.program_id(0) // rows, (tl.program_id(0) % rows).to(tl.int64)
     j = tl.load(partner + i)
-    at, to, exists = place(column, inner, O, T, UNIT, ACROSS, WIDE, W, EVEN_W)
-    k = tl.load(taker + i) if LENT and taker is not None else i * 0 - 1
-    lends, lent, k = k >= 0, exists & (tl.full([W], 0, tl.int64) + k >= 0), tl.maximum(k, 0)
-    pivot, mean, std = kept_moments(x, moments, i, at, to, exists, rows, groups, size, UNIT)
-    own, mine = g + i * size * UNIT, x + i * size * UNIT
+    at, real_lanes, first, exists, to = place(column, inner, O, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
+    BOTH: tl.constexpr = LENT and taker is not None
+    k = tl.load(taker + i) if BOTH else i * 0 - 1
+    touched, k = (i != j) | (k >= 0), tl.where(k >= 0, k, i)
+    lent, lent_lanes = exists & (tl.full([W], 0, tl.int64) + k != i), real_lanes & (tl.full([W * CG], 0, tl.int64) + k != i)
+    own, mine, theirs, lender = g + i * size * UNIT, x + i * size * UNIT, g + k * size * UNIT, x + k * size * UNIT
+    pivot, mean, std = kept_moments(x, moments, i, first, to, exists, rows, groups, size, UNIT)
+    k_pivot, k_mean, k_std = kept_moments(x, moments, k, first, to, lent, rows, groups, size, UNIT)
     if ONCE:
         offset, real = tile(0, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN_D)
-        spots, mask = at[:, None] + offset[None, :], exists[:, None] & real[None, :]
+        spots, mask = at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
         raw = tl.load(own + spots, mask=mask, other=0.0)
-        features = tl.load(mine + spots, mask=mask, other=0.0)
-        if LENT and taker is not None:
-            taken = lent[:, None] & real[None, :]
-            slope = tl.load(g + k * size * UNIT + spots, mask=taken, other=0.0).to(tl.float32)
-            values = tl.load(x + k * size * UNIT + spots, mask=taken, other=0.0).to(tl.float32)
-        c = (features.to(tl.float32) - pivot[:, None]) - mean[:, None]
-        total, against = tl.sum(raw.to(tl.float32), 1), tl.sum(raw.to(tl.float32) * c, 1)
+        features = tl.load(mine + spots, mask=mask, other=0.0).to(tl.float32)
+        if BOTH:
+            taken = lent_lanes[:, None] & real[None, :]
+            slope = tl.load(theirs + spots, mask=taken, other=0.0).to(tl.float32)
+            values = tl.load(lender + spots, mask=taken, other=0.0).to(tl.float32)
+            k_total = total(slope, W, CG)
+            k_against = total(slope * (values - lanes(k_pivot, W, CG) - lanes(k_mean, W, CG)), W, CG)
+        c = features - lanes(pivot, W, CG) - lanes(mean, W, CG)
+        own_total, against = total(raw.to(tl.float32), W, CG), total(raw.to(tl.float32) * c, W, CG)
     else:
-        total, against = sums(
-            own, mine, at, exists, pivot, mean, elements, S, T, UNIT, FAST, ACROSS, WIDE, W, D, EVEN_D
+        own_total, against, k_total, k_against = sums(
+            own, mine, at, real_lanes, pivot, mean, theirs, lender, lent_lanes, k_pivot, k_mean, elements, S, T,
+            UNIT, FAST, ACROSS, CG, WIDE, W, D, EVEN_D, STAGES, BOTH,
         )  # fmt: skip
     other_std = tl.load(moments + (rows + j) * groups + to, mask=exists, other=1.0)
     share = 0.0 if lam is None else tl.load(lam + i)
-    mixed = i != j
-    scale = tl.where(mixed, blended(std, other_std, lam, i) / (std + outside), 1.0)
-    to_mean = tl.where(mixed, (share - scale) * total, 0.0)
-    to_std = tl.where(mixed, (share - scale) * against / (std + outside), 0.0)
-    touched = mixed | lends
-    if LENT and taker is not None:
-        k_pivot, k_mean, k_std = kept_moments(x, moments, k, at, to, lent, rows, groups, size, UNIT)
-        if ONCE:
-            total = tl.sum(slope, 1)
-            against = tl.sum(slope * ((values - k_pivot[:, None]) - k_mean[:, None]), 1)
-        else:
-            total, against = sums(
-                g + k * size * UNIT, x + k * size * UNIT, at, lent, k_pivot, k_mean, elements, S, T,
-                UNIT, FAST, ACROSS, WIDE, W, D, EVEN_D,
-            )  # fmt: skip
+    over = 1.0 / (std + outside)
+    scale = tl.where(i != j, blended(std, other_std, lam, i) * over, 1.0)
+    to_mean = tl.where(i != j, (share - scale) * own_total, 0.0)
+    to_std = tl.where(i != j, (share - scale) * against * over, 0.0)
+    if BOTH:
         given = 1.0 if lam is None else 1 - tl.load(lam + k)
-        to_mean += given * total
-        to_std += given * against / (k_std + outside)
+        to_mean += given * k_total
+        to_std += given * k_against / (k_std + outside)
     elif LENT:
         k = next_taker(partner, i, -1, rows, ROWS)
-        touched = mixed | (k >= 0)
+        touched = touched | (k >= 0)
         while k >= 0:
-            k_pivot, k_mean, k_std = kept_moments(x, moments, k, at, to, exists, rows, groups, size, UNIT)
-            total, against = sums(
-                g + k * size * UNIT, x + k * size * UNIT, at, exists, k_pivot, k_mean, elements, S, T,
-                UNIT, FAST, ACROSS, WIDE, W, D, EVEN_D,
+            k_pivot, k_mean, k_std = kept_moments(x, moments, k, first, to, exists, rows, groups, size, UNIT)
+            theirs, lender = g + k * size * UNIT, x + k * size * UNIT
+            k_total, k_against, _, _ = sums(
+                theirs, lender, at, real_lanes, k_pivot, k_mean, theirs, lender, real_lanes, k_pivot, k_mean, elements, S, T,
+                UNIT, FAST, ACROSS, CG, WIDE, W, D, EVEN_D, STAGES, False,
             )  # fmt: skip
             given = 1.0 if lam is None else 1 - tl.load(lam + k)
-            to_mean += given * total
-            to_std += given * against / (k_std + outside)
+            to_mean += given * k_total
+            to_std += given * k_against / (k_std + outside)
             k = next_taker(partner, i, k, rows, ROWS)
-    to_mean, to_std = to_mean / count, to_std / (divisor * std)
+    scale, shift, slant = lanes(scale, W, CG), lanes(to_mean * each, W, CG), lanes(to_std * every / std, W, CG)
     if ONCE:
-        slopes = raw.to(tl.float32) * scale[:, None] + to_mean[:, None] + to_std[:, None] * c
-        slopes = tl.where(touched, slopes.to(dx.dtype.element_ty), raw.to(dx.dtype.element_ty))
-        tl.store(dx + i * size * UNIT + spots, slopes, mask=mask)
+        slopes = (raw.to(tl.float32) * scale + shift + slant * c).to(dx.dtype.element_ty)
+        tl.store(dx + i * size * UNIT + spots, tl.where(touched, slopes, raw.to(dx.dtype.element_ty)), mask=mask)
     else:
-        tiles = tl.cdiv(elements, D)
-        for n in range(0, tiles):
+        tiles, pivots, means = tl.cdiv(elements, D), lanes(pivot, W, CG), lanes(mean, W, CG)
+        for n in tl.range(0, tiles, num_stages=STAGES):
             offset, real = tile((tiles - 1 - n) * D, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN_D)
-            spots, mask = at[:, None] + offset[None, :], exists[:, None] & real[None, :]
+            spots, mask = at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
             raw = tl.load(own + spots, mask=mask, other=0.0)
-            c = (tl.load(mine + spots, mask=mask, other=0.0).to(tl.float32) - pivot[:, None]) - mean[:, None]
-            slopes = raw.to(tl.float32) * scale[:, None] + to_mean[:, None] + to_std[:, None] * c
-            slopes = tl.where(touched, slopes.to(dx.dtype.element_ty), raw.to(dx.dtype.element_ty))
-            tl.store(dx + i * size * UNIT + spots, slopes, mask=mask)
+            c = tl.load(mine + spots, mask=mask, other=0.0).to(tl.float32) - pivots - means
+            slopes = (raw.to(tl.float32) * scale + shift + slant * c).to(dx.dtype.element_ty)
+            tl.store(dx + i * size * UNIT + spots, tl.where(touched, slopes, raw.to(dx.dtype.element_ty)), mask=mask)

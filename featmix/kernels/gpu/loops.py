@@ -12,6 +12,7 @@ from functools import lru_cache
 from math import gcd, prod
 
 _INT32 = (1 << 31) - (1 << 24)  # a tile's numbers run past the end, and are compared with it: they must not wrap around
+_BUNDLE = 64  # channels of a group that lie side by side in a tile
 
 Axis = tuple[int, int]  # size and stride
 
@@ -26,6 +27,8 @@ class Loops:
         slow: Axis of the elements of a group.
         fast: The other one, with the smaller stride.
         size: Elements of a sample.
+        bundle: Neighbours in memory of one group, a power of two, beside those of the next one: the channels of a group in
+            channels_last. They are lanes of a tile, and the axes of elements are those of one lane.
     """
 
     outer: Axis
@@ -33,11 +36,12 @@ class Loops:
     slow: Axis
     fast: Axis
     size: int
+    bundle: int = 1
 
     @property
     def across(self) -> bool:
-        """Whether neighbours in memory are neighbouring groups."""
-        return self.inner[1] == 1 and self.inner[0] > 1
+        """Whether neighbours in memory are neighbouring lanes."""
+        return self.bundle > 1 or (self.inner[1] == 1 and self.inner[0] > 1)
 
     @property
     def groups(self) -> int:
@@ -46,14 +50,15 @@ class Loops:
 
     @property
     def elements(self) -> int:
-        """Of a group."""
+        """Of a lane."""
         return self.slow[0] * self.fast[0]
 
     @property
     def unit(self) -> int:
         """The largest power of two up to 16 that all sizes and strides are multiples of which decide how wide memory is read."""
-        strides = [stride for size, stride in (self.outer, self.inner, self.slow, self.fast) if size > 1 and stride != 1]
-        along = self.inner[0] if self.across else self.fast[0]
+        axes = (self.outer, *(() if self.across else (self.inner,)), self.slow, self.fast)
+        strides = [stride for size, stride in axes if size > 1 and stride != 1]
+        along = self.inner[0] * self.bundle if self.across else self.fast[0]
         return gcd(16, self.size, along, *strides)
 
     @property
@@ -71,8 +76,8 @@ class Loops:
         )  # fmt: skip
 
     def constants(self) -> tuple[int | bool, ...]:
-        """The unit, the length of the fast axis where there are two, and two switches, in the order of the programs."""
-        return self.unit, self.fast[0] if self.slow[0] > 1 else 0, self.across, self.wide
+        """The unit, the length of the fast axis where there are two, the bundle, and switches, in the order of the programs."""
+        return self.unit, self.fast[0] if self.slow[0] > 1 else 0, self.across, self.bundle, self.wide
 
 
 @lru_cache(maxsize=1024)
@@ -88,6 +93,9 @@ def loops(shape: tuple[int, ...], strides: tuple[int, ...], dims: tuple[int, ...
     inner = max(kept, key=lambda axis: (axis[1] == 1, axis[0]), default=one)
     outer = next((axis for axis in kept if axis is not inner), one)
     slow, fast = (*(one,) * (2 - len(reduced)), *reduced)
+    n = fast[0]
+    if slow[0] > 1 and fast[1] == 1 and inner[1] == n == power_of_two(n) <= _BUNDLE:
+        return Loops(outer, inner, one, slow, prod(shape[1:]), n)
     return Loops(outer, inner, slow, fast, prod(shape[1:]))
 
 

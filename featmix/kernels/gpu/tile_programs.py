@@ -1,5 +1,6 @@
-"""Where a tile ``(W, D)`` of a sample lies, so many groups by so many elements of each, and what is summed over it.
+"""Where a tile ``(W * CG, D)`` of a sample lies, and what is summed over it: ``W`` groups of ``CG`` lanes, ``D`` elements of each.
 
+A lane is a group, or where the channels of a group are neighbours in memory and its positions are not, one of its ``CG`` channels.
 ``O`` is the stride of the outer axis of groups, ``S`` that of the slow axis of elements, and ``T`` that of the axis that has no
 neighbours in memory: elements where ``ACROSS``, groups otherwise. They come divided by ``UNIT``, which tells the compiler that
 they are multiples of it.
@@ -12,23 +13,26 @@ import triton.language as tl
 
 
 @triton.jit
-def place(column, inner, O, T, UNIT: tl.constexpr, ACROSS: tl.constexpr, WIDE: tl.constexpr, W: tl.constexpr, EVEN: tl.constexpr):
-    """Offsets of a program's groups in a sample, their numbers, and which of them exist."""
+def place(
+    column, inner, O, T, UNIT: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
+    W: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """Offsets of a program's lanes in a sample, which of them exist, and the same and the numbers of its groups."""
     blocks = tl.cdiv(inner, W)
-    outer, k = column // blocks, (column % blocks) * W + tl.arange(0, W)
-    to = outer * inner + k
+    outer, begin = column // blocks, (column % blocks) * W
+    k, lane = begin + tl.arange(0, W), begin * CG + tl.arange(0, W * CG)
+    to, exists = outer * inner + k, k < inner
     if EVEN:
+        real = tl.full([W * CG], 1, tl.int1)
         exists = tl.full([W], 1, tl.int1)
     elif ACROSS:
-        exists = k < inner // UNIT * UNIT
+        real = lane < inner * CG // UNIT * UNIT
     else:
-        exists = k < inner
+        real = lane < inner
     if WIDE:
-        outer, k = outer.to(tl.int64), k.to(tl.int64)
-    if ACROSS:
-        return outer * O * UNIT + k, to, exists
-    else:
-        return outer * O * UNIT + k * T * UNIT, to, exists
+        outer, k, lane = outer.to(tl.int64), k.to(tl.int64), lane.to(tl.int64)
+    step = 1 if ACROSS else T * UNIT
+    return outer * O * UNIT + lane * step, real, outer * O * UNIT + k * (step * CG), exists, to
 
 
 @triton.jit
@@ -36,7 +40,7 @@ def tile(
     start, elements, S, T, UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, WIDE: tl.constexpr,
     D: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
-    """Offsets of a tile's elements from the first of their group, and which of them exist."""
+    """Offsets of a tile's elements from the first of their lane, and which of them exist."""
     r = start + tl.arange(0, D)
     if EVEN:
         real = tl.full([D], 1, tl.int1)
@@ -54,71 +58,103 @@ def tile(
 
 
 @triton.jit
-def centred(values, pivot, real, count, EVEN: tl.constexpr):
+def lanes(v, W: tl.constexpr, CG: tl.constexpr):
+    """A value of each group for each of its lanes, ``(W * CG, 1)``."""
+    if CG == 1:
+        return v[:, None]
+    else:
+        return tl.reshape(tl.broadcast_to(v[:, None], [W, CG]), [W * CG])[:, None]
+
+
+@triton.jit
+def total(v, W: tl.constexpr, CG: tl.constexpr):
+    """The sum over each group."""
+    if CG == 1:
+        return tl.sum(v, 1)
+    else:
+        return tl.sum(tl.reshape(tl.sum(v, 1), [W, CG]), 1)
+
+
+@triton.jit
+def centred(values, pivot, mask, each, W: tl.constexpr, CG: tl.constexpr, EVEN: tl.constexpr):
     """Distances from the mean, the mean from the pivot, and the sum of the squares: two passes over registers."""
-    c = values.to(tl.float32) - pivot[:, None]
+    c = values.to(tl.float32) - lanes(pivot, W, CG)
     if not EVEN:
-        c = tl.where(real[None, :], c, 0.0)
-    mean = tl.sum(c, 1) / count
-    c -= mean[:, None]
+        c = tl.where(mask, c, 0.0)
+    mean = total(c, W, CG) * each
+    c -= lanes(mean, W, CG)
     if not EVEN:
-        c = tl.where(real[None, :], c, 0.0)
-    return c, mean, tl.sum(c * c, 1)
+        c = tl.where(mask, c, 0.0)
+    return c, mean, total(c * c, W, CG)
 
 
 @triton.jit
-def welford(values, mean, squares, pivot, real, weight, EVEN: tl.constexpr):
+def welford(values, mean, squares, pivot, mask, weight, EVEN: tl.constexpr):
     """Mean from the pivot and centred squares of each place in a tile, with one more value there; ``weight`` is 1 over how many."""
-    away = values.to(tl.float32) - pivot[:, None] - mean
+    away = values.to(tl.float32) - pivot - mean
     if not EVEN:
-        away = tl.where(real[None, :], away, 0.0)
-    mean += away * weight
-    return mean, squares + away * away * (1 - weight)
+        away = tl.where(mask, away, 0.0)
+    return mean + away * weight, squares + away * away * (1 - weight)
 
 
 @triton.jit
-def merged(mean, squares, many, count):
+def merged(mean, squares, many, each, W: tl.constexpr, CG: tl.constexpr):
     """Mean and centred squares of groups from those of the places in a tile, by Chan's formula."""
-    whole = tl.sum(mean * many, 1) / count
-    apart = mean - whole[:, None]
-    return whole, tl.sum(squares + apart * apart * many, 1)
+    whole = total(mean * many, W, CG) * each
+    apart = mean - lanes(whole, W, CG)
+    return whole, total(squares + apart * apart * many, W, CG)
 
 
 @triton.jit
 def streamed(
-    own, other, at, exists, pivot, other_pivot, elements, S, T, count, UNIT: tl.constexpr, FAST: tl.constexpr,
-    ACROSS: tl.constexpr, WIDE: tl.constexpr, W: tl.constexpr, D: tl.constexpr, EVEN: tl.constexpr,
+    own, other, at, exists, pivot, other_pivot, elements, S, T, each, UNIT: tl.constexpr, FAST: tl.constexpr,
+    ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr, W: tl.constexpr, D: tl.constexpr, EVEN: tl.constexpr,
+    STAGES: tl.constexpr,
 ):  # fmt: skip
     """Mean from the pivot and centred squares of the same groups of two rows, tile after tile."""
     tiles = tl.cdiv(elements, D)
-    m, q = tl.zeros([W, D], tl.float32), tl.zeros([W, D], tl.float32)
-    other_m, other_q = tl.zeros([W, D], tl.float32), tl.zeros([W, D], tl.float32)
-    for n in range(0, tiles):
+    m, q = tl.zeros([W * CG, D], tl.float32), tl.zeros([W * CG, D], tl.float32)
+    other_m, other_q = tl.zeros([W * CG, D], tl.float32), tl.zeros([W * CG, D], tl.float32)
+    pivots, other_pivots = lanes(pivot, W, CG), lanes(other_pivot, W, CG)
+    for n in tl.range(0, tiles, num_stages=STAGES):
         offset, real = tile(n * D, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN)
         spots, mask = at[:, None] + offset[None, :], exists[:, None] & real[None, :]
         values = tl.load(own + spots, mask=mask, other=0.0)
         taken = tl.load(other + spots, mask=mask, other=0.0)
         weight = 1.0 / (n + 1)
-        m, q = welford(values, m, q, pivot, real, weight, EVEN)
-        other_m, other_q = welford(taken, other_m, other_q, other_pivot, real, weight, EVEN)
+        m, q = welford(values, m, q, pivots, mask, weight, EVEN)
+        other_m, other_q = welford(taken, other_m, other_q, other_pivots, mask, weight, EVEN)
     many = (tiles - ((tiles - 1) * D + tl.arange(0, D) >= elements).to(tl.int32)).to(tl.float32)[None, :]
-    mean, squares = merged(m, q, many, count)
-    other_mean, other_squares = merged(other_m, other_q, many, count)
+    mean, squares = merged(m, q, many, each, W, CG)
+    other_mean, other_squares = merged(other_m, other_q, many, each, W, CG)
     return mean, squares, other_mean, other_squares
 
 
 @triton.jit
 def sums(
-    g, x, at, exists, pivot, mean, elements, S, T, UNIT: tl.constexpr, FAST: tl.constexpr,
-    ACROSS: tl.constexpr, WIDE: tl.constexpr, W: tl.constexpr, D: tl.constexpr, EVEN: tl.constexpr,
+    g, x, at, exists, pivot, mean, other_g, other_x, lent, other_pivot, other_mean, elements, S, T, UNIT: tl.constexpr,
+    FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr, W: tl.constexpr, D: tl.constexpr,
+    EVEN: tl.constexpr, STAGES: tl.constexpr, BOTH: tl.constexpr,
 ):  # fmt: skip
-    """``sum(g)`` and ``sum(g * (x - m))`` of one row's groups, tile after tile; zeros where none of them exists."""
-    total, against = tl.zeros([W, D], tl.float32), tl.zeros([W, D], tl.float32)
-    for n in range(0, tl.cdiv(elements, D)):
+    """``sum(g)`` and ``sum(g * (x - m))`` of the same groups of one row, or of two, tile after tile."""
+    s, t = tl.zeros([W * CG, D], tl.float32), tl.zeros([W * CG, D], tl.float32)
+    other_s, other_t = tl.zeros([W * CG, D], tl.float32), tl.zeros([W * CG, D], tl.float32)
+    pivots, means = lanes(pivot, W, CG), lanes(mean, W, CG)
+    other_pivots, other_means = lanes(other_pivot, W, CG), lanes(other_mean, W, CG)
+    for n in tl.range(0, tl.cdiv(elements, D), num_stages=STAGES):
         offset, real = tile(n * D, elements, S, T, UNIT, FAST, ACROSS, WIDE, D, EVEN)
         spots, mask = at[:, None] + offset[None, :], exists[:, None] & real[None, :]
         slope = tl.load(g + spots, mask=mask, other=0.0).to(tl.float32)
         values = tl.load(x + spots, mask=mask, other=0.0).to(tl.float32)
-        total += slope
-        against += slope * ((values - pivot[:, None]) - mean[:, None])
-    return tl.sum(total, 1), tl.sum(against, 1)
+        if BOTH:
+            mask = lent[:, None] & real[None, :]
+            other_slope = tl.load(other_g + spots, mask=mask, other=0.0).to(tl.float32)
+            other_values = tl.load(other_x + spots, mask=mask, other=0.0).to(tl.float32)
+            other_s += other_slope
+            other_t += other_slope * ((other_values - other_pivots) - other_means)
+        s += slope
+        t += slope * ((values - pivots) - means)
+    if BOTH:
+        return total(s, W, CG), total(t, W, CG), total(other_s, W, CG), total(other_t, W, CG)
+    else:
+        return total(s, W, CG), total(t, W, CG), None, None

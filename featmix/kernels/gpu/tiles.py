@@ -15,16 +15,19 @@ class Tile:
         width: Groups, a power of two.
         depth: Elements of each, a power of two; a group that is longer is read twice.
         warps: Of 32 threads each.
+        stages: Tiles that are on their way from memory while one is worked on, and that one.
     """
 
     width: int
     depth: int
     warps: int
+    stages: int = 1
 
     def constants(self, loops: Loops) -> tuple[int | bool, ...]:
         """Sizes, whether a group fits, and whether groups and elements divide evenly, in the order of the programs."""
         once = loops.elements <= self.depth
-        return self.width, self.depth, once, loops.inner[0] % self.width == 0, loops.elements % self.depth == 0
+        even = loops.inner[0] % self.width == 0, loops.elements % self.depth == 0
+        return self.width, self.depth, once, *even, self.stages
 
 
 def forward_tile(loops: Loops, rows: int, width: int) -> Tile:
@@ -40,10 +43,10 @@ def back_tile(loops: Loops, rows: int, width: int) -> Tile:
 def _tile(loops: Loops, rows: int, width: int, budget: int) -> Tile:
     elements, inner = power_of_two(loops.elements), power_of_two(loops.inner[0])
     if loops.across:
-        w = min(inner, 128 // width * 2)
-        depth = min(elements, max(budget // w, 16))
+        w = max(1, min(inner, 128 // width // loops.bundle))
+        depth = min(elements, max(budget // (w * loops.bundle), 16))
     else:
         depth = min(elements, budget)
         w = min(inner, max(1, budget // 2 // depth))
-    size = w * depth
+    size = w * loops.bundle * depth
     return Tile(w, depth, 4 if size <= 2048 else 8)
