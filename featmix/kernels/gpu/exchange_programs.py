@@ -13,7 +13,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from featmix.kernels.gpu.tile_programs import centred, lanes, place, streamed, sums, tile, total
+from featmix.kernels.gpu.tile_programs import centred, lanes, place, streamed, sums, tile, totals
 
 
 @triton.jit
@@ -48,8 +48,7 @@ def exchange_program(
         spots, mask = at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
         raw = tl.load(own + spots, mask=mask, other=0.0)
         taken = tl.load(other + spots, mask=mask, other=0.0)
-        c, mean, squares = centred(raw, pivot, mask, each, W, CG, EVEN_D)
-        _, other_mean, other_squares = centred(taken, other_pivot, mask, each, W, CG, EVEN_D)
+        c, mean, squares, other_mean, other_squares = centred(raw, taken, pivot, other_pivot, mask, each, W, CG, EVEN_D)
     else:
         mean, squares, other_mean, other_squares = streamed(
             own, other, at, real_lanes, pivot, other_pivot, elements, S, T, each,
@@ -145,12 +144,11 @@ def exchange_back_program(
             taken = lent_lanes[:, None] & real[None, :]
             slope = tl.load(theirs + spots, mask=taken, other=0.0).to(tl.float32)
             values = tl.load(lender + spots, mask=taken, other=0.0).to(tl.float32)
-            k_total = total(slope, W, CG)
-            k_against = total(slope * (values - lanes(k_pivot, W, CG) - lanes(k_mean, W, CG)), W, CG)
+            k_total, k_against = totals(slope, slope * (values - lanes(k_pivot, W, CG) - lanes(k_mean, W, CG)), W, CG)
         c = features - lanes(pivot, W, CG) - lanes(mean, W, CG)
-        own_total, against = total(raw.to(tl.float32), W, CG), total(raw.to(tl.float32) * c, W, CG)
+        total, against = totals(raw.to(tl.float32), raw.to(tl.float32) * c, W, CG)
     else:
-        own_total, against, k_total, k_against = sums(
+        total, against, k_total, k_against = sums(
             own, mine, at, real_lanes, pivot, mean, theirs, lender, lent_lanes, k_pivot, k_mean, elements, S, T,
             UNIT, FAST, ACROSS, CG, WIDE, W, D, EVEN_D, STAGES, BOTH,
         )  # fmt: skip
@@ -158,7 +156,7 @@ def exchange_back_program(
     share = 0.0 if lam is None else tl.load(lam + i)
     over = 1.0 / (std + outside)
     scale = tl.where(i != j, blended(std, other_std, lam, i) * over, 1.0)
-    to_mean = tl.where(i != j, (share - scale) * own_total, 0.0)
+    to_mean = tl.where(i != j, (share - scale) * total, 0.0)
     to_std = tl.where(i != j, (share - scale) * against * over, 0.0)
     if BOTH:
         given = 1.0 if lam is None else 1 - tl.load(lam + k)

@@ -187,13 +187,19 @@ def _in_place(
     program: Any, rows: int, size: int, width: int, places: tuple[int, ...] = (), constants: tuple[int, ...] = ()
 ) -> Launch | None:
     """The launch of a program over columns of all rows; ``None`` where rows are too many to be held by one program."""
-    held, least = power_of_two(rows), 32 // width
-    across = min(max(_COLUMN // 2 // held, least), 256)
+    held = power_of_two(rows)
+    across, warps = _column(held, width)
     if held * across > 2 * _COLUMN:
         return None
     unit = gcd(16, size)
     arguments = (rows, size // unit, *places, unit, held, across, size + across >= 1 << 31, *constants)
-    return Launch(program, -(-size // across), arguments, 8 if held * across <= _COLUMN // 2 else 16)
+    return Launch(program, -(-size // across), arguments, warps)
+
+
+def _column(rows: int, width: int) -> tuple[int, int]:
+    """How many neighbours of each row a program holds to mix rows in place, and its warps."""
+    across = min(max(_COLUMN // 2 // rows, 32 // width), 256)
+    return across, 8 if rows * across <= _COLUMN // 2 else 16
 
 
 @lru_cache(maxsize=1024)

@@ -67,25 +67,27 @@ def lanes(v, W: tl.constexpr, CG: tl.constexpr):
 
 
 @triton.jit
-def total(v, W: tl.constexpr, CG: tl.constexpr):
-    """The sum over each group."""
-    if CG == 1:
-        return tl.sum(v, 1)
-    else:
-        return tl.sum(tl.reshape(tl.sum(v, 1), [W, CG]), 1)
+def totals(a, b, W: tl.constexpr, CG: tl.constexpr):
+    """The sums over each group of two tiles: threads wait for one another once for both."""
+    found = tl.sum(tl.join(a, b), 1)
+    if CG > 1:
+        found = tl.sum(tl.reshape(found, [W, CG, 2]), 1)
+    return tl.split(found)
 
 
 @triton.jit
-def centred(values, pivot, mask, each, W: tl.constexpr, CG: tl.constexpr, EVEN: tl.constexpr):
-    """Distances from the mean, the mean from the pivot, and the sum of the squares: two passes over registers."""
-    c = values.to(tl.float32) - lanes(pivot, W, CG)
+def centred(own, other, pivot, other_pivot, mask, each, W: tl.constexpr, CG: tl.constexpr, EVEN: tl.constexpr):
+    """Distances from the mean, means from the pivots, and sums of squares of two rows: two passes over registers."""
+    c, d = own.to(tl.float32) - lanes(pivot, W, CG), other.to(tl.float32) - lanes(other_pivot, W, CG)
     if not EVEN:
-        c = tl.where(mask, c, 0.0)
-    mean = total(c, W, CG) * each
-    c -= lanes(mean, W, CG)
+        c, d = tl.where(mask, c, 0.0), tl.where(mask, d, 0.0)
+    mean, other_mean = totals(c, d, W, CG)
+    mean, other_mean = mean * each, other_mean * each
+    c, d = c - lanes(mean, W, CG), d - lanes(other_mean, W, CG)
     if not EVEN:
-        c = tl.where(mask, c, 0.0)
-    return c, mean, total(c * c, W, CG)
+        c, d = tl.where(mask, c, 0.0), tl.where(mask, d, 0.0)
+    squares, other_squares = totals(c * c, d * d, W, CG)
+    return c, mean, squares, other_mean, other_squares
 
 
 @triton.jit
@@ -95,14 +97,6 @@ def welford(values, mean, squares, pivot, mask, weight, EVEN: tl.constexpr):
     if not EVEN:
         away = tl.where(mask, away, 0.0)
     return mean + away * weight, squares + away * away * (1 - weight)
-
-
-@triton.jit
-def merged(mean, squares, many, each, W: tl.constexpr, CG: tl.constexpr):
-    """Mean and centred squares of groups from those of the places in a tile, by Chan's formula."""
-    whole = total(mean * many, W, CG) * each
-    apart = mean - lanes(whole, W, CG)
-    return whole, total(squares + apart * apart * many, W, CG)
 
 
 @triton.jit
@@ -125,8 +119,10 @@ def streamed(
         m, q = welford(values, m, q, pivots, mask, weight, EVEN)
         other_m, other_q = welford(taken, other_m, other_q, other_pivots, mask, weight, EVEN)
     many = (tiles - ((tiles - 1) * D + tl.arange(0, D) >= elements).to(tl.int32)).to(tl.float32)[None, :]
-    mean, squares = merged(m, q, many, each, W, CG)
-    other_mean, other_squares = merged(other_m, other_q, many, each, W, CG)
+    mean, other_mean = totals(m * many, other_m * many, W, CG)  # and now Chan's formula, for all places of a group
+    mean, other_mean = mean * each, other_mean * each
+    m, other_m = m - lanes(mean, W, CG), other_m - lanes(other_mean, W, CG)
+    squares, other_squares = totals(q + m * m * many, other_q + other_m * other_m * many, W, CG)
     return mean, squares, other_mean, other_squares
 
 
@@ -154,7 +150,9 @@ def sums(
             other_t += other_slope * ((other_values - other_pivots) - other_means)
         s += slope
         t += slope * ((values - pivots) - means)
+    total, against = totals(s, t, W, CG)
     if BOTH:
-        return total(s, W, CG), total(t, W, CG), total(other_s, W, CG), total(other_t, W, CG)
+        other_total, other_against = totals(other_s, other_t, W, CG)
+        return total, against, other_total, other_against
     else:
-        return total(s, W, CG), total(t, W, CG), None, None
+        return total, against, None, None
