@@ -22,8 +22,6 @@ from featmix.kernels.gpu.loops import power_of_two
 _VECTORS = 256  # of 16 bytes in a block
 _COLUMN = 16384  # elements of all rows that a program holds to mix them in place, at least 32 bytes of each
 
-Axes = tuple[int, int, int]  # where strides and sizes are what a program is told of positions
-
 
 def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) -> Rows:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``.
@@ -198,8 +196,8 @@ def _in_place(
 
 def _column(rows: int, width: int) -> tuple[int, int]:
     """How many neighbours of each row a program holds to mix rows in place, and its warps."""
-    across = min(max(_COLUMN // 2 // rows, 32 // width), 256)
-    return across, 8 if rows * across <= _COLUMN // 2 else 16
+    across = max(32 // width, min(64 if rows >= 128 else 8192 // rows, 256, 2 * _COLUMN // rows))
+    return across, max(1, min(rows * across // 1024, 32))
 
 
 @lru_cache(maxsize=1024)
