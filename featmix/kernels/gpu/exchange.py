@@ -17,7 +17,7 @@ from featmix.kernels.exchange import Blend
 from featmix.kernels.gpu import exchange_programs as programs
 from featmix.kernels.gpu.launch import Launch
 from featmix.kernels.gpu.loops import Loops, loops, power_of_two
-from featmix.kernels.gpu.tiles import Tile, back_tile, forward_tile
+from featmix.kernels.gpu.tiles import Tile, back_tile, forward_tile, search_tile
 
 
 def exchange(x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -80,8 +80,7 @@ def _launches(shape: tuple[int, ...], strides: tuple[int, ...], dims: tuple[int,
     if found is None:
         raise FeatmixError("kernels", "x", expected="axes that follow one another in memory", got=f"strides {strides}")
     rows = shape[0]
-    forward, back = forward_tile(found, rows, width), back_tile(found, rows, width)
-    scanned = power_of_two(rows)
+    forward, back, search = (tile(found, rows, width) for tile in (forward_tile, back_tile, search_tile))
     return _Launches(
         found.groups,
         _launch(programs.exchange_program, found, forward, rows, unbiased),
@@ -89,7 +88,7 @@ def _launches(shape: tuple[int, ...], strides: tuple[int, ...], dims: tuple[int,
         (
             _launch(programs.exchange_back_program, found, back, rows, unbiased, False, 1),
             _launch(programs.exchange_back_program, found, back, rows, unbiased, True, 1),
-            _launch(programs.exchange_back_program, found, back, rows, unbiased, True, scanned),
+            _launch(programs.exchange_back_program, found, search, rows, unbiased, True, power_of_two(rows)),
         ),
     )
 

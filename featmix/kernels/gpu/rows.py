@@ -45,9 +45,7 @@ def shrink(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], 
     return _Shrink(partner, taker, box, positions)
 
 
-def select(
-    x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None = None, *, scale: Tensor | None = None
-) -> Rows:
+def select(x: Tensor, partner: Tensor, share: Tensor, taker: Tensor | None = None, *, scale: Tensor | None = None) -> Rows:
     """FMix's and PatchUp's rows: ``x_i + share * (x_j - x_i)``.
 
     Args:

@@ -47,10 +47,19 @@ def back_tile(loops: Loops, rows: int, width: int) -> Tile:
     return _across(loops, rows, width, back=True) if loops.across else _along(loops, rows, width, back=True)
 
 
+def search_tile(loops: Loops, rows: int, width: int) -> Tile:
+    """The tile for backward where takers are searched for: small, since that takes registers of its own."""
+    found = back_tile(loops, rows, width)
+    if loops.across:
+        return Tile(max(1, min(found.width, 32 // loops.bundle)), min(found.depth, 32), 4)
+    return Tile(found.width, found.depth, 2) if found.depth <= 1024 else Tile(1, 2048, 8)
+
+
 def _across(loops: Loops, rows: int, width: int, *, back: bool) -> Tile:
     """Neighbours in memory are lanes: the tile is wide, and groups that fit are held whole."""
     lanes, depth = power_of_two(loops.inner[0] * loops.bundle), power_of_two(loops.elements)
-    streams = width == 2 and loops.unit >= 4  # narrower loads are slower on their way past the registers
+    aligned = loops.unit * width >= 8  # narrower loads are slower on their way past the registers
+    streams = aligned and width == 2
 
     def tile(wide: int, deep: int, warps: int, stages: int = 1) -> Tile:
         return Tile(max(1, min(wide, lanes) // loops.bundle), min(deep, depth), warps, stages)
@@ -58,7 +67,7 @@ def _across(loops: Loops, rows: int, width: int, *, back: bool) -> Tile:
     if depth <= 64:
         return tile(min(128, 2048 // depth), 64, 2)
     if depth > 256 and rows * loops.outer[0] * -(-loops.inner[0] * loops.bundle // 64) < _FEW:
-        return tile(32, 256, 16)
+        return tile(32, 64, 4, 3 if aligned else 1) if back else tile(32, 256, 16)
     if loops.bundle > 1:
         return tile(128, 16, 4, 3 if streams and not back else 1)
     if width == 4 and depth <= 256:
