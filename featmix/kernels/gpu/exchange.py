@@ -1,7 +1,7 @@
 """Moment exchange on a GPU: one launch forward, one backward, and nothing small between them on the host.
 
-Nothing waits for the device, and no choice depends on values: a step can be captured in a CUDA graph. Besides the result, forward
-makes one small tensor, the moments; backward makes none.
+Nothing waits for the device, and no choice depends on values: a step can be captured in a CUDA graph. Besides the result,
+forward makes one small tensor, the moments; backward makes none.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def exchange_back(g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend:
 
 @dataclass(frozen=True, eq=False)
 class _Launches:
-    """All launches for features of a shape, a memory format and a width; backward's by what was lent: nothing, once, or twice."""
+    """All launches for features of a shape and a memory format; backward's by what each row lent: nothing, once, or more often."""
 
     groups: int
     forward: Launch

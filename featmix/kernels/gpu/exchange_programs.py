@@ -1,4 +1,4 @@
-"""Moment exchange, one program for a tile of groups of one row: it reads the rows it needs itself, so that one launch is enough.
+"""Moment exchange, one program for a tile of groups of one row, which reads all rows that it needs: one launch is enough.
 
 Where a group fits into a tile (``ONCE``), features are read once and stay in registers; otherwise programs loop over tiles, and
 read a second time to write, last tile first: the cache still has it. Programs of all rows for the same groups run side by side,
@@ -8,6 +8,7 @@ Moments are sums of differences from a pivot, a group's first element: a large m
 differences from it too.
 """
 
+# mypy: ignore-errors  (this is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton
@@ -20,16 +21,17 @@ from featmix.kernels.gpu.tile_programs import centred, lanes, place, streamed, s
 def blended(own, other, lam, i):
     """``lam * own + (1 - lam) * other``; ``other`` where there is no ``lam``."""
     if lam is None:
-        return other
+        found = other
     else:
         share = tl.load(lam + i)
-        return share * own + (1 - share) * other
+        found = share * own + (1 - share) * other
+    return found
 
 
 @triton.jit
 def exchange_program(
     x, y, partner, lam, moments, eps, outside,
-    rows, groups, inner, elements, size, O, S, T, each, every,
+    rows, groups, inner, elements, size, G, S, T, each, every,
     UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
     W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -39,7 +41,7 @@ def exchange_program(
     """
     column, i = tl.program_id(0) // rows, (tl.program_id(0) % rows).to(tl.int64)
     j = tl.load(partner + i)
-    at, real_lanes, first, exists, to = place(column, inner, O, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
+    at, real_lanes, first, exists, to = place(column, inner, G, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
     own, other, result = x + i * size * UNIT, x + j * size * UNIT, y + i * size * UNIT
     pivot = tl.load(own + first, mask=exists, other=0.0).to(tl.float32)
     other_pivot = tl.load(other + first, mask=exists, other=0.0).to(tl.float32)
@@ -76,14 +78,14 @@ def exchange_program(
 @triton.jit
 def scale_program(
     g, dx, partner, lam, moments, outside,
-    rows, groups, inner, elements, size, O, S, T, each, every,
+    rows, groups, inner, elements, size, G, S, T, each, every,
     UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
     W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """The gradient where all moments are constants: ``g_i * s' / (s_i + outside)``."""
     column, i = tl.program_id(0) // rows, (tl.program_id(0) % rows).to(tl.int64)
     j = tl.load(partner + i)
-    at, real_lanes, _, exists, to = place(column, inner, O, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
+    at, real_lanes, _, exists, to = place(column, inner, G, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
     std = tl.load(moments + (rows + i) * groups + to, mask=exists, other=1.0)
     other_std = tl.load(moments + (rows + j) * groups + to, mask=exists, other=1.0)
     scale = lanes(blended(std, other_std, lam, i) / (std + outside), W, CG)
@@ -115,21 +117,21 @@ def next_taker(partner, i, after, rows, ROWS: tl.constexpr):
 @triton.jit
 def exchange_back_program(
     g, x, dx, partner, taker, lam, moments, outside,
-    rows, groups, inner, elements, size, O, S, T, each, every,
+    rows, groups, inner, elements, size, G, S, T, each, every,
     UNIT: tl.constexpr, FAST: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
     W: tl.constexpr, D: tl.constexpr, ONCE: tl.constexpr, EVEN_W: tl.constexpr, EVEN_D: tl.constexpr, STAGES: tl.constexpr,
     LENT: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     """The gradient of row ``i``: of its own result, and where moments that it lent are no constants (``LENT``) of its takers'.
 
-    A row has one taker at most where ``taker`` is there, and is read together with it; otherwise they are searched for among all
-    rows, at most ``ROWS``.
+    A row has one taker at most where ``taker`` is there, and is read together with it; otherwise they are searched for among
+    all rows, at most ``ROWS``.
     """
     column, i = tl.program_id(0) // rows, (tl.program_id(0) % rows).to(tl.int64)
     j = tl.load(partner + i)
-    at, real_lanes, first, exists, to = place(column, inner, O, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
-    BOTH: tl.constexpr = LENT and taker is not None
-    k = tl.load(taker + i) if BOTH else i * 0 - 1
+    at, real_lanes, first, exists, to = place(column, inner, G, T, UNIT, ACROSS, CG, WIDE, W, EVEN_W)
+    both: tl.constexpr = LENT and taker is not None
+    k = tl.load(taker + i) if both else i * 0 - 1
     touched, k = (i != j) | (k >= 0), tl.where(k >= 0, k, i)
     lent, lent_lanes = exists & (tl.full([W], 0, tl.int64) + k != i), real_lanes & (tl.full([W * CG], 0, tl.int64) + k != i)
     own, mine, theirs, lender = g + i * size * UNIT, x + i * size * UNIT, g + k * size * UNIT, x + k * size * UNIT
@@ -140,7 +142,7 @@ def exchange_back_program(
         spots, mask = at[:, None] + offset[None, :], real_lanes[:, None] & real[None, :]
         raw = tl.load(own + spots, mask=mask, other=0.0)
         features = tl.load(mine + spots, mask=mask, other=0.0).to(tl.float32)
-        if BOTH:
+        if both:
             taken = lent_lanes[:, None] & real[None, :]
             slope = tl.load(theirs + spots, mask=taken, other=0.0).to(tl.float32)
             values = tl.load(lender + spots, mask=taken, other=0.0).to(tl.float32)
@@ -150,7 +152,7 @@ def exchange_back_program(
     else:
         total, against, k_total, k_against = sums(
             own, mine, at, real_lanes, pivot, mean, theirs, lender, lent_lanes, k_pivot, k_mean, elements, S, T,
-            UNIT, FAST, ACROSS, CG, WIDE, W, D, EVEN_D, STAGES, BOTH,
+            UNIT, FAST, ACROSS, CG, WIDE, W, D, EVEN_D, STAGES, both,
         )  # fmt: skip
     other_std = tl.load(moments + (rows + j) * groups + to, mask=exists, other=1.0)
     share = 0.0 if lam is None else tl.load(lam + i)
@@ -158,7 +160,7 @@ def exchange_back_program(
     scale = tl.where(i != j, blended(std, other_std, lam, i) * over, 1.0)
     to_mean = tl.where(i != j, (share - scale) * total, 0.0)
     to_std = tl.where(i != j, (share - scale) * against * over, 0.0)
-    if BOTH:
+    if both:
         given = 1.0 if lam is None else 1 - tl.load(lam + k)
         to_mean += given * k_total
         to_std += given * k_against / (k_std + outside)

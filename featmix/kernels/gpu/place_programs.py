@@ -1,9 +1,10 @@
 """Where the elements of a block's vectors lie: in which box, and under which place of a mask.
 
-Vectors are so short that they never leave a line of the axis ``ALONG`` whose positions are neighbours in memory; along all other
-axes, all of a vector lies at one position. ``s`` and ``n`` are strides and sizes of up to three position axes.
+Vectors are so short that they never leave a line of the axis ``ALONG`` whose positions are neighbours in memory; along all
+other axes, all of a vector lies at one position. ``s`` and ``n`` are strides and sizes of up to three position axes.
 """
 
+# mypy: ignore-errors  (this is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton

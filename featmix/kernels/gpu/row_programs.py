@@ -1,7 +1,7 @@
 """What one program does with a block of a row: samples lie one after the other, in any order of their own axes.
 
-A block is ``(N, V)``: vectors of ``V`` elements that lie side by side, of which a whole one is read or none. Programs of all rows
-for the same block run side by side: what one of them reads as its partner's another has just read as its own. ``size`` comes
+A block is ``(N, V)``: vectors of ``V`` elements that lie side by side, of which a whole one is read or none. Programs of all
+rows for the same block run side by side: what one of them reads as its partner's another has just read as its own. ``size`` comes
 divided by ``UNIT``, which tells the compiler that it is a multiple of it.
 """
 
@@ -33,19 +33,13 @@ def elements(first, size, UNIT: tl.constexpr, V: tl.constexpr):
 @triton.jit
 def taker_of(partner, taker, i, rows, ROWS: tl.constexpr):
     """The first row that took from row ``i``, -1 where there is none; they are searched for where ``taker`` is not there."""
-    if taker is None:
-        return next_taker(partner, i, -1, rows, ROWS)
-    else:
-        return tl.load(taker + i)
+    return next_taker(partner, i, -1, rows, ROWS) if taker is None else tl.load(taker + i)
 
 
 @triton.jit
 def taker_behind(partner, taker, i, k, rows, ROWS: tl.constexpr):
     """The next row behind ``k`` that took from row ``i``, -1 where there is none."""
-    if taker is None:
-        return next_taker(partner, i, k, rows, ROWS)
-    else:
-        return k * 0 - 1
+    return next_taker(partner, i, k, rows, ROWS) if taker is None else k * 0 - 1
 
 
 @triton.jit

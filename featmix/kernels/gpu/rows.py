@@ -1,13 +1,13 @@
 """Mixing rows on a GPU: one launch each way, in which a row is read where it is needed and written once.
 
-A sample's gradient is gathered by the row that took from it, or by all that did: no atomic addition, so that the same step twice
-is bitwise the same, and nothing waits.
+A sample's gradient is gathered from the row that took from it, or from all that did: no atomic addition, so that the same step
+twice is bitwise the same, and nothing waits.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import gcd
 from typing import Any
 
@@ -30,7 +30,8 @@ def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) 
         x: The batch.
         partner: ``(B,)`` int64; idle rows are their own.
         lam: ``(B,)`` own shares.
-        taker: ``(B,)`` int64, the other row that took from each, -1 where there is none; ``None`` where some row is taken twice.
+        taker: ``(B,)`` int64, the other row that took from each, -1 where there is none; ``None`` where some row is taken
+            twice, or it is not known.
     """
     return _Blend(partner, taker, lam)
 
@@ -200,7 +201,7 @@ def _column(rows: int, width: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _places(shape: tuple[int, ...], strides: tuple[int, ...], positions: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
-    """Strides and sizes of three position axes; elements of a line along which no vector leaves its place; which axis has stride 1."""
+    """Strides and sizes of three position axes, elements of a line that no vector leaves, and which axis has stride 1, or -1."""
     axes = [(strides[axis], shape[axis]) for axis in positions]
     along = next((k for k, (stride, size) in enumerate(axes) if stride == 1 and size > 1), -1)
     line = gcd(*(size if k == along else stride for k, (stride, size) in enumerate(axes) if size > 1))

@@ -1,11 +1,12 @@
-"""Where a tile ``(W * CG, D)`` of a sample lies, and what is summed over it: ``W`` groups of ``CG`` lanes, ``D`` elements of each.
+"""Where a tile ``(W * CG, D)`` of a sample lies, and what is summed over it: ``W`` groups of ``CG`` lanes of ``D`` elements.
 
-A lane is a group, or where the channels of a group are neighbours in memory and its positions are not, one of its ``CG`` channels.
-``O`` is the stride of the outer axis of groups, ``S`` that of the slow axis of elements, and ``T`` that of the axis that has no
+A lane is a group, or one of its ``CG`` channels where these are neighbours in memory and its positions are not.
+``G`` is the stride of the outer axis of groups, ``S`` that of the slow axis of elements, and ``T`` that of the axis that has no
 neighbours in memory: elements where ``ACROSS``, groups otherwise. They come divided by ``UNIT``, which tells the compiler that
 they are multiples of it.
 """
 
+# mypy: ignore-errors  (this is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton
@@ -14,7 +15,7 @@ import triton.language as tl
 
 @triton.jit
 def place(
-    column, inner, O, T, UNIT: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
+    column, inner, G, T, UNIT: tl.constexpr, ACROSS: tl.constexpr, CG: tl.constexpr, WIDE: tl.constexpr,
     W: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Offsets of a program's lanes in a sample, which of them exist, and the same and the numbers of its groups."""
@@ -32,7 +33,7 @@ def place(
     if WIDE:
         outer, k, lane = outer.to(tl.int64), k.to(tl.int64), lane.to(tl.int64)
     step = 1 if ACROSS else T * UNIT
-    return outer * O * UNIT + lane * step, real, outer * O * UNIT + k * (step * CG), exists, to
+    return outer * G * UNIT + lane * step, real, outer * G * UNIT + k * (step * CG), exists, to
 
 
 @triton.jit
@@ -51,19 +52,16 @@ def tile(
     if WIDE:
         r = r.to(tl.int64)
     step = T * UNIT if ACROSS else 1
-    if FAST == 0:
-        return r * step, real
-    else:
-        return (r // FAST) * S * UNIT + (r % FAST) * step, real
+    offset = r * step if FAST == 0 else (r // FAST) * S * UNIT + (r % FAST) * step
+    return offset, real
 
 
 @triton.jit
 def lanes(v, W: tl.constexpr, CG: tl.constexpr):
     """A value of each group for each of its lanes, ``(W * CG, 1)``."""
-    if CG == 1:
-        return v[:, None]
-    else:
-        return tl.reshape(tl.broadcast_to(v[:, None], [W, CG]), [W * CG])[:, None]
+    if CG > 1:
+        v = tl.reshape(tl.broadcast_to(v[:, None], [W, CG]), [W * CG])
+    return v[:, None]
 
 
 @triton.jit
@@ -92,7 +90,7 @@ def centred(own, other, pivot, other_pivot, mask, each, W: tl.constexpr, CG: tl.
 
 @triton.jit
 def welford(values, mean, squares, pivot, mask, weight, EVEN: tl.constexpr):
-    """Mean from the pivot and centred squares of each place in a tile, with one more value there; ``weight`` is 1 over how many."""
+    """Mean from the pivot and centred squares of each place in a tile, with one more value there, the ``1 / weight``-th."""
     away = values.to(tl.float32) - pivot - mean
     if not EVEN:
         away = tl.where(mask, away, 0.0)
@@ -151,8 +149,7 @@ def sums(
         s += slope
         t += slope * ((values - pivots) - means)
     total, against = totals(s, t, W, CG)
+    other_total, other_against = total, against  # what nobody asks for, where there is one row
     if BOTH:
         other_total, other_against = totals(other_s, other_t, W, CG)
-        return total, against, other_total, other_against
-    else:
-        return total, against, total, against  # the second pair is asked for by nobody
+    return total, against, other_total, other_against
