@@ -61,8 +61,8 @@ class Blend:
 
     Args:
         partner: ``(B,)`` int64; idle rows are their own.
-        taker: ``(B,)`` int64, the other row that took from each, -1 where there is none; ``None`` where some row is taken twice,
-            or it is not known.
+        taker: ``(B,)`` int64, the other row that took from each, -1 where there is none; ``None`` where some row is taken
+            twice, or it is not known.
         lam: ``(B,)`` float32, the own share of the new moments; ``None`` is 0.
         dims: Axes of the normalizer's view that a mean is taken over.
         eps: Inside the root.

@@ -4,7 +4,8 @@ So no row is lost that another still needs, whoever is partner of whom, and noth
 so many neighbours in memory.
 """
 
-# mypy: ignore-errors  (this is Triton's language, not Python's)
+# mypy: ignore-errors
+# (it is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton

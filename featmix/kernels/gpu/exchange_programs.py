@@ -8,7 +8,8 @@ Moments are sums of differences from a pivot, a group's first element: a large m
 differences from it too.
 """
 
-# mypy: ignore-errors  (this is Triton's language, not Python's)
+# mypy: ignore-errors
+# (it is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton

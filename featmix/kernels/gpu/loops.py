@@ -86,9 +86,8 @@ def loops(shape: tuple[int, ...], strides: tuple[int, ...], dims: tuple[int, ...
     axes = sorted(
         (-stride, size, d in dims) for d, (size, stride) in enumerate(zip(shape, strides, strict=True)) if d and size > 1
     )
-    kept, reduced = (
-        _joined([(size, -stride) for stride, size, inside in axes if inside is wanted]) for wanted in (False, True)
-    )
+    kept = _joined([(size, -stride) for stride, size, inside in axes if not inside])
+    reduced = _joined([(size, -stride) for stride, size, inside in axes if inside])
     if len(kept) > 2 or len(reduced) > 2:
         return None
     one = (1, 0)

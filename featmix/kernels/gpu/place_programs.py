@@ -4,7 +4,8 @@ Vectors are so short that they never leave a line of the axis ``ALONG`` whose po
 other axes, all of a vector lies at one position. ``s`` and ``n`` are strides and sizes of up to three position axes.
 """
 
-# mypy: ignore-errors  (this is Triton's language, not Python's)
+# mypy: ignore-errors
+# (it is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton

@@ -6,7 +6,8 @@ neighbours in memory: elements where ``ACROSS``, groups otherwise. They come div
 they are multiples of it.
 """
 
-# mypy: ignore-errors  (this is Triton's language, not Python's)
+# mypy: ignore-errors
+# (it is Triton's language, not Python's)
 from __future__ import annotations
 
 import triton

@@ -63,7 +63,7 @@ def moment_launches():
 
 
 def exchange_launches():
-    """Moment exchange: forward, and the gradient where moments are constants, where rows have one taker, and where they have more."""
+    """Moment exchange: forward, and the gradient where moments are constants, and where rows have one taker, or several."""
     for norm, shape, last, dtypes in EXCHANGES:
         for dtype in dtypes:
             made, x = normalizer(norm), empty(shape, dtype, last)
@@ -80,10 +80,7 @@ def row_launches():
     for last, dtype in ((False, HALF), (True, HALF), (False, WHOLE)):
         x, d, case = empty((256, 256, 56, 56), dtype, last), TYPES[dtype], f"rows {last}"
         size, width = x[0].numel(), x.element_size()
-        partner, box = (
-            torch.empty(256, dtype=torch.int64, device="meta"),
-            torch.empty(256, 2, 2, dtype=torch.int64, device="meta"),
-        )
+        partner, box = (torch.empty(256, *more, dtype=torch.int64, device="meta") for more in ((), (2, 2)))
         share = torch.empty(256, 1, 56, 56, dtype=torch.bool, device="meta")
         blended = rows._launch(row_programs.blend_program, 256, size, width, 0)
         yield case, dtype, blended, (d, d, "i64", "fp32"), 0

@@ -119,12 +119,7 @@ def test_takers_shares_and_constants(partner, more):
 
 @pytest.mark.parametrize(
     ("name", "shape", "last"),
-    [
-        ("in", (5, 16, 20, 20), True),
-        ("gn2", (5, 16, 20, 20), True),
-        ("ln", (5, 2, 100, 100), False),
-        ("in", (5, 2, 70, 70), False),
-    ],
+    [("in", (5, 16, 20, 20), True), ("gn2", (5, 16, 20, 20), True), ("ln", (5, 2, 100, 100), False)],
 )
 def test_the_tiles_of_many_programs(name, shape, last, monkeypatch):
     monkeypatch.setattr("featmix.kernels.gpu.tiles._FEW", 0)
@@ -152,7 +147,7 @@ def test_moments_are_kept_where_they_are_wanted():
 def test_a_taker_is_found_where_none_is_named(detach):
     view, blend = case("pono", "bchw", SHAPES["bchw"], False, detach=detach)
     unnamed = Blend(**{**vars(blend), "taker": None})
-    y, saved = kernels.exchange(view, blend, keep=True)
+    _, saved = kernels.exchange(view, blend, keep=True)
     x = None if detach else view
     assert torch.equal(kernels.exchange_back(view, x, saved, blend), kernels.exchange_back(view, x, saved, unnamed))
 
