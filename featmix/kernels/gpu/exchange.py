@@ -66,7 +66,7 @@ def exchange_back(g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend:
 
 @dataclass(frozen=True, eq=False)
 class _Launches:
-    """All launches for features of a shape and a memory format; backward's by what each row lent: nothing, once, or more often."""
+    """All launches for features of a shape and memory format; backward's by how often rows lent: never, once, or more often."""
 
     groups: int
     forward: Launch

@@ -55,7 +55,7 @@ class Loops:
 
     @property
     def unit(self) -> int:
-        """The largest power of two up to 16 that all sizes and strides are multiples of which decide how wide memory is read."""
+        """The largest power of two, up to 16, that divides all sizes and strides which decide how wide memory is read."""
         axes = (self.outer, *(() if self.across else (self.inner,)), self.slow, self.fast)
         strides = [stride for size, stride in axes if size > 1 and stride != 1]
         along = self.inner[0] * self.bundle if self.across else self.fast[0]
@@ -93,7 +93,7 @@ def loops(shape: tuple[int, ...], strides: tuple[int, ...], dims: tuple[int, ...
     one = (1, 0)
     inner = max(kept, key=lambda axis: (axis[1] == 1, axis[0]), default=one)
     outer = next((axis for axis in kept if axis is not inner), one)
-    slow, fast = (*(one,) * (2 - len(reduced)), *reduced)
+    slow, fast = (one, one, *reduced)[-2:]
     n = fast[0]
     if slow[0] > 1 and fast[1] == 1 and inner[1] == n == power_of_two(n) <= _BUNDLE:
         return Loops(outer, inner, one, slow, prod(shape[1:]), n)

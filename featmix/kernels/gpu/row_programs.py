@@ -1,8 +1,8 @@
 """What one program does with a block of a row: samples lie one after the other, in any order of their own axes.
 
 A block is ``(N, V)``: vectors of ``V`` elements that lie side by side, of which a whole one is read or none. Programs of all
-rows for the same block run side by side: what one of them reads as its partner's another has just read as its own. ``size`` comes
-divided by ``UNIT``, which tells the compiler that it is a multiple of it.
+rows for the same block run side by side: what one of them reads as its partner's another has just read as its own. ``size``
+comes divided by ``UNIT``, which tells the compiler that it is a multiple of it.
 """
 
 from __future__ import annotations

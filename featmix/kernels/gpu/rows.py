@@ -201,7 +201,7 @@ def _column(rows: int, width: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def _places(shape: tuple[int, ...], strides: tuple[int, ...], positions: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
-    """Strides and sizes of three position axes, elements of a line that no vector leaves, and which axis has stride 1, or -1."""
+    """Strides and sizes of three position axes, elements of a line that no vector leaves, and which axis has stride 1."""
     axes = [(strides[axis], shape[axis]) for axis in positions]
     along = next((k for k, (stride, size) in enumerate(axes) if stride == 1 and size > 1), -1)
     line = gcd(*(size if k == along else stride for k, (stride, size) in enumerate(axes) if size > 1))
