@@ -1,122 +1,124 @@
 """Compiles every program for a device that need not be there: ``python -m tests.kernels.gpu.compiled 90``."""
 
-import contextlib
-import io
 import itertools
 import json
-import re
 import sys
 
 import torch
-from triton import knobs
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, compile
 
-from featmix.kernels.gpu import moment_programs, row_programs
+from featmix.kernels.gpu import column_programs, exchange, exchange_programs, moment_programs, row_programs, rows
+from featmix.kernels.gpu.launch import Launch
 from featmix.kernels.gpu.moments import _geometry, _tile
 from featmix.kernels.gpu.plan import plan
+from featmix.normalizers.kinds import normalizer
+from tests.kernels.gpu.compiling import compiled, spilled, widths
 
-POINTERS = {
-    "moments_program": {"x": "in", "mean": "fp32", "spread": "fp32", "pivots": "fp32"},
-    "merge_program": dict.fromkeys(("means", "squares", "pivots", "mean", "std"), "fp32"),
-    "affine_program": {"x": "in", "y": "in", "scale": "fp32", "shift": "fp32", "active": "u8"},
-    "sums_program": {"g": "in", "x": "in", "mean": "fp32", "total": "fp32", "against": "fp32"},
-    "combine_program": {"g": "in", "x": "in", "y": "in", "a": "fp32", "b": "fp32", "c": "fp32"},
-    "blend_program": {"x": "in", "y": "in", "partner": "i64", "lam": "fp32"},
-    "blend_back_program": {
-        "g": "in",
-        "to": "in",
-        "lam": "fp32",
-        **dict.fromkeys(("partner", "takers", "first", "past"), "i64"),
-    },
-    "paste_program": {"x": "in", "y": "in", "partner": "i64", "box": "i64"},
-    "paste_back_program": {"g": "in", "to": "in", **dict.fromkeys(("partner", "box", "takers", "first", "past"), "i64")},
-}
+TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+WHOLE, HALF = TYPES
 GEOMETRY = ("outer1", "inner", "O0", "O1", "OI", "S0", "S1", "SI", "fast", "R0", "R1")
-SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False), "AXES": (1, 3)}
-BITS = {"fp32": 32, "bf16": 16}
-LAST = torch.empty(64, 64, 56, 56, device="meta").contiguous(memory_format=torch.channels_last)
-CASES = {
-    "pono": (torch.empty(64, 64, 56, 56, device="meta"), (1,)),
-    "in": (torch.empty(64, 64, 56, 56, device="meta"), (2, 3)),
-    "ln of one": (torch.empty(1, 64, 56, 56, device="meta"), (1, 2, 3)),  # many arguments are 1, and then constants
-    "pono last": (LAST, (1,)),
-    "gn last": (LAST.view(64, 8, 8, 56, 56), (2, 3, 4)),
+MOMENTS = {
+    "moments_program": ("in", "fp32", "fp32", "fp32"),
+    "merge_program": ("fp32",) * 5,
+    "affine_program": ("in", "in", "fp32", "fp32", "u8"),
+    "sums_program": ("in", "in", "fp32", "fp32", "fp32"),
+    "combine_program": ("in", "in", "in", "fp32", "fp32", "fp32"),
 }
+SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False)}
+MOMENT_CASES = {"pono": ((64, 64, 56, 56), (1,)), "in": ((64, 64, 56, 56), (2, 3)), "ln of one": ((1, 64, 56, 56), (1, 2, 3))}
+EXCHANGES = [  # normalizer, shape, channels_last, dtypes
+    ("pono", (256, 256, 56, 56), False, (WHOLE, HALF)),
+    ("pono", (64, 64, 56, 56), False, (HALF,)),
+    ("pono", (256, 256, 56, 56), True, (WHOLE, HALF)),
+    ("pono", (64, 2048, 7, 7), False, (WHOLE,)),
+    ("in", (256, 256, 56, 56), False, (WHOLE, HALF)),
+    ("in", (256, 64, 112, 112), False, (WHOLE, HALF)),
+    ("in", (64, 64, 56, 56), True, (WHOLE, HALF)),
+    ("ln", (64, 64, 56, 56), False, (HALF,)),
+    ("ln", (1, 1, 1, 2), False, (WHOLE,)),  # many arguments are 1, and then constants
+    ("gn32", (256, 256, 56, 56), True, (HALF,)),
+]
 
 
-def compiled(name, program, ints, constants, dtype, arch, warps):
-    signature, values, hints = {}, dict(constants), {}
-    for i, argument in enumerate(program.arg_names):
-        if argument in constants:
-            signature[argument] = "constexpr"
-        elif argument in POINTERS[name]:
-            kind = POINTERS[name][argument]
-            signature[argument] = "*" + (dtype if kind == "in" else kind)
-            hints[i,] = [["tt.divisibility", 16]]
-        elif argument in ("divisor", "eps"):
-            signature[argument] = "fp32"
-        elif ints.get(argument) == 1:
-            signature[argument], values[argument] = "constexpr", 1
-        else:
-            signature[argument] = "i32"
-            if ints.get(argument, 1) % 16 == 0:
-                hints[i,] = [["tt.divisibility", 16]]
-    source = ASTSource(program, signature, {(program.arg_names.index(k),): v for k, v in values.items()}, hints)
-    log = io.StringIO()
-    with contextlib.redirect_stdout(log):
-        made = compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": warps})
-    return made.asm["ptx"], log.getvalue()
+def empty(shape, dtype, last=False):
+    x = torch.empty(shape, dtype=dtype, device="meta")
+    return x.contiguous(memory_format=torch.channels_last) if last else x
 
 
-def variants(program):
-    switches = {name: SWITCHES[name] for name in SWITCHES if name in program.arg_names}
-    return [dict(zip(switches, chosen, strict=True)) for chosen in itertools.product(*switches.values())]
+def moment_launches():
+    """The programs for strategies that do more with moments than to blend them."""
+    for name, pointers in MOMENTS.items():
+        program = getattr(moment_programs, name)
+        cases = MOMENT_CASES if "outer1" in program.arg_names else {"ln of one": MOMENT_CASES["ln of one"]}
+        for (case, (shape, dims)), dtype in itertools.product(cases.items(), TYPES if "in" in pointers else (WHOLE,)):
+            x = empty(shape, dtype)
+            loops = plan(x, dims)
+            known = dict(zip(GEOMETRY, _geometry(loops), strict=True), number=loops.elements, share=loops.share, BLOCK=128)
+            known.update(_tile(loops), size=x.numel() // loops.elements, splits=loops.splits, divisor=0.5, eps=0.5)
+            switches = [name for name in SWITCHES if name in program.arg_names]
+            for chosen in itertools.product(*(SWITCHES[name] for name in switches)):
+                values = {**known, **dict(zip(switches, chosen, strict=True))}
+                arguments = tuple(values[argument] for argument in program.arg_names[len(pointers) :])
+                tensors = tuple(TYPES[dtype] if kind == "in" else kind for kind in pointers)
+                yield case, dtype, Launch(program, 1, arguments, loops.warps), tensors, 0
 
 
-def described(name, case, dtype, switches, found):
-    ptx, log = found
-    return {
-        "program": name,
-        "case": case,
-        "dtype": dtype,
-        **switches,
-        "loads": [bits(*each) for each in re.findall(r"ld\.global[.\w:]*?(?:\.v(\d))?\.b(\d+)", ptx)],
-        "stores": [bits(*each) for each in re.findall(r"st\.global[.\w:]*?(?:\.v(\d))?\.b(\d+)", ptx)],
-        "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))) if "bytes spill" in log else None,
-    }
+def exchange_launches():
+    """Moment exchange: forward, and the gradient where moments are constants, and where rows have one taker, or several."""
+    for norm, shape, last, dtypes in EXCHANGES:
+        for dtype in dtypes:
+            made, x = normalizer(norm), empty(shape, dtype, last)
+            view, d, case = made.view(x), TYPES[dtype], f"{norm} {shape} {last}"
+            found = exchange._launches(tuple(view.shape), view.stride(), made.reduced(shape), x.element_size(), True)
+            yield case, dtype, found.forward, (d, d, "i64", "fp32", "fp32"), 2
+            yield case, dtype, found.scale, (d, d, "i64", None, "fp32"), 1
+            yield case, dtype, found.back[1], (d, d, d, "i64", "i64", "fp32", "fp32"), 1
+            yield case, dtype, found.back[2], (d, d, d, "i64", None, None, "fp32"), 1
 
 
-def bits(lanes, each):
-    """Of one instruction, for one thread."""
-    return int(lanes or 1) * int(each)
+def row_launches():
+    """Rows: forward, backward with takers that are named, and in place."""
+    for last, dtype in ((False, HALF), (True, HALF), (False, WHOLE)):
+        x, d, case = empty((256, 256, 56, 56), dtype, last), TYPES[dtype], f"rows {last}"
+        size, width = x[0].numel(), x.element_size()
+        partner, box = (torch.empty(256, *more, dtype=torch.int64, device="meta") for more in ((), (2, 2)))
+        share = torch.empty(256, 1, 56, 56, dtype=torch.bool, device="meta")
+        blended = rows._launch(row_programs.blend_program, 256, size, width, 0)
+        yield case, dtype, blended, (d, d, "i64", "fp32"), 0
+        for scanned, taker in ((1, "i64"), (256, None)):
+            back = rows._launch(row_programs.blend_back_program, 256, size, width, 0, (), (scanned,))
+            yield case, dtype, back, (d, d, "i64", taker, "fp32"), 0
+        for made in (rows.paste(x, partner, box, (2, 3)), rows.shrink(x, partner, box, (2, 3))):
+            yield case, dtype, made._launched(row_programs.paste_program, x), (d, d, "i64", "i64"), 0
+            yield case, dtype, made._launched(row_programs.paste_back_program, x, 1), (d, d, "i64", "i64", "i64"), 0
+        chosen = rows.select(x, partner, share)
+        yield case, dtype, chosen._launched(row_programs.select_program, x), (d, d, "i64", "u8", None), 0
+        yield case, dtype, chosen._launched(row_programs.select_back_program, x, 1), (d, d, "i64", "i64", "u8", "fp32"), 0
+        places, _, _ = rows._places(tuple(x.shape), x.stride(), (2, 3))
+        yield case, dtype, rows._in_place(column_programs.blend_in_place_program, 256, size, width), (d, "i64", "fp32"), 0
+        pasted = rows._in_place(column_programs.paste_in_place_program, 256, size, width, places, (2,))
+        yield case, dtype, pasted, (d, "i64", "i64"), 0
 
 
 def everything(arch):
-    """What the compiler made of each program, for each case, dtype and switch; with wide offsets once."""
-    knobs.compilation.always_compile = knobs.nvidia.dump_ptxas_log = True  # only ptxas tells what it spilled
-    programs = {**vars(moment_programs), **vars(row_programs)}
-    for name in (name for name in programs if name.endswith("_program")):
-        arguments = programs[name].arg_names
-        of_features = "outer1" in arguments
-        cases = CASES if of_features else {"merged": CASES["ln of one"]} if name == "merge_program" else {"rows": CASES["in"]}
-        for case, (x, dims) in cases.items():
-            loops = plan(x, dims)
-            ints = dict(zip(GEOMETRY, _geometry(loops), strict=True), number=loops.elements, share=loops.share)
-            ints.update(size=x[0].numel() if case == "rows" else x.numel() // loops.elements, splits=loops.splits)
-            ints.update(s0=56, n0=56, s1=1, n1=56, s2=1, n2=1)
-            tiles, warps = {**_tile(loops), "BLOCK": 1024}, loops.warps if of_features else 4
-            once = case in ("pono", "ln of one", "rows") and "WIDE" in arguments
-            dtypes = BITS if "in" in POINTERS[name].values() else ("fp32",)
-            for dtype, wide in [*((dtype, False) for dtype in dtypes), *[("fp32", True)] * once]:
-                for switches in variants(programs[name]):
-                    constants = {k: v for k, v in {**tiles, **switches, "WIDE": wide}.items() if k in arguments}
-                    found = compiled(name, programs[name], ints, constants, dtype, arch, warps)
-                    tile = loops.width * loops.depth if of_features else tiles["BLOCK"]
-                    yield described(name, case, dtype, {**switches, "WIDE": wide}, found) | {
-                        "tile": tile * BITS[dtype] // (32 * warps)
-                    }
+    """What the compiler made of each program, for each case and dtype."""
+    for case, dtype, launch, tensors, values in itertools.chain(moment_launches(), exchange_launches(), row_launches()):
+        ptx, log, _ = compiled(launch, tensors, values, arch)
+        yield {
+            "program": launch.program.fn.__name__.removesuffix("_program"),
+            "case": case,
+            "dtype": TYPES[dtype],
+            "loads": widths(ptx, "ld"),
+            "stores": widths(ptx, "st"),
+            "spilled": spilled(log),
+        }
 
+
+PROGRAMS = {
+    name.removesuffix("_program")
+    for module in (moment_programs, exchange_programs, row_programs, column_programs)
+    for name in vars(module)
+    if name.endswith("_program")
+}
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(list(everything(int(sys.argv[1])))))
+    sys.stdout.write(json.dumps({"programs": sorted(PROGRAMS), "made": list(everything(int(sys.argv[1])))}))

@@ -1,109 +1,179 @@
 """The kernels for rows against the formula, in Triton's interpreter or on a GPU."""
 
-import dataclasses
-
 import pytest
 import torch
 
-import featmix as fm
-from featmix.kernels.gpu import plan as plans
-from featmix.strategies.base import Strategy
 from tests.kernels.gpu.devices import DEVICE
+from tests.kernels.gpu.formulas import features, like_rows, mixed_rows, takers
 
 pytest.importorskip("triton", reason="triton is not installed: make test-triton has it")
 kernels = pytest.importorskip("featmix.kernels.gpu.rows")
 
-SHAPES = {"bchw": (5, 3, 6, 7), "bhwc": (5, 6, 7, 3), "bct": (5, 3, 9), "btc": (5, 9, 3), "bcdhw": (5, 2, 3, 4, 5)}
+LAYOUTS = {  # shape, position axes, channel axis
+    "bchw": ((5, 3, 6, 7), (2, 3), 1),
+    "aligned": ((5, 8, 4, 8), (2, 3), 1),
+    "bhwc": ((5, 6, 7, 3), (1, 2), 3),
+    "bct": ((5, 3, 9), (2,), 1),
+    "btc": ((5, 9, 3), (1,), 2),
+    "bcdhw": ((5, 2, 3, 4, 5), (2, 3, 4), 1),
+}
 PARTNERS = [[1, 0, 3, 4, 2], [1, 2, 0, 0, 3], [3, 3, 3, 3, 3], [0, 1, 2, 3, 4], [1, 2, 2, 4, 0]]
+FORMS = [(layout, last) for layout in LAYOUTS for last in ((False, True) if len(LAYOUTS[layout][0]) > 3 else (False,))]
+KINDS = ["blend", "paste", "shrink", "select", "one mask", "soft", "blocks"]
 
 
-def rows_of(strategy, x, params):
-    if strategy.name == "mixup":
-        return kernels.blend(x, params.partner, params.own_share())
-    return kernels.paste(x, params.partner, params.box, strategy.layout_of(x.shape).positions)
+def generator():
+    return torch.Generator().manual_seed(2)
 
 
-def case(name, layout, partner, dtype=torch.float32, last=False):
-    strategy = fm.create(name, lam_per="sample", layout=layout)
-    shape = SHAPES[layout]
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
-    form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim) if last else torch.contiguous_format
-    params = strategy.make_params(shape, partner=torch.tensor(partner), generator=torch.Generator().manual_seed(2))
-    return strategy, x.contiguous(memory_format=form).to(DEVICE), params.to(DEVICE).tied()
+def boxes(shape, positions):
+    """Boxes of any size, empty and full ones among them."""
+    sizes = torch.tensor([shape[axis] for axis in positions])
+    ends = (torch.rand(shape[0], len(positions), 2, generator=generator()) * (sizes + 1).view(1, -1, 1)).long().sort().values
+    ends[0], ends[1] = torch.stack((torch.zeros_like(sizes), sizes), 1), 2
+    return ends.to(DEVICE)
 
 
-FORMS = [(layout, last) for layout in SHAPES for last in ((False, True) if layout in ("bchw", "bcdhw") else (False,))]
-TRIED = [
-    *((form, PARTNERS[1], torch.float32) for form in FORMS),
-    *((("bchw", False), partner, torch.float32) for partner in PARTNERS),
-    *((("bchw", last), PARTNERS[0], dtype) for last in (False, True) for dtype in (torch.bfloat16, torch.float16)),
-]
+def within(box, shape, positions):
+    """Which elements lie in the box of their row."""
+    found = torch.ones(shape, dtype=torch.bool, device=DEVICE)
+    for k, axis in enumerate(positions):
+        place = torch.arange(shape[axis], device=DEVICE).view([-1 if d == axis else 1 for d in range(len(shape))])
+        found &= (place >= like_rows(box[:, k, 0], found)) & (place < like_rows(box[:, k, 1], found))
+    return found
 
 
-@pytest.mark.parametrize(("form", "partner", "dtype"), TRIED, ids=str)
-@pytest.mark.parametrize("name", ["mixup", "cutmix"])
-def test_result_and_gradient(name, form, partner, dtype):
-    layout, last = form
-    strategy, x, params = case(name, layout, partner, dtype, last)
-    rows = rows_of(strategy, x, params)
-    exact_leaf = x.double().requires_grad_()
-    exact = Strategy.gated(strategy, exact_leaf, params)
-    y = rows.mixed(x)
-    rounding = 4 * torch.finfo(dtype).eps
-    assert y.dtype == dtype
-    assert y.stride() == x.stride()
-    assert (y.double() - exact).abs().max() <= rounding * exact.abs().max()
-    own = params.partner == torch.arange(len(x), device=DEVICE)
-    assert torch.equal(y[own], x[own])
+def shrunk(x, box, positions):
+    """Each row shrunk to its box, in its box; anything elsewhere."""
+    for k, axis in enumerate(positions):
+        size, first, past = x.shape[axis], box[:, k, :1], box[:, k, 1:]
+        step = (torch.arange(size, device=DEVICE) - first) * size
+        source = step.div((past - first).clamp(min=1), rounding_mode="floor").clamp(0, size - 1)
+        x = x.gather(axis, source.view([len(x), *(-1 if d == axis else 1 for d in range(1, x.ndim))]).expand(x.shape))
+    return x
 
-    g = torch.randn(x.shape, generator=torch.Generator().manual_seed(3)).to(dtype).to(DEVICE)
+
+def case(kind, layout, last, partner, dtype=torch.float32):
+    """Features, rows, and the same rows as a function of features by ordinary operations."""
+    shape, positions, channel = LAYOUTS[layout]
+    x, partner = features(shape, dtype, last), torch.tensor(partner, device=DEVICE)
+    lam, box = torch.rand(5, generator=generator()).to(DEVICE), boxes(shape, positions)
+    taker, each = takers(partner), [1 if axis == channel else size for axis, size in enumerate(shape)]
+    noise = torch.rand(shape, generator=generator()).to(DEVICE)
+    share = {
+        "select": noise[tuple(slice(n) for n in each)] > 0.5,
+        "one mask": noise[tuple(slice(n) for n in (1, *each[1:]))] > 0.5,
+        "soft": noise[tuple(slice(n) for n in each)].round(decimals=1),
+        "blocks": noise[:1] > 0.5,
+    }.get(kind)
+    scale = lam if kind == "blocks" else None
+
+    def formula(z):
+        other = z[partner]
+        if kind == "blend":
+            mixed = like_rows(lam.to(z.dtype), z) * z + like_rows(1 - lam.to(z.dtype), z) * other
+        elif share is None:
+            taken = shrunk(other, box, positions) if kind == "shrink" else other
+            mixed = torch.where(within(box, shape, positions), taken, z)
+        else:
+            part = share.to(z.dtype) if scale is None else share.to(z.dtype) * like_rows(scale.to(z.dtype), z)
+            mixed = z + part * (other - z)
+        return torch.where(mixed_rows(partner, z), mixed, z)
+
+    if kind == "blend":
+        return x, kernels.blend(x, partner, lam, taker), formula
+    if share is None:
+        return x, getattr(kernels, kind)(x, partner, box, positions, taker), formula
+    return x, kernels.select(x, partner, share, taker, scale=scale), formula
+
+
+def compare(x, rows, formula):
+    """Result, gradient and format; what is not mixed comes out bit for bit."""
+    leaf, g = x.double().requires_grad_(), features(x.shape, x.dtype, seed=3)
+    exact = formula(leaf)
     exact.backward(g.double())
-    back = rows.returned(g, torch.empty_like(x, device="meta"))
-    assert back.stride() == x.stride()
-    assert (back.double() - exact_leaf.grad).abs().max() <= rounding * exact_leaf.grad.abs().max()
+    y, back = rows.mixed(x), rows.returned(g, torch.empty_like(x, device="meta"))
+    for found, right in ((y, exact), (back, leaf.grad)):
+        assert found.dtype == x.dtype
+        assert found.stride() == x.stride()
+        assert (found.double() - right).abs().max() <= 4 * torch.finfo(x.dtype).eps * (1 + right.abs().max())
+    untouched = exact.detach() == x
+    assert torch.equal(y[untouched], x[untouched])
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix"])
-def test_in_place(name):
-    strategy, x, params = case(name, "bchw", PARTNERS[1])
-    rows = rows_of(strategy, x, params)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("layout", "last"), FORMS)
+def test_all_layouts(kind, layout, last):
+    compare(*case(kind, layout, last, PARTNERS[4]))
+
+
+@pytest.mark.parametrize("partner", PARTNERS[:4], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_partners(kind, partner):
+    compare(*case(kind, "bchw", False, partner))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_types(kind, dtype):
+    for layout, last in (("aligned", False), ("aligned", True)):
+        compare(*case(kind, layout, last, PARTNERS[0], dtype))
+
+
+@pytest.mark.parametrize("partner", PARTNERS, ids=str)
+@pytest.mark.parametrize("kind", ["blend", "paste", "shrink", "select"])
+def test_in_place(kind, partner):
+    for layout, last in (("bchw", False), ("bhwc", True)):
+        x, rows, _ = case(kind, layout, last, partner)
+        expected = rows.mixed(x)
+        assert rows.mix_in_place(x) is x
+        assert torch.equal(x, expected)
+
+
+@pytest.mark.parametrize("kind", ["blend", "paste"])
+def test_in_place_with_too_many_rows_for_one_program(kind, monkeypatch):
+    monkeypatch.setattr(kernels, "_COLUMN", 16)
+    kernels._in_place.cache_clear()
+    x, rows, _ = case(kind, "bchw", False, PARTNERS[0])
     expected = rows.mixed(x)
-    assert rows.mix_in_place(x) is x
-    assert torch.equal(x, expected)
+    assert torch.equal(rows.mix_in_place(x), expected)
+    kernels._in_place.cache_clear()
 
 
-def test_what_is_not_finite_reaches_those_who_take_it_and_nobody_else():
-    strategy, x, params = case("mixup", "bchw", [1, 0, 3, 4, 2])
+@pytest.mark.parametrize("kind", ["blend", "select"])
+def test_what_is_not_finite_reaches_those_who_take_it_and_nobody_else(kind):
+    x, rows, _ = case(kind, "bchw", False, [1, 0, 3, 4, 2])
     x[0] = float("nan")
-    y = rows_of(strategy, x, params).mixed(x)
-    assert y[[0, 1]].isnan().all()
+    y = rows.mixed(x)
+    assert y[1].isnan().any()
     assert y[2:].isfinite().all()
 
 
 def test_the_same_gradient_twice_is_the_same():
-    strategy, x, params = case("mixup", "bchw", [3, 3, 3, 3, 3])
-    rows = rows_of(strategy, x, params)
+    x, rows, _ = case("blend", "bchw", False, PARTNERS[2])
     like = torch.empty_like(x, device="meta")
     assert torch.equal(rows.returned(x, like), rows.returned(x, like))
 
 
 def test_shares_and_partners_that_are_one_value_for_all():
-    strategy, x, params = case("mixup", "bchw", PARTNERS[2])
-    lam, partner = params.lam[:1].expand(5), params.partner[:1].expand(5)
-    expected = rows_of(strategy, x, dataclasses.replace(params, lam=lam.clone(), partner=partner.clone()))
-    found = rows_of(strategy, x, dataclasses.replace(params, lam=lam, partner=partner))
-    assert torch.equal(found.mixed(x), expected.mixed(x))
+    x = features((5, 3, 6, 7))
+    lam, partner = torch.tensor([0.3], device=DEVICE), torch.tensor([3], device=DEVICE)
+    expected = kernels.blend(x, partner.repeat(5), lam.repeat(5))
+    found = kernels.blend(x, partner.expand(5), lam.expand(5))
     like = torch.empty_like(x, device="meta")
+    assert torch.equal(found.mixed(x), expected.mixed(x))
     assert torch.equal(found.returned(x, like), expected.returned(x, like))
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix"])
-def test_steps_that_overflow_one_axis_of_the_grid(name, monkeypatch):
-    strategy, x, params = case(name, "bchw", PARTNERS[1])
-    rows, like = rows_of(strategy, x, params), torch.empty_like(x, device="meta")
-    expected = rows.mixed(x), rows.returned(x, like)
-    monkeypatch.setattr(kernels, "_BLOCK", 16)
-    monkeypatch.setattr(plans, "_LINE", 3)
-    monkeypatch.setattr(plans, "_INT32", 0)
-    assert torch.equal(rows.mixed(x), expected[0])
-    assert torch.equal(rows.returned(x, like), expected[1])
+def test_a_mask_that_is_expanded_to_all_rows():
+    x, partner = features((5, 3, 6, 7)), torch.tensor(PARTNERS[0], device=DEVICE)
+    mask = torch.rand(1, 1, 6, 7, generator=generator()).to(DEVICE) > 0.5
+    expected = torch.where(mask, x[partner], x)
+    assert torch.equal(kernels.select(x, partner, mask.expand(5, 1, 6, 7)).mixed(x), expected)
+
+
+def test_a_taker_is_found_where_none_is_named():
+    x, partner = features((5, 3, 6, 7)), torch.tensor(PARTNERS[4], device=DEVICE)
+    lam, like = torch.rand(5, generator=generator()).to(DEVICE), torch.empty_like(x, device="meta")
+    named, unnamed = kernels.blend(x, partner, lam, takers(partner)), kernels.blend(x, partner, lam)
+    assert torch.equal(named.returned(x, like), unnamed.returned(x, like))
