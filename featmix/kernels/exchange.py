@@ -120,34 +120,6 @@ def exchange(x: Tensor, blend: Blend, kernels: ExchangeKernels) -> Tensor:
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class Blend:
-    """Moments blended with those of one partner.
-
-    Args:
-        partner: ``(B,)`` int64; idle rows are their own.
-        taker: ``(B,)`` int64, the other row that took from each, -1 where there is none; ``None`` where some row is taken
-            twice, or it is not known.
-        lam: ``(B,)`` float32, the own share of the new moments; ``None`` is 0.
-        dims: Axes of the normalizer's view that a mean is taken over.
-        eps: Inside the root.
-        unbiased: Divide by ``n - 1``.
-        detach: All moments are constants in backward.
-        detach_partner: What a partner lends is a constant in backward.
-        outside: Added to the deviation that is divided by.
-    """
-
-    partner: Tensor
-    taker: Tensor | None
-    lam: Tensor | None
-    dims: tuple[int, ...]
-    eps: float
-    unbiased: bool
-    detach: bool
-    detach_partner: bool
-    outside: float = 0.0
-
-
 class _Exchange(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, blend: Blend, kernels: ExchangeKernels) -> Tensor:
