@@ -24,13 +24,13 @@ MOMENTS = {
     "combine_program": ("in", "in", "in", "fp32", "fp32", "fp32"),
 }
 SWITCHES = {"FINAL": (True, False), "SHIFTED": (True, False)}
-MOMENT_CASES = {"pono": ((64, 64, 56, 56), (1,)), "in": ((64, 64, 56, 56), (2, 3)), "ln of one": ((1, 64, 56, 56), (1, 2, 3))}
+MOMENT_CASES = {"pono": ((64, 64, 56, 56), (1,)), "ln of one": ((1, 64, 56, 56), (1, 2, 3))}
 EXCHANGES = [  # normalizer, shape, channels_last, dtypes
     ("pono", (256, 256, 56, 56), False, (WHOLE, HALF)),
     ("pono", (64, 64, 56, 56), False, (HALF,)),
-    ("pono", (256, 256, 56, 56), True, (WHOLE, HALF)),
+    ("pono", (256, 256, 56, 56), True, (HALF,)),
     ("pono", (64, 2048, 7, 7), False, (WHOLE,)),
-    ("in", (256, 256, 56, 56), False, (WHOLE, HALF)),
+    ("in", (256, 256, 56, 56), False, (HALF,)),
     ("in", (256, 64, 112, 112), False, (WHOLE, HALF)),
     ("in", (64, 64, 56, 56), True, (WHOLE, HALF)),
     ("ln", (64, 64, 56, 56), False, (HALF,)),
@@ -77,7 +77,7 @@ def exchange_launches():
 
 def row_launches():
     """Rows: forward, backward with takers that are named, and in place."""
-    for last, dtype in ((False, HALF), (True, HALF), (False, WHOLE)):
+    for last, dtype in ((True, HALF), (False, WHOLE)):
         x, d, case = empty((256, 256, 56, 56), dtype, last), TYPES[dtype], f"rows {last}"
         size, width = x[0].numel(), x.element_size()
         partner, box = (torch.empty(256, *more, dtype=torch.int64, device="meta") for more in ((), (2, 2)))

@@ -41,8 +41,10 @@ def compiled(launch, tensors, values, arch):
 
 
 def widths(ptx, kind):
-    """Bits that one thread reads (``ld``) or writes (``st``) at once, of each instruction."""
-    return [int(lanes or 1) * int(each) for lanes, each in re.findall(rf"{kind}\.global[.\w:]*?(?:\.v(\d))?\.b(\d+)", ptx)]
+    """Bits that one thread reads (``ld``, past the registers too) or writes (``st``) at once, of each instruction."""
+    found = [int(lanes or 1) * int(each) for lanes, each in re.findall(rf"{kind}\.global[.\w:]*?(?:\.v(\d))?\.b(\d+)", ptx)]
+    past = re.findall(r"cp\.async\.c[ag]\.shared\.global[^,]*,[^,]*, (0x[0-9a-f]+|\d+)", ptx) if kind == "ld" else []
+    return found + [8 * int(size, 0) for size in past]
 
 
 def spilled(log):

@@ -40,4 +40,6 @@ def test_neighbours_are_read_and_written_together(compiled):
         if copied or "True" in each["case"]:
             assert WIDEST in each["loads"], each
         if each["program"] not in ("moments", "sums"):
-            assert WIDEST in each["stores"], each
+            assert max(each["stores"]) >= (WIDEST // 2 if "gn" in each["case"] else WIDEST), (
+                each
+            )  # a line of 256 bytes for a warp

@@ -37,8 +37,8 @@ LARGE = [  # groups that no tile holds, and tiles that do not divide them
     ("pono", (5, 300, 3, 3), False),
     ("pono", (5, 300, 4, 4), False),
     ("in", (5, 3, 70, 70), False),
-    ("in", (5, 48, 24, 24), True),
-    ("gn3", (5, 24, 24, 24), True),
+    ("in", (5, 20, 24, 24), True),
+    ("gn3", (5, 12, 24, 24), True),
     ("ln", (5, 3, 80, 80), False),
 ]
 
@@ -98,7 +98,7 @@ def test_large_groups(name, shape, last):
         compare(*case(name, "bchw", shape, last, dtype, LENDING))
 
 
-@pytest.mark.parametrize("partner", [ONCE, TWICE, LENDING, [0, 1, 2, 3, 4], [3, 3, 3, 3, 3]], ids=str)
+@pytest.mark.parametrize("partner", [TWICE, LENDING, [3, 3, 3, 3, 3]], ids=str)
 @pytest.mark.parametrize(
     "more",
     [
