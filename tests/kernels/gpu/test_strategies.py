@@ -1,4 +1,4 @@
-"""Strategies on the kernels: in Triton's interpreter their tensors stay on the CPU, and the dispatch is told to take them."""
+"""Strategies by the way of Triton: on a GPU, or in its interpreter on the CPU."""
 
 import dataclasses
 
@@ -13,30 +13,26 @@ from featmix.testing import parametrize_with_checks
 from tests.kernels.gpu.devices import DEVICE
 
 pytest.importorskip("triton", reason="triton is not installed: make test-triton has it")
-moments = pytest.importorskip("featmix.kernels.gpu.moments")
-rows = pytest.importorskip("featmix.kernels.gpu.rows")
+launch = pytest.importorskip("featmix.kernels.gpu.launch")
 
 MOVERS = [fm.MoEx(norm) for norm in ("pono", "in", "ln", "gn2", "gpono2")]
 OTHERS = [fm.MixStyle(p=1.0), fm.PAdaIN(p=1.0), fm.CrossNorm(p=1.0), fm.DSU(p=1.0)]
-MIXERS = [fm.Mixup(lam_per="sample"), fm.CutMix(lam_per="sample")]
+MIXERS = [fm.Mixup(lam_per="sample"), fm.CutMix(lam_per="sample"), fm.FMix(), fm.ResizeMix(), fm.PatchUp()]
 TRIED = [*MOVERS, *OTHERS, *MIXERS]
 
 
 @pytest.fixture(autouse=True)
 def taken(monkeypatch):
-    """Which kernels were taken."""
-    seen = []
+    """The kernels' way, and how often it was taken."""
+    seen, path_for = [], dispatch.path_for
 
-    def choice(kernels):
-        def choose(x):
-            fits = x.dtype in dispatch.ON_DEVICE and dispatch.plain(x) and dispatch.dense(x)
-            return (seen.append(kernels) or kernels) if fits else None
+    def noted(x):
+        path = path_for(x)
+        seen.extend([x.shape] * (path == "triton"))
+        return path
 
-        return choose
-
-    monkeypatch.setattr("featmix.strategies.moments.moment_kernels", choice(moments))
-    monkeypatch.setattr("featmix.strategies.mixup.row_kernels", choice(rows))
-    monkeypatch.setattr("featmix.strategies.cutmix.row_kernels", choice(rows))
+    monkeypatch.setenv("FEATMIX_KERNELS", "triton")
+    monkeypatch.setattr(dispatch, "path_for", noted)
     return seen
 
 
@@ -112,3 +108,35 @@ def test_a_value_that_is_read_is_noticed():
 )
 def test_every_law_holds(check):
     check()
+
+
+class _Operations(TorchDispatchMode):
+    """Counts what the dispatcher sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+ONCE = [fm.MoEx("pono"), fm.MoEx("in"), fm.MoEx("gn2"), fm.MixStyle(p=1.0), fm.PAdaIN(p=1.0), fm.CrossNorm(p=1.0)]
+ONCE += [fm.Mixup(), fm.CutMix(), fm.FMix(), fm.ResizeMix(), fm.PatchUp("hard")]
+
+
+@pytest.mark.parametrize("strategy", ONCE, ids=repr)
+def test_one_launch_each_way_and_few_operations(strategy, monkeypatch):
+    launched = []
+    monkeypatch.setattr(launch.Launch, "__call__", lambda *arguments: launched.append(arguments))
+    x = torch.randn(4, 4, 8, 8, device=DEVICE, requires_grad=True)
+    params, weight = strategy.make_params(x.shape, device=DEVICE), torch.ones(4, 4, 8, 8, device=DEVICE)
+    with _Operations() as forward:
+        y = strategy.transform(x, params)
+    there = len(launched)
+    with _Operations() as backward:
+        y.backward(weight)
+    assert (there, len(launched) - there) == (1, 1)
+    assert forward.count <= 8
+    assert backward.count <= 8
