@@ -76,17 +76,19 @@ def labels_measure_content(strategy: Strategy) -> None:
 def probability(strategy: Strategy) -> None:
     """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws.
 
-    Five sigmas: a false alarm in about two million tries, and the draws are seeded.
+    Five sigmas: a false alarm in about two million tries, and the draws are seeded. The two rows of a batch are partners: who
+    draws itself may be left alone.
     """
     shape = (2, *sample_shape(strategy))
     if strategy.passes_through(shape):
         return
     kept = strategy.p
-    generator = Generator().manual_seed(0)
+    generator, partner = Generator().manual_seed(0), torch.tensor([1, 0])
     try:
         for p, draws in ((0.0, 500), (0.3, 2000), (1.0, 500)):
             strategy.p = p
-            drawn = torch.stack([strategy.make_params(shape, generator=generator).active for _ in range(draws)]).double()
+            gates = [strategy.make_params(shape, generator=generator, partner=partner).active for _ in range(draws)]
+            drawn = torch.stack(gates).double()
             sigma = (p * (1 - p) / draws) ** 0.5
             demand_close(drawn.mean(0), torch.full((2,), p), 5 * sigma, f"share of mixed rows at p={p}")
             if strategy.per == "batch":
@@ -106,9 +108,10 @@ def probability(strategy: Strategy) -> None:
 def sampler(strategy: Strategy) -> None:
     """Strengths are finite, in [0, 1] and as often near one half as Beta(alpha, alpha) is; derangements have no fixed point.
 
-    Partners are rows of the batch. Where strengths are drawn raw, by a setting ``alpha`` and for no box, the share of 2,000
-    of them in (0.4, 0.6) lies within five binomial sigmas of the exact one for ``alpha`` in {1e-3, 0.1, 1, 1e3}; five draws
-    are allowed on top, because the binomial is skewed where that share is small. Strengths mirrored at one half keep it.
+    Partners are rows of the batch; rows that are not active are their own. Where strengths are drawn raw, by a setting
+    ``alpha`` and for no box, the share of 2,000 of them in (0.4, 0.6) lies within five binomial sigmas of the exact one for
+    ``alpha`` in {1e-3, 0.1, 1, 1e3}; five draws are allowed on top, because the binomial is skewed where that share is small.
+    Strengths mirrored at one half keep it.
     """
     shape = (6, *sample_shape(strategy))
     generator = Generator().manual_seed(0)
@@ -116,7 +119,7 @@ def sampler(strategy: Strategy) -> None:
         params = strategy.make_params(shape, generator=generator)
         demand((params.partner >= 0) & (params.partner < 6), "a partner outside the batch")
         if strategy.partner == "derangement" and strategy.tags.partnered:
-            demand(params.partner != torch.arange(6), "a derangement with a fixed point")
+            demand((params.partner != torch.arange(6))[params.active], "a derangement with a fixed point")
         if params.lam is not None:
             demand((params.lam >= 0) & (params.lam <= 1), "a strength outside [0, 1]")
     raw = params.lam is not None and not strategy.tags.spatial and not strategy.passes_through(shape)

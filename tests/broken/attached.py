@@ -8,6 +8,7 @@ import torch
 from torch import Generator
 
 from featmix.labels.mixture import Mixture
+from featmix.sampling.draws import stream
 from featmix.strategies.cutmix import CutMix
 from featmix.strategies.mixup import Mixup
 from featmix.strategies.params import Params
@@ -135,8 +136,8 @@ class WarmsUp(Mixup):
 
 @fault("seeds every decision alike: all ranks draw the same", refused_by="ddp")
 class OneSeed(Mixup):
-    def make_params(self, shape, *, generator=None, **given):
-        return super().make_params(shape, generator=Generator().manual_seed(0), **given)
+    def drawn(self, shape, random, **given):
+        return super().drawn(shape, stream(Generator().manual_seed(0)), **given)
 
 
 @fault("scales by a count of its own calls: a wrapped model and a plain one differ", refused_by="ddp")

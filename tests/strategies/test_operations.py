@@ -16,18 +16,21 @@ Y = torch.arange(8) % CLASSES
 
 # make_params, transform, its backward, draw of one leaf, draw of two, loss. A new strategy gets the first row.
 STEPS = ("make_params", "transform", "backward", "draw of one", "draw of two", "loss")
-DEFAULT = (14, 40, 45, 16, 28, 10)
+DEFAULT = (12, 26, 20, 14, 26, 10)
 LIMITS = {
-    "csu": (14, 116, 118, 17, 26, 10),
-    "dsu": (14, 80, 90, 16, 24, 10),
-    "resizemix": (12, 64, 22, 12, 26, 10),
-    "patchup": (14, 14, 18, 14, 32, 12),
-    "mixup": (12, 8, 16, 12, 24, 10),
-    "manifold-mixup": (12, 8, 16, 12, 24, 10),
-    "fmix": (12, 8, 16, 12, 26, 10),
-    "cutmix": (12, 30, 16, 12, 26, 10),
-    "moex": (12, 26, 44, 12, 24, 10),
-    "mixstyle": (12, 36, 12, 14, 20, 10),
+    "crossnorm": (12, 16, 20, 14, 20, 10),
+    "csu": (14, 98, 90, 17, 26, 10),
+    "cutmix": (12, 12, 12, 12, 24, 10),
+    "dsu": (14, 56, 70, 16, 24, 10),
+    "efdmix": (12, 28, 14, 14, 20, 10),
+    "fmix": (12, 10, 56, 12, 24, 10),
+    "manifold-mixup": (12, 8, 6, 12, 22, 10),
+    "mixstyle": (12, 22, 12, 14, 20, 10),
+    "mixup": (12, 8, 6, 12, 22, 10),
+    "moex": (12, 16, 20, 12, 22, 10),
+    "padain": (12, 18, 18, 14, 20, 10),
+    "patchup": (14, 20, 12, 14, 30, 12),
+    "resizemix": (12, 66, 22, 12, 24, 10),
 }
 GOALS = {"moex": 14, "mixstyle": 24, "mixup": 24, "cutmix": 36}  # of make_params: no row of the table may pass them
 

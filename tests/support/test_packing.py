@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from featmix.packing import _ends, _packed, sent
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from featmix.support.packing import _ends, _packed, sent
 
 
 class Copies(TorchDispatchMode):
