@@ -48,7 +48,7 @@ def restyle(x: Tensor, task: Task, new_moments: Callable[[Moments], Moments], *,
         new_moments: From the moments of all rows to those that rows are to have.
         detach: Whether all moments are constants in backward.
     """
-    if x.device.type == "cpu" and not bool(task.active.any()):  # elsewhere the question would make the host wait
+    if x.device.type == "cpu" and not task.active.numpy().any():  # elsewhere the question would make the host wait
         return x.clone()
     if detach or not (torch.is_grad_enabled() and x.requires_grad):
         with torch.no_grad():
