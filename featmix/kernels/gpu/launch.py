@@ -17,14 +17,14 @@ Tensors = tuple[Tensor | None, ...]
 
 @dataclass(eq=False)
 class Launch:
-    """A program and everything that depends on shapes and dtypes only.
+    """A program and everything that depends on shapes only.
 
     Args:
         program: A ``triton.jit`` function whose arguments are tensors, then the values of a call, then ``arguments``.
         programs: How many run, in a grid of one axis.
         arguments: Sizes, strides and constants, in the order of the program's arguments.
         warps: Of 32 threads each, for one program.
-        held: What Triton compiled, by the device, by which tensors are missing, and by whether all others are aligned.
+        held: What Triton compiled, by the device, by whether all tensors are aligned, and by the dtype of each (or ``None``).
     """
 
     program: Any
@@ -44,14 +44,15 @@ class Launch:
                 self._run(index, tensors, values)
 
     def _run(self, index: int, tensors: Tensors, values: tuple[float, ...]) -> None:
-        missing, addresses = 0, 0
+        dtypes: list[torch.dtype | None] = []
+        addresses = 0
         for tensor in tensors:
-            missing *= 2
             if tensor is None:
-                missing += 1
+                dtypes.append(None)
             else:
+                dtypes.append(tensor.dtype)
                 addresses |= tensor.data_ptr()
-        key = (index, missing, addresses % _ALIGNED)
+        key = (index, addresses % _ALIGNED, *dtypes)
         held = self.held.get(key)
         grid = (self.programs, 1, 1)
         if held is not None:

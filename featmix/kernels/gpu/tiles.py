@@ -64,6 +64,10 @@ def _across(loops: Loops, rows: int, width: int, *, back: bool) -> Tile:
     def tile(wide: int, deep: int, warps: int, stages: int = 1) -> Tile:
         return Tile(max(1, min(wide, lanes) // loops.bundle), min(deep, depth), warps, stages)
 
+    if lanes <= 8 and depth > 64:  # a few channels side by side: the tile is deep instead
+        return Tile(max(1, lanes // loops.bundle), (4096 if back else 8192) // lanes, 16 if back else 32)
+    if depth <= 8:
+        return tile(512, depth, depth)
     if depth <= 64:
         return tile(min(128, 2048 // depth), 64, 2)
     if depth > 256 and rows * loops.outer[0] * -(-loops.inner[0] * loops.bundle // 64) < _FEW:

@@ -149,12 +149,20 @@ def test_a_taker_is_found_where_none_is_named(detach):
     unnamed = Blend(**{**vars(blend), "taker": None})
     _, saved = kernels.exchange(view, blend, keep=True)
     x = None if detach else view
-    assert torch.equal(kernels.exchange_back(view, x, saved, blend), kernels.exchange_back(view, x, saved, unnamed))
+    named, found = (kernels.exchange_back(view, x, saved, each) for each in (blend, unnamed))
+    torch.testing.assert_close(found, named, rtol=1e-5, atol=1e-5)  # sums of other tiles, in another order
 
 
 @pytest.mark.parametrize(
     ("name", "shape", "last"),
-    [("in", (5, 3, 6, 6), False), ("pono", (5, 6, 4, 4), False), ("in", (5, 3, 70, 70), False), ("gn2", (5, 8, 20, 20), True)],
+    [
+        ("in", (5, 3, 6, 6), False),
+        ("pono", (5, 6, 4, 4), False),
+        ("in", (5, 3, 70, 70), False),
+        ("gn2", (5, 8, 20, 20), True),
+        ("in", (5, 3, 24, 24), True),
+        ("pono", (5, 3, 24, 24), False),
+    ],
 )
 def test_a_large_mean_costs_no_digits(name, shape, last):
     norm, x = normalizer(name), features(shape, last=last, ratio=1e5)

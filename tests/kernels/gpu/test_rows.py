@@ -177,3 +177,12 @@ def test_a_taker_is_found_where_none_is_named():
     lam, like = torch.rand(5, generator=generator()).to(DEVICE), torch.empty_like(x, device="meta")
     named, unnamed = kernels.blend(x, partner, lam, takers(partner)), kernels.blend(x, partner, lam)
     assert torch.equal(named.returned(x, like), unnamed.returned(x, like))
+
+
+def test_one_launch_serves_each_dtype_by_itself():
+    """Half types are equally wide: what was compiled for one of them is not to be run for the other."""
+    partner, lam = torch.tensor([1, 0], device=DEVICE), torch.tensor([0.25, 0.75], device=DEVICE)
+    for dtype in (torch.bfloat16, torch.float16, torch.bfloat16):
+        x = torch.randn(2, 3, 8, 8, device=DEVICE).to(dtype)
+        expected = lam.view(-1, 1, 1, 1) * x.float() + (1 - lam.view(-1, 1, 1, 1)) * x.float().flip(0)
+        torch.testing.assert_close(kernels.blend(x, partner, lam).mixed(x).float(), expected, rtol=1e-2, atol=1e-2)
