@@ -60,7 +60,8 @@ class Stopwatch:
 
     def pairs(self, one: Call, other: Call, number: int) -> tuple[list[float], list[float]]:
         """Seconds of single runs on the CPU, one and the other in turns, each first every second time; two warm up."""
-        calls, times = (one, other), ([], [])
+        calls = (one, other)
+        times: tuple[list[float], list[float]] = ([], [])
         for turn in range(number + 2):
             for which in (0, 1) if turn % 2 else (1, 0):
                 start = time.perf_counter()  # a Timer would warm up each time

@@ -14,8 +14,10 @@ from featmix import configuration, schedule
 from featmix.configuration import from_dict, load, save, to_dict
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
-from featmix.mixer.attach import Mix, Mixer, attach
+from featmix.mixer.attach import attach
 from featmix.mixer.manifold import manifold_mixup
+from featmix.mixer.mix import Mix
+from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import list_normalizers, normalizer

@@ -10,10 +10,10 @@ from featmix.configuration import save as save
 from featmix.configuration import to_dict as to_dict
 from featmix.errors import FeatmixError as FeatmixError
 from featmix.labels.mixture import Mixture as Mixture
-from featmix.mixer.attach import Mix as Mix
-from featmix.mixer.attach import Mixer as Mixer
 from featmix.mixer.attach import attach as attach
 from featmix.mixer.manifold import manifold_mixup as manifold_mixup
+from featmix.mixer.mix import Mix as Mix
+from featmix.mixer.mixer import Mixer as Mixer
 from featmix.mixer.tree import At as At
 from featmix.mixer.tree import Compose as Compose
 from featmix.mixer.tree import OneOf as OneOf

@@ -10,8 +10,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from featmix.errors import FeatmixError
-from featmix.mixer.attach import Mix, Mixer
 from featmix.mixer.containers import first_tensor
+from featmix.mixer.mix import Mix
+from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.seeding import derived, rank, seeded

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
-from featmix.mixer.attach import Mixer
 from featmix.mixer.containers import first_tensor, replace
+from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pictures import names_of
 from featmix.pipeline.batch import apply_to_batch

@@ -10,18 +10,20 @@ import math
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 import torch
-from numpy.random import Philox
 from numpy.typing import NDArray
 from torch import Generator
 
 from featmix.errors import FeatmixError
 from featmix.sampling.words import Partner, Per
 
-Stream = np.random.Generator
+if TYPE_CHECKING:
+    Stream: TypeAlias = np.random.Generator
+else:
+    Stream = Any  # numpy.random is imported at the first draw: it takes longer than most other modules here
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -43,9 +45,9 @@ def stream(generator: Generator | None = None) -> Stream:
         >>> one.random() == other.random()
         True
     """
-    bits = Philox(0)
+    bits = np.random.Philox(0)
     _seed(bits, generator)
-    return Stream(bits)
+    return np.random.Generator(bits)
 
 
 class _Spare(threading.local):
@@ -74,7 +76,7 @@ class borrowed:  # noqa: N801 - used like a function, in a with statement
         self._generator = generator
 
     def __enter__(self) -> Stream:
-        self._stream = _spare.streams.pop() if _spare.streams else Stream(Philox(0))
+        self._stream = _spare.streams.pop() if _spare.streams else np.random.Generator(np.random.Philox(0))
         _seed(self._stream.bit_generator, self._generator)
         return self._stream
 

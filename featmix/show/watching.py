@@ -12,8 +12,9 @@ from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from featmix.errors import FeatmixError
-from featmix.mixer.attach import Mix, Mixer
 from featmix.mixer.containers import first_tensor
+from featmix.mixer.mix import Mix
+from featmix.mixer.mixer import Mixer
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.tree import Tree
 from featmix.seeding import seeded

@@ -56,6 +56,11 @@ class MemoryParams(Params):
         return Moments(torch.where(gate, mean, partner.mean), torch.where(gate, std, partner.std))
 
 
+def of_memory(params: Params) -> MemoryParams | None:
+    """Return a decision that takes from a memory as what it is; ``None`` for other decisions."""
+    return params if isinstance(params, MemoryParams) else None
+
+
 class Memory(nn.Module):
     """A ring of the last ``size`` samples: moments and labels, without gradient.
 

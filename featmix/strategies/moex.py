@@ -16,7 +16,7 @@ from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import Stream
 from featmix.schedule import Schedule
-from featmix.strategies.memory import Memory, MemoryParams
+from featmix.strategies.memory import Memory, MemoryParams, of_memory
 from featmix.strategies.moments import MomentSettings, MomentStrategy
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
@@ -128,26 +128,28 @@ class MoEx(MomentStrategy[Params]):
 
     def remember(self, x: Tensor, params: Params) -> None:
         """Keep the moments of this batch, as they were before the exchange, if there is a memory."""
-        if self._memory is not None and isinstance(params, MemoryParams):
+        recalled = of_memory(params)
+        if self._memory is not None and recalled is not None:
             with torch.no_grad():
-                self._memory.keep(self.moments_of(self.body_of(x), params), params)
+                self._memory.keep(self.moments_of(self.body_of(x), params), recalled)
 
     def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
         """Return that moments are the partner's, unless some are remembered."""
-        return None if isinstance(params, MemoryParams) else (None, 0.0)
+        return (None, 0.0) if of_memory(params) is None else None
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """Return the partner's moments, or those remembered."""
-        return params.moments_instead_of(partner) if isinstance(params, MemoryParams) else partner
+        recalled = of_memory(params)
+        return partner if recalled is None else recalled.moments_instead_of(partner)
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """Return the result, computed one sample after the other."""
-        y = x.copy()
+        y, recalled = x.copy(), of_memory(params)
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i] and not self.passes_through(x.shape):
                 (mean, std), (partner_mean, partner_std) = self.normalizer.oracle(x[i]), self.normalizer.oracle(x[j])
-                if isinstance(params, MemoryParams) and params.remembered[i]:
-                    kept = (np.broadcast_to(m[i].double().numpy(), x[i].shape) for m in (params.mean, params.std))
+                if recalled is not None and recalled.remembered[i]:
+                    kept = (np.broadcast_to(m[i].double().numpy(), x[i].shape) for m in (recalled.mean, recalled.std))
                     partner_mean, partner_std = kept
                 y[i] = (x[i] - mean) / std * partner_std + partner_mean
         return y

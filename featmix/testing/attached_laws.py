@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from featmix.mixer.attach import Mixer, attach
+from featmix.mixer.attach import attach
+from featmix.mixer.mixer import Mixer
 from featmix.strategies.base import Strategy
 from featmix.testing.host import SITE, Host, batch, gradients, host
 from featmix.testing.law import can_be_pickled, demand, demand_close, law, same_bits

@@ -64,7 +64,7 @@ def test_a_checkpoint_of_another_rank_goes_on_in_a_stream_of_its_own(monkeypatch
     first, second = net(), net()
     a, b = fm.attach(first, {"stem": moex()}, seed=0), fm.attach(second, {"stem": moex()}, seed=0)
     state = a.state_dict()
-    monkeypatch.setattr(importlib.import_module("featmix.mixer.attach"), "rank", lambda: 1)
+    monkeypatch.setattr(importlib.import_module("featmix.mixer.mixer"), "rank", lambda: 1)
     b.load_state_dict(state)
     assert not torch.equal(a.draw(images()).params["stem"].partner, b.draw(images()).params["stem"].partner)
 
