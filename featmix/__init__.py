@@ -25,7 +25,7 @@ from featmix.normalizers.moments import Moments
 from featmix.pipeline import Pipeline
 from featmix.presets.registry import list_presets, preset
 from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import create, list_strategies, register, strategy_class
 from featmix.strategies.tags import Tags
 
@@ -34,6 +34,7 @@ __version__ = "0.1.0"
 __all__ = [
     "At",
     "Compose",
+    "Draw",
     "FeatmixError",
     "Mix",
     "Mixer",

@@ -37,6 +37,7 @@ from featmix.strategies.mixstyle import MixStyle as MixStyle
 from featmix.strategies.mixup import Mixup as Mixup
 from featmix.strategies.moex import MoEx as MoEx
 from featmix.strategies.padain import PAdaIN as PAdaIN
+from featmix.strategies.params import Draw as Draw
 from featmix.strategies.params import Params as Params
 from featmix.strategies.patchup import PatchUp as PatchUp
 from featmix.strategies.registry import create as create
@@ -51,6 +52,7 @@ __version__: str
 __all__ = [
     "At",
     "Compose",
+    "Draw",
     "FeatmixError",
     "Mix",
     "Mixer",

@@ -76,7 +76,7 @@ def _at(site: str, leaf: Any) -> str:
 
 def _parameters(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, inspect.Parameter]]:
     """Return the parameters of a class's own constructor, and those of its bases' constructors too."""
-    inits = [dict(inspect.signature(vars(c)["__init__"]).parameters) for c in cls.__mro__ if "__init__" in vars(c)]
+    inits = [dict(inspect.signature(vars(c)["__init__"]).parameters) for c in cls.__mro__[:-1] if "__init__" in vars(c)]
     everything: dict[str, inspect.Parameter] = {}
     for parameters in inits:
         everything = {**parameters, **everything}

@@ -16,7 +16,7 @@ import kornia.augmentation as K
 import featmix as fm
 from featmix.cli.main import app
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 runner = CliRunner()
 
 

@@ -45,7 +45,7 @@ def test_volumes_are_slices_side_by_side():
 def test_prefix_tokens_are_no_part_of_the_map():
     x = torch.randn(2, 10, 8)
     assert moment_maps(x, layout("bnc")).mean.shape == (2, 1, 10)
-    maps = moment_maps(x, layout("bnc"), num_prefix_tokens=1)
+    maps = moment_maps(x, layout("bnc"), prefix=1)
     assert torch.allclose(maps.mean, x[:, 1:].mean(-1).reshape(2, 3, 3))
 
 

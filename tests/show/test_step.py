@@ -219,12 +219,12 @@ def test_model_strategies_and_generators_stay_as_they_were():
     modes = [module.training for module in model.modules()]
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    history = repr(strategy.history())
+    memory = repr(strategy.state_dict())
     step_of({"stem": strategy}, model)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
-    assert repr(strategy.history()) == history
+    assert repr(strategy.state_dict()) == memory
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 

@@ -56,7 +56,8 @@ def the_decision() -> Tensor:
     assert_type(params.mixture, fm.Mixture)
     labels_again = params.mixture.then(fm.Mixture.identity(4)).dense(labels, num_classes=3)
     assert_type(labels_again, Tensor)
-    assert_type(params.to("cpu"), fm.Params)
+    there: fm.Params = params.to("cpu")
+    assert len(there.partner) == 4
     return cutmix.transform(x, params)
 
 
@@ -111,10 +112,9 @@ def an_own_strategy() -> None:
 
         tags = fm.Tags(mixes_labels=True, paper="An example, not a published method")
 
-        def decide(self, shape: Sequence[int], partner: Tensor, active: Tensor, generator: Generator | None) -> fm.Params:
-            """Nothing to draw."""
-            lam = torch.where(active, 0.5, 1.0)
-            return fm.Params(partner, active, lam, fm.Mixture.pair(partner, lam))
+        def decide(self, shape: Sequence[int], draw: fm.Draw) -> fm.Params:
+            """Draw nothing: the share is a constant."""
+            return fm.Params.of(draw, 0.5)
 
         def act(self, x: Tensor, params: fm.Params) -> Tensor:
             """Blend."""
