@@ -36,6 +36,7 @@ def attach(
 
     Example:
         >>> import featmix as fm
+        >>> import torch
         >>> from torch.nn import functional as F
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
         >>> images, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])

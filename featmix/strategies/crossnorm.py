@@ -84,6 +84,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
             normalizer that averages over channels alone.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(4, 8, 6, 6)
         >>> crossnorm = CrossNorm(crop="content", p=1.0)
         >>> params = crossnorm.make_params(x.shape)

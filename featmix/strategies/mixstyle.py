@@ -50,6 +50,7 @@ class MixStyle(MomentStrategy[Params]):
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(4, 8, 6, 6)
         >>> mixstyle = MixStyle(p=1.0, partner="crossdomain")
         >>> params = mixstyle.make_params(x.shape, domain=torch.tensor([0, 0, 1, 1]))

@@ -54,6 +54,7 @@ class PAdaIN(MomentStrategy[Params]):
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(4, 8, 6, 6)
         >>> padain = PAdaIN(p=1.0)
         >>> params = padain.make_params(x.shape)
