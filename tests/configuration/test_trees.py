@@ -8,6 +8,7 @@ from featmix import schedule
 from featmix.configuration.place import Place
 from featmix.configuration.yaml_text import emit, parse
 from featmix.mixer.tree import Request, as_tree
+from featmix.sampling.draws import stream
 from featmix.testing.inputs import strategies
 
 SITES = st.sampled_from(["input", "layer1", "layer2.0", "0", "no", "a b", "3.14"])
@@ -42,7 +43,7 @@ def drawn(tree):
     """All that a tree decides for one batch, from one seed."""
     tree = as_tree(tree)
     shapes = {leaf.place: (4, 6, 5) for leaf in tree.leaves()}
-    request = Request(6, shapes, torch.Generator().manual_seed(0), torch.arange(6) % 3, training=False)
+    request = Request(6, stream(torch.Generator().manual_seed(0)), shapes, torch.arange(6) % 3, training=False)
     return [(p.partner.tolist(), p.active.tolist(), p.mixture.matrix().tolist()) for p in tree.draw(request)]
 
 

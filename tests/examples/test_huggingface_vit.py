@@ -18,6 +18,6 @@ def test_a_class_token_that_is_mixed_too_would_be_noticed():
     names = load("huggingface_vit")
     moex = names["fm"].MoEx
     names["fm"] = type("Replaced", (), {**vars(names["fm"]), "Mixup": names["fm"].Mixup})
-    names["fm"].MoEx = lambda norm, prefix, **settings: moex(norm, **settings)
+    names["fm"].MoEx = lambda norm, num_prefix_tokens, **settings: moex(norm, **settings)
     with torch.random.fork_rng():
         assert names["main"](epochs=1, limit=320)["class_token_changed"] > 0.01

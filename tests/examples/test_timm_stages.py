@@ -11,7 +11,7 @@ pytest.importorskip("timm")
 
 def test_it_learns_and_stages_mean_the_same_everywhere(capsys):
     found = run("timm_stages", epochs=2, limit=480, size=32)
-    assert found.pop("accuracy") > 0.4
+    assert found.pop("accuracy") > 0.3  # of ten classes, after two epochs
     assert found == {"stage1 of resnet10t": 8, "stage1 of convnext_atto": 8}  # a quarter of 32
     printed = capsys.readouterr().out
     assert "stem is maxpool (64, 8, 8), stage1 is layer1 (64, 8, 8)" in printed
