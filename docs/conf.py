@@ -61,8 +61,9 @@ nitpick_ignore_regex = [
     ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric)"),
     # Private bases and type variables have no page.
     ("py:.*", r"(.*\.)?_\w+"),
-    # Aliases of unions: At | Compose | OneOf | SomeOf, and what YAML can hold.
-    ("py:class", r"Tree|Plain"),
+    ("py:.*", r"(.*\.)?[PN]"),
+    # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, and slices.
+    ("py:class", r"Tree|Plain|Box"),
 ]
 
 html_theme = "furo"

@@ -41,6 +41,8 @@ def generate(app: Sphinx) -> None:
     files: dict[str, bytes] = {"stamp.txt": now.encode()}
     for source in (tables, front, cards, shown, presets, programs, reference, commands, laws, faults, outputs, measured):
         for name, content in source.pages().items():
+            if name in files:
+                raise ValueError(f"{source.__name__} writes {name}, which another module writes already")
             files[name] = content if isinstance(content, bytes) else content.encode()
     for name, content in files.items():
         path = folder / name

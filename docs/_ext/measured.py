@@ -16,7 +16,7 @@ def pages() -> dict[str, str | bytes]:
     results = Results.load(folder / "results.json")
     made: dict[str, str | bytes] = {
         "parts/benchmarks.md": markdown(results, "_generated/images/benchmark-{}.png"),
-        "parts/cards.md": "\n".join(card_markdown(each) for each in shown(folder)) or "No card was measured.\n",
+        "parts/devices.md": "\n".join(card_markdown(each) for each in shown(folder)) or "No card was measured.\n",
     }
     for name, figure in drawn(results).items():
         picture = io.BytesIO()

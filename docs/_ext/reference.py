@@ -59,6 +59,7 @@ def _own(module: ModuleType) -> list[tuple[str, object]]:
         and obj.__module__ == module.__name__
         and obj.__name__ == name
         and inspect.getdoc(obj)
+        and not (module.__name__.startswith("featmix.cli") and hasattr(obj, "__signature__"))  # shown on the page of commands
     ]
 
 

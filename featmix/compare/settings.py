@@ -29,7 +29,7 @@ def _setting(default: Any, help: str, *, suits: bool = False) -> Any:
 class Settings:
     """Settings that all runs of an experiment share; runs differ in strategy, seed and held-out domain.
 
-    The options of ``featmix compare``, and the arguments of :func:`featmix.compare.compare`, are read off these fields.
+    The options of ``featmix compare``, and the arguments of ``featmix.compare.compare``, are read off these fields.
     """
 
     data: str = _setting("digits", "digits, fashion-mnist or folder:PATH.")

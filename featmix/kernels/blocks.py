@@ -5,7 +5,7 @@ that what happens to it between reading and writing costs no memory traffic, and
 larger. Everything here works on tensors whose samples lie one after the other in memory, in any order of the other axes.
 
 Where the elements of a mean are neighbours in memory, torch's own normalization layers do most of it in one call:
-see :mod:`featmix.kernels.native`.
+see ``featmix.kernels.native``.
 """
 
 from __future__ import annotations

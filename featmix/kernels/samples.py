@@ -2,7 +2,7 @@
 
 A sample's gradient is its own share of the gradient of its row, and what the rows took that it was partner of. Samples are far
 smaller than caches, or few. Where they are small and many, calls cost more than memory, and many rows are made together:
-see :mod:`featmix.kernels.together`.
+see ``featmix.kernels.together``.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class MomentStrategy(Strategy[P]):
 
     A subclass says with :meth:`new_moments` what the new ones are. Where one mean is taken over a single element (1x1 maps
     under ``in``, one channel under ``pono``) there is no style apart from the content, and the row passes through. Parts of
-    maps are restyled where :meth:`content` says which, and lend other moments than their own where :meth:`lent_moments` does.
+    maps are restyled where :meth:`content` says which, and lend other moments than their own where ``lent_moments`` does.
 
     Args:
         norm: Name of an intra-instance normalizer, or a :class:`Normalizer`, which then brings its own ``layout``, ``eps``,
@@ -175,7 +175,7 @@ class MomentStrategy(Strategy[P]):
         Returns:
             ``(lam, outside)``: a row's own share of the new moments ``(B,)``, or ``None`` where it keeps nothing of its own;
             and what is added to its standard deviation where that is divided by, 0 as a rule. ``None`` where
-            :meth:`new_moments` does something else. A subclass that changes :meth:`new_moments` or :meth:`lent_moments` has
+            :meth:`new_moments` does something else. A subclass that changes :meth:`new_moments` or ``lent_moments`` has
             to say so anew.
         """
         return None
