@@ -43,9 +43,9 @@ class CommonSettings(TypedDict, total=False):
 
 
 class Strategy(Checks, nn.Module, Generic[P]):
-    """Base class of all strategies: decides with :meth:`~featmix.Strategy.make_params`, acts with :meth:`transform`.
+    """Base class of all strategies: decides with ``make_params``, acts with :meth:`transform`.
 
-    A subclass sets ``tags``, writes :meth:`decide` and :meth:`~featmix.Strategy.act`, and gives an :meth:`oracle` for the tests. Checks,
+    A subclass sets ``tags``, writes :meth:`decide` and ``act``, and gives an :meth:`oracle` for the tests. Checks,
     gates, casts, memory format, padding and prefix tokens are handled here: a subclass sees neither rows that are not mixed
     nor prefix tokens. One whose decision has more fields than :class:`~featmix.Params` derives from
     ``Strategy[ItsParams]``. Strategies that mix the values at positions derive from
@@ -168,7 +168,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         """Return a decision in view of batches seen before; for strategies that remember any.
 
         Args:
-            params: From :meth:`~featmix.Strategy.make_params`, which knows of no other batch.
+            params: From ``make_params``, which knows of no other batch.
             shape: Of the features, or ``(B,)``.
             target: Their labels.
             random: The stream that the decision was drawn from.
@@ -276,7 +276,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         domain: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> P:
-        """Make the decision of a training step: :meth:`~featmix.Strategy.make_params`, in view of what the strategy remembers."""
+        """Make the decision of a training step: ``make_params``, in view of what the strategy remembers."""
         check_generator(self._who, generator)
         shape = self.checked_shape(shape)
         check_rows(self._who, shape[0], target=target, domain=domain)
@@ -293,7 +293,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         mask: Tensor | None = None,
         progress: float | None = None,
     ) -> P:
-        """Make every random decision of one step from a stream; arguments as in :meth:`~featmix.Strategy.make_params`, checked already."""
+        """Make every random decision of one step from a stream; arguments as in ``make_params``, checked already."""
         batch, body = shape[0], self.body_shape(shape)
         now = self.at(self.progress if progress is None else progress)
         chosen = self._partners(batch, random, domain, partner)
@@ -321,8 +321,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
 
         Args:
             x: ``(B, ...)``; half types are computed in float32 and cast once at the end.
-            params: From :meth:`~featmix.Strategy.make_params`, for a batch of this size.
-            mask: Padding, as for :meth:`~featmix.Strategy.make_params`, for a decision that was made without; labels then do not know of it.
+            params: From ``make_params``, for a batch of this size.
+            mask: Padding, as for ``make_params``, for a decision that was made without; labels then do not know of it.
 
         Returns:
             A new tensor of the shape, dtype, device and memory format of ``x``; ``x`` itself, changed, with ``inplace=True``.
@@ -366,7 +366,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
             target: Class indices, one-hot, soft, multi-label or regression targets; see :meth:`Mixture.dense`.
             num_classes: For class indices, unless given to the constructor.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
-            mask: Padding, as for :meth:`~featmix.Strategy.make_params`.
+            mask: Padding, as for ``make_params``.
             generator: Source of randomness.
 
         Returns:
@@ -384,7 +384,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         return y, mixture.dense(target, self.num_classes if num_classes is None else num_classes)
 
     def gated(self, x: Tensor, params: P) -> Tensor:
-        """Return :meth:`~featmix.Strategy.act` where rows are active and ``x`` elsewhere, in the dtype of ``x``. Faster ways override this."""
+        """Return ``act`` where rows are active and ``x`` elsewhere, in the dtype of ``x``. Faster ways override this."""
         active = params.active.view(-1, *[1] * (x.ndim - 1))
         return torch.where(active, self.act(x, params).to(x.dtype), x)
 
@@ -465,7 +465,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         return self._axes.body_of(x)
 
     def checked_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return a shape that can be decided for; see :meth:`~featmix.Strategy.make_params`."""
+        """Return a shape that can be decided for; see ``make_params``."""
         return self._axes.checked_shape(shape, needs_shape=self.needs_shape, needs_grid=self.needs_grid)
 
     def _body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:

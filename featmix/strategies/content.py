@@ -33,7 +33,7 @@ class ContentStrategy(Strategy[P]):
         """Return how much of the result is the partner's, at each position.
 
         Args:
-            params: From :meth:`~featmix.Strategy.make_params`.
+            params: From ``make_params``.
             sizes: The sizes of the position axes.
 
         Returns:
@@ -56,7 +56,7 @@ class ContentStrategy(Strategy[P]):
         return self.tags.masks
 
     def rows(self, x: Tensor, params: P, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
-        """Return the mixed rows as a fast path makes them; ``None`` where there is none, and :meth:`~featmix.Strategy.act` has to do.
+        """Return the mixed rows as a fast path makes them; ``None`` where there is none, and ``act`` has to do.
 
         Args:
             x: The features.
@@ -67,7 +67,7 @@ class ContentStrategy(Strategy[P]):
         return None
 
     def gated(self, x: Tensor, params: P) -> Tensor:
-        """Return the mixed features by the fast path where there is one for this tensor, by :meth:`~featmix.Strategy.act` elsewhere."""
+        """Return the mixed features by the fast path where there is one for this tensor, by ``act`` elsewhere."""
         kernels = row_kernels(x) if params.mask is None else None
         rows = self.rows(x, params, kernels, params.taker if kernels.BY_TAKER else None) if kernels else None
         return mix(x, rows, inplace=self.inplace) if rows else super().gated(x, params)
