@@ -97,9 +97,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
             for argument in get_args(base):
                 if isinstance(argument, type) and issubclass(argument, Params):
                     cls.params_class = argument
-        if "act" in vars(cls) and not {"gated", "rows"} & set(
-            vars(cls)
-        ):  # a faster way of a base class does not know of this act
+        own = vars(cls)
+        if "act" in own and "gated" not in own and "rows" not in own:  # a base class's faster way does not know of this act
             cls.gated = Strategy.gated  # type: ignore[method-assign]
 
     # -- what a subclass writes ------------------------------------------------------------------------------------
@@ -342,9 +341,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         else:
             lay = self.layout_of(body.shape)
             checked_mask(params.mask, lay, body.shape, self._who)
-            y = self.gated(
-                torch.where(lay.spread(params.mask), body, 0), params
-            )  # padding reaches nothing, not even a gradient
+            real = torch.where(lay.spread(params.mask), body, 0)  # padding reaches nothing, not even a gradient
+            y = self.gated(real, params)
             y = torch.where(lay.spread(self.reach(params, params.mask)), y, body)
         y = _in_format_of(x, self._axes.with_prefix_of(x, y))
         return x.copy_(y) if self.inplace and y is not x else y
