@@ -70,6 +70,7 @@ _LAYOUTS = {
         Layout("bc", grid=False),
     )
 }
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # the memory format, by the number of axes
 _BY_NDIM = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
 
 

@@ -28,13 +28,12 @@ from featmix.errors import FeatmixError, nearest
 from featmix.kernels import blocks, exchange_cpu, samples
 from featmix.kernels.exchange import ExchangeKernels
 from featmix.kernels.mixing import Rows
+from featmix.layouts import CHANNELS_LAST
 
 CHOICES = ("auto", "formula", "cpu", "triton")
 ON_DEVICE = (torch.float32, torch.float16, torch.bfloat16)  # Triton's kernels compute in float32
 
 SMALLEST = 1 << 16  # elements; below, the formula of new moments that are no blend costs less on the CPU
-
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class MomentKernels(Protocol):
@@ -143,7 +142,7 @@ def plain(x: Tensor) -> bool:
 
 def dense(x: Tensor) -> bool:
     """Whether samples lie one after the other in memory, and all their elements side by side."""
-    return x.is_contiguous() or (x.ndim in _CHANNELS_LAST and x.is_contiguous(memory_format=_CHANNELS_LAST[x.ndim]))
+    return x.is_contiguous() or (x.ndim in CHANNELS_LAST and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim]))
 
 
 def _check_triton(*, on_cpu: bool) -> None:

@@ -17,7 +17,7 @@ from featmix.checks import Checks
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
-from featmix.layouts import Layout, checked_mask
+from featmix.layouts import CHANNELS_LAST, Layout, checked_mask
 from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
@@ -28,8 +28,6 @@ from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
 
 P = TypeVar("P", bound=Params, default=Any)
-
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class CommonSettings(TypedDict, total=False):
@@ -481,7 +479,7 @@ def _in_format_of(x: Tensor, y: Tensor) -> Tensor:
         return y
     if x.is_contiguous():
         return y.contiguous()
-    channels_last = _CHANNELS_LAST.get(x.ndim)
+    channels_last = CHANNELS_LAST.get(x.ndim)
     if channels_last is not None and x.is_contiguous(memory_format=channels_last):
         return y.contiguous(memory_format=channels_last)
     return y
