@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Unpack, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -41,11 +41,13 @@ class PatchUpParams(Params):
         mixture: See :class:`~featmix.strategies.params.Params`; its ``scale`` is the weight of the three terms together.
         blend: ``(B,)`` float32, the sample's own share inside the blocks; 0 in hard mode.
         sizes: The sizes of the position axes that the blocks were drawn for.
+        alike: True if all rows have the same ``blend``.
         changed: ``(1, C, *sizes)`` bool, True inside the blocks; all rows share it.
     """
 
     blend: Tensor
     sizes: tuple[int, ...]
+    alike: bool
     changed: Tensor = of_the_batch()  # noqa: RUF009 - what it makes is a field
 
 
@@ -149,7 +151,8 @@ class PatchUp(ContentStrategy[PatchUpParams]):
             blend = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
         own = draw.every(blend.astype(np.float32))
         lam = 1 - changed.mean() * (1 - own.astype(np.float64))
-        return PatchUpParams.of(draw, lam, loss_weight=self.loss_weight, blend=own, sizes=sizes, changed=changed[None])
+        said: dict[str, Any] = {"blend": own, "sizes": sizes, "alike": len(blend) == 1, "changed": changed[None]}
+        return PatchUpParams.of(draw, lam, loss_weight=self.loss_weight, **said)
 
     def act(self, x: Tensor, params: PatchUpParams) -> Tensor:
         """Return the features with blocks replaced by the partner's, or blended with them."""
@@ -166,7 +169,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         self._check_decision(x, params)
         share = params.changed
         if self.mode == "soft":
-            blend = params.blend[:1] if self.lam_per == "batch" else params.blend
+            blend = params.blend[:1] if params.alike else params.blend
             share = share * (1 - blend.to(upcast(x[:0]).dtype)).view(-1, *[1] * (share.ndim - 1))
         return kernels.select(x, params.partner, self.layout_of(x.shape).from_channels_first(share), taker)
 

@@ -258,3 +258,15 @@ def test_gate_per_sample_marks_the_labels_of_the_same_rows(name):
         torch.testing.assert_close(params.mixture.matrix().diagonal(), params.lam)
     else:
         assert torch.equal(params.mixture.matrix(), torch.eye(200))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [(name, s) for name in EVERY for s in ("per", "lam_per") if s in fm.strategy_class(name).setting_names()],
+)
+def test_a_decision_says_all_that_acting_needs(name, setting):
+    """Whoever acts by it: nothing that was drawn a row is read as drawn for the batch, on a fast path either."""
+    drew, other = (made(name, **{setting: word}) for word in ("sample", "batch"))
+    x = draw(6, 8, 12, 12, dtype=torch.float32)
+    params = decision(drew, x)
+    assert torch.equal(other.transform(x, params), drew.transform(x, params))
