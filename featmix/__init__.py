@@ -10,8 +10,7 @@ import importlib
 import sys
 from typing import Any
 
-from featmix import configuration, schedule
-from featmix.configuration import from_dict, load, save, to_dict
+from featmix import schedule
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.attach import attach
@@ -66,16 +65,20 @@ __all__ = [
     "to_dict",
 ]
 
-_LAZY = ("interop", "testing")  # public packages imported at first use; testing is not in __all__, because it needs hypothesis
+# Public packages, and functions of one, that are imported at first use. testing is not in __all__, because it needs hypothesis.
+_LAZY = ("configuration", "interop", "testing")
+_OF_CONFIGURATION = ("from_dict", "load", "save", "to_dict")
 
 
 def __getattr__(name: str) -> Any:
-    """Return a strategy by its class name, or a package that is imported at its first use.
+    """Return a strategy by its class name, or what is imported at its first use.
 
     A new file in ``strategies/`` therefore needs no line here.
     """
     if name in _LAZY:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _OF_CONFIGURATION:
+        return getattr(importlib.import_module(f"{__name__}.configuration"), name)
     if not name.startswith("_"):
         for registered in list_strategies():
             if strategy_class(registered).__name__ == name:

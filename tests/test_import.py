@@ -19,7 +19,8 @@ new = {name.partition(".")[0] for name in set(sys.modules) - before}
 extra = new - {"featmix", "torch", "numpy"} - sys.stdlib_module_names
 assert not extra, f"imported besides: {sorted(extra)}"
 assert "torch._dynamo" not in sys.modules, "importing the compiler costs seconds"
-late = ("featmix.compare", "featmix.cli", "featmix.interop", "featmix.show", "featmix.testing")
+late = ("featmix.cli", "featmix.compare", "featmix.configuration", "featmix.interop", "featmix.pictures", "featmix.show")
+late += ("featmix.pipeline.preview", "featmix.testing")
 heavy = sorted(name for name in sys.modules if name.startswith(late))
 assert not heavy, f"nothing imports these: {heavy}"
 """

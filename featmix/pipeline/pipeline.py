@@ -14,13 +14,11 @@ from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import first_tensor, replace
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Tree, as_tree
-from featmix.pictures import names_of
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.dataset import Transformed, collate
 from featmix.pipeline.items import as_float_image, take_apart
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
-from featmix.pipeline.preview import one_step, picture, transformed
 from featmix.pipeline.table import summary
 from featmix.seeding import derived, seed_worker
 from featmix.strategies.base import Strategy
@@ -184,6 +182,9 @@ class Pipeline:
         Raises:
             FeatmixError: If matplotlib is not installed, there is nothing to show, or a model is needed.
         """
+        from featmix.pictures import names_of
+        from featmix.pipeline.preview import one_step, picture, transformed
+
         before = [as_float_image(take_apart(image).image) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
