@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
 from featmix.mixer.containers import first_tensor, replace, tensors
+from featmix.mixer.lineage import stamp
 from featmix.mixer.switch import Decision, Switch, switches
 from featmix.mixer.tree import INPUT, At
 from featmix.support.compiling import constant_when_traced, run_as_plain_python
@@ -34,7 +35,7 @@ class _Hook:
 
 
 class ModelPreHook(_Hook):
-    """Pre-hook on the model: a training forward takes the decision; the input site acts."""
+    """Pre-hook on the model: a training forward with gradient takes the decision; the input site acts."""
 
     def __init__(self, switch: Switch, leaves: dict[str, At]) -> None:
         self.switch, self.number, self.leaves = switch, switch.number, leaves
@@ -44,11 +45,11 @@ class ModelPreHook(_Hook):
         switch = self.switch
         if torch.compiler.is_compiling() or not _in_backward():
             _begin(self.number)
-            decision = switch.next if module.training else None
+            decision = switch.take(module.training and torch.is_grad_enabled())
             if switch.current is not decision:
                 switch.current = decision
-            if decision is not None:
-                switch.next = None
+            if decision is not None and not torch.compiler.is_compiling():
+                decision.fired.clear()
         elif not switch.replaying:
             raise FeatmixError(
                 "attach",
@@ -130,7 +131,7 @@ class ModelPostHook(_Hook):
         self.switch, self.number = switch, switch.number
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Clear; in eager training check that every site fired, and remember the decision for backward."""
+        """Clear; in eager code check that every site fired, remember the decision for backward, and stamp the output."""
         switch = self.switch
         decision = switch.current
         if torch.compiler.is_compiling():
@@ -140,7 +141,7 @@ class ModelPostHook(_Hook):
         if _in_backward():  # a checkpointed model run again: the decision is needed until backward ends
             return
         switch.current = None
-        if output is None or not module.training:
+        if output is None:
             return
         if decision is not None:
             switch.check_fired(decision)
@@ -150,7 +151,9 @@ class ModelPostHook(_Hook):
             restore = _Restore(switch, decision)
             for tensor in tensors(output):
                 if tensor.requires_grad:
-                    tensor.register_hook(restore)  # type: ignore[no-untyped-call]
+                    stamp(tensor, self.number, None if decision is None else decision.record)
+                    if module.training or decision is not None:
+                        tensor.register_hook(restore)  # type: ignore[no-untyped-call]
 
 
 class _Restore:
@@ -180,7 +183,7 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
             _note_traced(number, key)
         elif not _in_backward():
             decision.fired.append(key)
-        if compiling or not _in_backward():
+        if (compiling or not _in_backward()) and not (leaf.strategy.remembers and decision.again):
             leaf.strategy.remember(x, params)
         if not compiling:
             if key in decision.idle:

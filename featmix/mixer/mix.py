@@ -7,6 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 
 from featmix.labels.mixture import Mixture
+from featmix.mixer.origin import check_output
+from featmix.mixer.switch import Decision, Switch
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 
@@ -20,22 +22,43 @@ class Mix:
     """
 
     def __init__(
-        self, params: dict[str, Params], mixture: Mixture, strategies: dict[str, Strategy], applied: Callable[[], None]
+        self,
+        params: dict[str, Params],
+        mixture: Mixture,
+        strategies: dict[str, Strategy],
+        *,
+        decision: Decision | None = None,
+        switch: Switch | None = None,
     ) -> None:
-        self.params, self.mixture, self._strategies, self._applied = params, mixture, strategies, applied
+        self._params, self._mixture, self._strategies = params, mixture, strategies
+        self.decision, self._switch = decision, switch
+
+    @property
+    def params(self) -> dict[str, Params]:
+        """The decision at each site."""
+        self._asked()
+        return self._params
+
+    @property
+    def mixture(self) -> Mixture:
+        """The labels of all sites composed."""
+        self._asked()
+        return self._mixture
 
     def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
-        """See :meth:`Mixture.loss`; checks that the decision reached the model.
+        """See :meth:`Mixture.loss`; checks that the output came from a forward with this decision.
 
         Raises:
-            FeatmixError: If no training forward has taken the decision, or a site did not fire.
+            FeatmixError: If no training forward has taken the decision, or the output is another forward's, or a site did not
+                fire.
         """
-        self._applied()
+        self._check("Mix.loss", output)
         return self.mixture.loss(criterion, output, target)
 
     def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
-        """See :meth:`Mixture.accuracy`."""
-        return self.mixture.accuracy(output, target)
+        """See :meth:`Mixture.accuracy`; checks the output as :meth:`loss` does."""
+        self._check("Mix.accuracy", output)
+        return self._mixture.accuracy(output, target)
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
         """See :meth:`Mixture.dense`."""
@@ -53,3 +76,11 @@ class Mix:
         for key, strategy in self._strategies.items():
             target_map = strategy.dense_targets(target_map, self.params[key])
         return target_map
+
+    def _check(self, method: str, output: Tensor) -> None:
+        if self.decision is not None and self._switch is not None:
+            check_output(method, self._switch, self.decision, output)
+
+    def _asked(self) -> None:
+        if self.decision is not None:
+            self.decision.record.asked = True

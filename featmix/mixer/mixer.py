@@ -15,6 +15,7 @@ from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import first_tensor
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
+from featmix.mixer.repeating import Repeating
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree
@@ -26,7 +27,7 @@ from featmix.strategies.params import decisions_to
 from featmix.support.compiling import never_traced
 
 
-class Mixer:
+class Mixer(Repeating):
     """Strategies attached to a model; made by :func:`attach`."""
 
     def __init__(self, model: nn.Module, tree: Tree, *, generator: Generator | None, seed: int | None) -> None:
@@ -83,14 +84,15 @@ class Mixer:
             request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
             resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
             params = dict(zip(self._leaves, resting, strict=True))
-            return Mix(params, Mixture.identity(len(x), x.device), {}, _nothing)
+            return Mix(params, Mixture.identity(len(x), x.device), {})
         if self._switch.next is not None:
             raise FeatmixError(
                 "Mixer.draw",
                 expected="a training forward after each draw",
                 got="a second draw",
                 fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
-                "compiled and run before attach, or what you called is not what you attached to.",
+                "compiled and run before attach, or what you called is not what you attached to, or it ran under no_grad: "
+                "such a forward takes a decision only inside `with mixer.teaching(mix):`.",
             )
         with borrowed(self._seeded()) as random:
             drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
@@ -102,7 +104,7 @@ class Mixer:
         decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
         self._switch.next = decision
         strategies = {key: self._leaves[key].strategy for key in self._order}
-        return Mix(params, mixture, strategies, lambda: self._check_applied(decision))
+        return Mix(params, mixture, strategies, decision=decision, switch=self._switch)
 
     def discard(self) -> None:
         """Drop a decision that no forward has taken."""
@@ -190,7 +192,7 @@ class Mixer:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._switch.next = self._switch.current = None
+        self._switch.next = self._switch.current = self._switch.last = self._switch.aside = None
 
     def __enter__(self) -> Self:
         return self
@@ -256,16 +258,6 @@ class Mixer:
             self._generator = Generator().manual_seed(derived(self._seed, rank()))
         return self._generator
 
-    def _check_applied(self, decision: Decision) -> None:
-        if self._switch.next is decision:
-            raise FeatmixError(
-                "Mix.loss",
-                expected="a training forward of the attached model between draw and loss",
-                got="none",
-                fix="If you did call it: it was compiled and run before attach, or is in eval mode.",
-            )
-        self._switch.check_fired(decision)
-
 
 def _keyed(leaves: tuple[At, ...]) -> dict[str, At]:
     keyed: dict[str, At] = {}
@@ -309,7 +301,3 @@ def _checked_generator(generator: Generator | None) -> Generator | None:
     if generator is not None and not isinstance(generator, Generator):
         raise FeatmixError("attach", "generator", expected="a torch.Generator", got=repr(generator))
     return generator
-
-
-def _nothing() -> None:
-    return None

@@ -1,7 +1,7 @@
 """Between the one who draws and the hooks: which decision is due, and which sites have fired.
 
-``draw`` sets ``next``; a forward of the model in training mode takes it, once; when that forward ends, however it ends, nothing
-is left behind.
+``draw`` sets ``next``; a forward of the model in training mode and with gradient takes it, once; when that forward ends,
+however it ends, nothing is left behind.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from featmix.errors import FeatmixError
+from featmix.mixer.record import Record
 from featmix.strategies.params import Params
 
 
@@ -25,6 +26,9 @@ class Decision:
         sites: Where each leaf stands, for messages.
         sample_shape: Shape of one sample of the batch that was decided for.
         fired: Leaves that a forward has come past, in that order; what a compiled forward comes past is in ``Switch.traced``.
+        again: Whether another forward had the decision first: what strategies remember they have got from that one.
+        taken: Whether a forward took it.
+        record: What became of it, one for all forwards that have it.
     """
 
     params: dict[str, Params]
@@ -33,6 +37,9 @@ class Decision:
     sites: dict[str, str]
     sample_shape: tuple[int, ...]
     fired: list[str] = field(default_factory=list)
+    again: bool = False
+    taken: bool = False
+    record: Record = field(default_factory=Record)
 
 
 @dataclass(eq=False)
@@ -41,6 +48,8 @@ class Switch:
 
     Attributes:
         next: Drawn, and not taken by a forward yet.
+        aside: For forwards in eval mode and those without gradient, which do not take ``next``.
+        last: What the last training forward took, ``None`` if it was clean.
         current: Of the forward, or of the backward, that is running.
         replaying: Whether backward is running through a forward whose decision is known.
         pending: The last decision that a forward took for training, until backward comes to it.
@@ -49,6 +58,8 @@ class Switch:
     """
 
     next: Decision | None = None
+    aside: Decision | None = None
+    last: Decision | None = None
     current: Decision | None = None
     replaying: bool = False
     pending: Decision | None = None
@@ -59,6 +70,22 @@ class Switch:
         self.number = id(self)
         self._traces: dict[str, tuple[Hashable, Hashable]] = {}
         switches[self.number] = self
+
+    def take(self, training: bool) -> Decision | None:
+        """Return the decision for a forward that begins; it is then taken.
+
+        Args:
+            training: Whether the model is in training mode, and gradients are recorded.
+        """
+        if not training:
+            decision = self.aside
+        else:
+            self.last = decision = self.next
+            if decision is not None:
+                self.next, decision.record.taken = None, True
+        if decision is not None:
+            decision.taken = True
+        return decision
 
     def begin(self) -> None:
         """Forget the calls of the forward before."""

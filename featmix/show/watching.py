@@ -75,7 +75,8 @@ def watch(
                 root.training = True  # of the model alone: a decision is taken, and no layer drops or averages anything
                 mixer.progress = progress
                 mix = mixer.draw(x, target=target)
-                root(x)
+                with mixer.teaching(mix):
+                    root(x)
         finally:
             for handle in handles:
                 handle.remove()

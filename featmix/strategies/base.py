@@ -141,6 +141,11 @@ class Strategy(Checks, nn.Module, Generic[P]):
         return self.needs_grid
 
     @property
+    def remembers(self) -> bool:
+        """True if later decisions need what :meth:`remember` keeps."""
+        return type(self).remember is not Strategy.remember and getattr(self, "memory", 0) is not None
+
+    @property
     def takes_masks(self) -> bool:
         """True if it can be told of padding. Label weights of real content need to know what is mixed where."""
         return self.tags.masks and not self.tags.mixes_labels

@@ -90,9 +90,12 @@ def test_a_whole_model_under_checkpointing():
 def test_a_whole_model_under_reentrant_checkpointing_is_refused():
     model, x = net(), images().requires_grad_()
     mixer = fm.attach(model, {"stem": moex()})
-    loss = mixer.draw(x).loss(F.cross_entropy, checkpoint(model, x, use_reentrant=True), labels())
+    output = checkpoint(model, x, use_reentrant=True)
     with pytest.raises(fm.FeatmixError, match="use_reentrant=False"):
-        loss.backward()
+        output.sum().backward()
+    mix = mixer.draw(x)
+    with pytest.raises(fm.FeatmixError, match="use_reentrant=False"):
+        mix.loss(F.cross_entropy, checkpoint(model, x, use_reentrant=True), labels())
 
 
 def test_a_call_index_under_checkpointing_is_refused():

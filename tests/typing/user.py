@@ -85,6 +85,9 @@ def a_step() -> None:
     assert_type(mix.params, dict[str, fm.Params])
     loss = mix.loss(F.cross_entropy, model(images), labels)
     assert_type(loss, Tensor)
+    mixer.repeat(mix)
+    with torch.no_grad(), mixer.teaching(mix):
+        model(images)
     mixer.remove()
     with fm.attach(model, {"input": fm.CutMix(p=0.5), "0": fm.MoEx("pono")}) as another:
         another.progress = 0.5
