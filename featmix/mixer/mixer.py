@@ -22,7 +22,7 @@ from featmix.mixer.tree import INPUT, At, Request, Tree
 from featmix.sampling.draws import Stream, borrowed, stream
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
-from featmix.strategies.border import check_rows
+from featmix.strategies.border import Chosen, Partners, check_rows, own_partners, own_rows
 from featmix.strategies.params import decisions_to
 from featmix.support.compiling import never_traced
 
@@ -62,6 +62,9 @@ class Mixer(Repeating):
         target: Tensor | None = None,
         domain: Tensor | None = None,
         mask: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        partner: Partners | None = None,
+        rows: Chosen | None = None,
     ) -> Mix:
         """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
 
@@ -71,6 +74,10 @@ class Mixer(Repeating):
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
             mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
                 differ in resolution, or some have no padding.
+            partner: ``(B,)`` int64 rows, partners of one's own for all strategies that have any: row ``i`` takes from row
+                ``partner[i]``. They stand in place of what ``partner=`` of a strategy and ``domain`` would give.
+            rows: ``(B,)`` bool, False for rows that no strategy may mix: they come out bit for bit, with their own labels.
+                Other rows may take from them; where they must not, give partners of one's own.
 
         Raises:
             FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
@@ -80,8 +87,10 @@ class Mixer(Repeating):
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
+        own, only = own_partners("Mixer.draw", len(x), partner), own_rows("Mixer.draw", len(x), rows)
+        given = {"target": target, "domain": domain, "mask": mask, "partner": own, "rows": only}
         if not self._root.training:
-            request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
+            request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
             resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
             params = dict(zip(self._leaves, resting, strict=True))
             return Mix(params, Mixture.identity(len(x), x.device), {})
@@ -95,7 +104,7 @@ class Mixer(Repeating):
                 "such a forward takes a decision only inside `with mixer.teaching(mix):`.",
             )
         with borrowed(self._seeded()) as random:
-            drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
+            drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, random, given)), strict=True))
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
@@ -221,18 +230,11 @@ class Mixer(Repeating):
             register(module.register_forward_hook(SiteHook(self._switch, site, by_site[site])))
         register(self._root.register_forward_hook(ModelPostHook(self._switch), always_call=True))
 
-    def _request(
-        self,
-        x: Tensor,
-        target: Tensor | None,
-        domain: Tensor | None,
-        mask: Tensor | Mapping[str, Tensor] | None,
-        random: Stream,
-    ) -> Request:
-        check_rows("Mixer.draw", len(x), target=target, domain=domain)
-        if isinstance(mask, Mapping):
+    def _request(self, x: Tensor, random: Stream, given: dict[str, Any]) -> Request:
+        check_rows("Mixer.draw", len(x), target=given["target"], domain=given["domain"])
+        if isinstance(given["mask"], Mapping):
             sites = {leaf.site for leaf in self._leaves.values()}
-            for site in mask:
+            for site in given["mask"]:
                 if site not in sites:
                     raise FeatmixError(
                         "Mixer.draw",
@@ -241,16 +243,10 @@ class Mixer(Repeating):
                         got=repr(site),
                         fix=nearest(str(site), sites),
                     )
-        return Request(
-            len(x),
-            random,
-            {**self.shapes, INPUT: tuple(x.shape[1:])},
-            target,
-            domain,
-            mask=mask,
-            progress=self._progress,
-            training=self._root.training,
-        )
+        if given["partner"] is not None:
+            _check_that_partners_serve(self._leaves.values(), given["partner"])
+        shapes, training = {**self.shapes, INPUT: tuple(x.shape[1:])}, self._root.training
+        return Request(len(x), random, shapes, progress=self._progress, training=training, **given)
 
     def _seeded(self) -> Generator:
         """Return the mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
@@ -265,6 +261,14 @@ def _keyed(leaves: tuple[At, ...]) -> dict[str, At]:
         again = sum(other.site == leaf.site for other in keyed.values())
         keyed[f"{leaf.site}#{again + 1}" if again else leaf.site] = leaf
     return keyed
+
+
+def _check_that_partners_serve(leaves: Iterable[At], partner: Tensor) -> None:
+    for leaf in leaves:
+        leaf.strategy.check_partners("Mixer.draw", partner)
+    if not any(leaf.strategy.tags.partnered for leaf in leaves):
+        expected = "None, for a tree whose strategies have no partners"
+        raise FeatmixError("Mixer.draw", "partner", expected=expected, got="partners")
 
 
 def _check_that_inputs_stay(leaves: Iterable[At]) -> None:

@@ -35,6 +35,7 @@ class Request:
         target: Labels, for strategies that look at them.
         domain: ``(B,)`` domain labels.
         partner: ``(B,)`` partners for all, or ``None``.
+        rows: ``(B,)`` bool, the rows that may be mixed; ``None`` for all.
         mask: Padding at all places, or of each site by name.
         progress: How far training is, in [0, 1].
         training: Whether a training forward follows; otherwise the decision is for looking at, and nothing is remembered.
@@ -46,6 +47,7 @@ class Request:
     target: Tensor | None = None
     domain: Tensor | None = None
     partner: Tensor | None = None
+    rows: Tensor | None = None
     mask: Tensor | Mapping[str, Tensor] | None = None
     progress: float = 0.0
     training: bool = True
@@ -120,6 +122,7 @@ class At:
             request.random,
             domain=request.domain,
             partner=request.partner,
+            rows=request.rows,
             mask=request.mask_at(self.site),
             progress=request.progress,
         )

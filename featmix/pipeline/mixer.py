@@ -16,6 +16,7 @@ from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.seeding import derived, rank, seeded
+from featmix.strategies.border import Chosen, Partners
 
 
 class NoMix(Compose):
@@ -76,6 +77,9 @@ class PipelineMixer(Mixer):
         target: Tensor | None = None,
         domain: Tensor | None = None,
         mask: Tensor | Mapping[str, Tensor] | None = None,
+        *,
+        partner: Partners | None = None,
+        rows: Chosen | None = None,
     ) -> Mix:
         """Draw as :meth:`featmix.Mixer.draw` does, for the images that :meth:`prepare` returned.
 
@@ -86,7 +90,7 @@ class PipelineMixer(Mixer):
             fix = "Write images = mixer.prepare(images), and go on with those."
             raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got="what it was given", fix=fix)
         self._untouched = None
-        return super().draw(images, target, domain, mask)
+        return super().draw(images, target, domain, mask, partner=partner, rows=rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a resumed run continues from exactly, the stream of the ``batch`` part included."""

@@ -22,7 +22,16 @@ from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
 from featmix.strategies.axes import Axes
-from featmix.strategies.border import check_features, check_generator, check_params, check_rows
+from featmix.strategies.border import (
+    Chosen,
+    Partners,
+    check_features,
+    check_generator,
+    check_params,
+    check_rows,
+    own_partners,
+    own_rows,
+)
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
@@ -238,7 +247,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         generator: Generator | None = None,
         target: Tensor | None = None,
         domain: Tensor | None = None,
-        partner: Tensor | None = None,
+        partner: Partners | None = None,
+        rows: Chosen | None = None,
         mask: Tensor | None = None,
         progress: float | None = None,
         device: torch.device | str | None = None,
@@ -251,7 +261,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
             generator: Source of randomness: one number of it seeds the decision. ``None`` is torch's default generator.
             target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.
-            partner: ``(B,)`` partners already drawn elsewhere (see ``share_partner``).
+            partner: ``(B,)`` partners of one's own, int64, in place of those that would be drawn.
+            rows: ``(B,)`` bool, False for rows that are not to be mixed; others may still take from them.
             mask: ``(B, *positions)`` bool, False where there is padding, prefix tokens included. Padding comes back as it is,
                 moments count real positions only, and label weights are shares of a sample's real positions.
             progress: How far training is, in [0, 1], for settings that are schedules; ``None`` takes the attribute.
@@ -262,10 +273,11 @@ class Strategy(Checks, nn.Module, Generic[P]):
         """
         check_generator(self._who, generator)
         shape = self.checked_shape(shape)
-        check_rows(self._who, shape[0], target=target, domain=domain, partner=partner)
+        check_rows(self._who, shape[0], target=target, domain=domain)
+        own, only = own_partners(self._who, shape[0], partner), own_rows(self._who, shape[0], rows)
         progress = self.progress if progress is None else checked_progress(self._who, progress)
         with draws.borrowed(generator) as random:
-            params = self.drawn(shape, random, domain=domain, partner=partner, mask=mask, progress=progress)
+            params = self.drawn(shape, random, domain=domain, partner=own, rows=only, mask=mask, progress=progress)
         return params if device is None else params.to(device)
 
     @never_traced
@@ -276,14 +288,29 @@ class Strategy(Checks, nn.Module, Generic[P]):
         generator: Generator | None = None,
         target: Tensor | None = None,
         domain: Tensor | None = None,
+        partner: Partners | None = None,
+        rows: Chosen | None = None,
         mask: Tensor | None = None,
     ) -> P:
         """Make the decision of a training step: ``make_params``, in view of what the strategy remembers."""
         check_generator(self._who, generator)
         shape = self.checked_shape(shape)
         check_rows(self._who, shape[0], target=target, domain=domain)
+        own, only = own_partners(self._who, shape[0], partner), own_rows(self._who, shape[0], rows)
+        self.check_partners(self._who, own)
         with draws.borrowed(generator) as random:
-            return self.recall(self.drawn(shape, random, domain=domain, mask=mask), shape, target, random)
+            params = self.drawn(shape, random, domain=domain, partner=own, rows=only, mask=mask)
+            return self.recall(params, shape, target, random)
+
+    def check_partners(self, who: str, partner: Tensor | None) -> None:
+        """Check that partners of one's own would be taken from, and not what is remembered of other batches.
+
+        Raises:
+            FeatmixError: If the strategy has a memory.
+        """
+        if partner is not None and self.tags.partnered and self.remembers:
+            expected, got = "None, for a strategy with memory=", "partners of this batch"
+            raise FeatmixError(who, "partner", expected=expected, got=got, fix=f"{self._who} draws them from its memory.")
 
     def drawn(
         self,
@@ -292,6 +319,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         *,
         domain: Tensor | None = None,
         partner: Tensor | None = None,
+        rows: Tensor | None = None,
         mask: Tensor | None = None,
         progress: float | None = None,
     ) -> P:
@@ -300,6 +328,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         now = self.at(self.progress if progress is None else progress)
         chosen = self._partners(batch, random, domain, partner)
         active = draws.gate(random, batch, now.p, per=self.per)
+        if rows is not None:
+            active &= rows.numpy()
         real = None
         if mask is not None:
             real = self._body_mask(mask, shape).cpu()
@@ -357,6 +387,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         *,
         num_classes: int | None = None,
         domain: Tensor | None = None,
+        partner: Partners | None = None,
+        rows: Chosen | None = None,
         mask: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -367,6 +399,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
             target: Class indices, one-hot, soft, multi-label or regression targets; see :meth:`Mixture.dense`.
             num_classes: For class indices, unless given to the constructor.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
+            partner: ``(B,)`` partners of one's own.
+            rows: ``(B,)`` bool, False for rows that are not to be mixed.
             mask: Padding, as for ``make_params``.
             generator: Source of randomness.
 
@@ -375,7 +409,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         """
         self._check_features(x)
         if self.training:
-            params = self.training_params(x.shape, generator=generator, target=target, domain=domain, mask=mask).to(x.device)
+            given: dict[str, Any] = {"target": target, "domain": domain, "partner": partner, "rows": rows, "mask": mask}
+            params = self.training_params(x.shape, generator=generator, **given).to(x.device)
             self.remember(x, params)
             y, mixture = self.transform(x, params), params.mixture
         else:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
 from featmix.strategies.params import Params
 
+Partners: TypeAlias = Tensor | Sequence[int]
+"""``(B,)`` rows of the batch: who takes from whom."""
+Chosen: TypeAlias = Tensor | Sequence[bool]
+"""``(B,)`` bool: which rows may be mixed."""
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -40,6 +47,51 @@ def check_rows(
         if not fits or (batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch):
             expected = f"int64 rows of a batch of {batch}, one for each"
             raise FeatmixError(who, "partner", expected=expected, got=f"{partner.dtype} {partner.tolist()}")
+
+
+def own_partners(who: str, batch: int, partner: Partners | None) -> Tensor | None:
+    """Return partners of one's own as a tensor on the host, where decisions are made.
+
+    Raises:
+        FeatmixError: If they are no rows of a batch of this size.
+
+    Example:
+        >>> own_partners("draw", 3, [1, 2, 0])
+        tensor([1, 2, 0])
+    """
+    if partner is None:
+        return None
+    there = _on_the_host(who, "partner", partner, expected=f"int64 rows of a batch of {batch}, one for each")
+    check_rows(who, batch, partner=there)
+    return there
+
+
+def own_rows(who: str, batch: int, rows: Chosen | None) -> Tensor | None:
+    """Return which rows may be mixed as a tensor on the host.
+
+    Raises:
+        FeatmixError: If it is not one truth value a row.
+
+    Example:
+        >>> own_rows("draw", 2, [True, False])
+        tensor([ True, False])
+    """
+    if rows is None:
+        return None
+    expected = f"{batch} truth values, one a row: False for those that stay as they are"
+    there = _on_the_host(who, "rows", rows, expected=expected)
+    if there.dtype != torch.bool or there.shape != (batch,):
+        raise FeatmixError(who, "rows", expected=expected, got=f"{there.dtype} of shape {tuple(there.shape)}")
+    return there
+
+
+def _on_the_host(who: str, argument: str, value: Tensor | Sequence[int], *, expected: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.cpu()
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FeatmixError(who, argument, expected=expected, got=repr(value)) from error
 
 
 def check_params(who: str, params: Params, kind: type[Params], batch: int) -> None:

@@ -85,6 +85,7 @@ def a_step() -> None:
     assert_type(mix.params, dict[str, fm.Params])
     loss = mix.loss(F.cross_entropy, model(images), labels)
     assert_type(loss, Tensor)
+    mixer.draw(images, target=labels, partner=[1, 0, 3, 2], rows=labels > 0).loss(F.cross_entropy, model(images), labels)
     mixer.repeat(mix)
     with torch.no_grad(), mixer.teaching(mix):
         model(images)
