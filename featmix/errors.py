@@ -1,4 +1,4 @@
-"""The one error type of featmix."""
+"""The one error type of featmix, and the one kind of warning."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ class FeatmixError(ValueError):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle through the keyword arguments, so that the error survives the way out of a worker process."""
         return _rebuild, (self.subject, self.argument, self.expected, str(self.got), self.fix)
+
+
+class FeatmixWarning(UserWarning):
+    """What is probably not meant, and may be: filter it with ``warnings.filterwarnings("ignore", category=...)``."""
 
 
 def _rebuild(subject: str, argument: str, expected: str, got: str, fix: str) -> FeatmixError:

@@ -48,8 +48,11 @@ class ModelPreHook(_Hook):
             decision = switch.take(module.training and torch.is_grad_enabled())
             if switch.current is not decision:
                 switch.current = decision
-            if decision is not None and not torch.compiler.is_compiling():
-                decision.fired.clear()
+            if not torch.compiler.is_compiling():
+                if decision is not None:
+                    decision.fired.clear()
+                else:
+                    switch.notices.clean_forward(training=module.training, gradient=torch.is_grad_enabled())
         elif not switch.replaying:
             raise FeatmixError(
                 "attach",
@@ -189,6 +192,7 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
             if key in decision.idle:
                 continue
             _check_has_effect(leaf, x)
+            switches[number].notices.check_effect(leaf, tuple(x.shape[1:]))
         x = leaf.strategy.transform(x, params)
     return x
 

@@ -15,6 +15,7 @@ from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import first_tensor
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
+from featmix.mixer.notices import Notices
 from featmix.mixer.repeating import Repeating
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.switch import Decision, Switch
@@ -34,7 +35,7 @@ class Mixer(Repeating):
         self.tree = tree
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root = unwrap(model)
-        self._switch = Switch()
+        self._switch = Switch(Notices(tree))
         self._leaves = _keyed(tree.leaves())
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
         _check_that_inputs_stay(self._leaves.values())
@@ -54,6 +55,7 @@ class Mixer(Repeating):
     @progress.setter
     def progress(self, value: float) -> None:
         self._progress = checked_progress("Mixer", value)
+        self._switch.notices.progress_was_set()
 
     @never_traced
     def draw(
@@ -112,6 +114,7 @@ class Mixer(Repeating):
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
         decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
         self._switch.next = decision
+        self._switch.notices.drawn(decision.record, self._shapes_with(x), mixes_labels=bool(labelled))
         strategies = {key: self._leaves[key].strategy for key in self._order}
         return Mix(params, mixture, strategies, decision=decision, switch=self._switch)
 
@@ -245,8 +248,10 @@ class Mixer(Repeating):
                     )
         if given["partner"] is not None:
             _check_that_partners_serve(self._leaves.values(), given["partner"])
-        shapes, training = {**self.shapes, INPUT: tuple(x.shape[1:])}, self._root.training
-        return Request(len(x), random, shapes, progress=self._progress, training=training, **given)
+        return Request(len(x), random, self._shapes_with(x), progress=self._progress, training=self._root.training, **given)
+
+    def _shapes_with(self, x: Tensor) -> dict[str, tuple[int, ...]]:
+        return {**self.shapes, INPUT: tuple(x.shape[1:])}
 
     def _seeded(self) -> Generator:
         """Return the mixer's own generator, made at the first use: by then a process group, if any, has ranks."""

@@ -119,4 +119,5 @@ class Repeating:
                 expected=f"a decision for the sites {', '.join(map(repr, self._leaves))}",
                 got=", ".join(map(repr, drawn.params)),
             )
+        self._switch.notices.in_use()
         return replace(drawn, sites=self._places, fired=[], again=True, taken=False)

@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from featmix.errors import FeatmixError
+from featmix.mixer.notices import Notices
 from featmix.mixer.record import Record
 from featmix.strategies.params import Params
 
@@ -47,6 +48,7 @@ class Switch:
     """Where hooks find the decision of this forward.
 
     Attributes:
+        notices: What a loop seems to have forgotten.
         next: Drawn, and not taken by a forward yet.
         aside: For forwards in eval mode and those without gradient, which do not take ``next``.
         last: What the last training forward took, ``None`` if it was clean.
@@ -57,6 +59,7 @@ class Switch:
         traced: Leaves that fired while a compiler traced them.
     """
 
+    notices: Notices
     next: Decision | None = None
     aside: Decision | None = None
     last: Decision | None = None

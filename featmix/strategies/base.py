@@ -32,6 +32,7 @@ from featmix.strategies.border import (
     own_partners,
     own_rows,
 )
+from featmix.strategies.noticing import Noticing
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
@@ -49,7 +50,7 @@ class CommonSettings(TypedDict, total=False):
     num_classes: int | None
 
 
-class Strategy(Checks, nn.Module, Generic[P]):
+class Strategy(Checks, Noticing, nn.Module, Generic[P]):
     """Base class of all strategies: decides with ``make_params``, acts with :meth:`transform`.
 
     A subclass sets ``tags``, writes :meth:`decide` and ``act``, and gives an :meth:`oracle` for the tests. Checks,
@@ -93,7 +94,6 @@ class Strategy(Checks, nn.Module, Generic[P]):
         self.per = self._one_of("per", per, draws.PER)
         self.partner = self._one_of("partner", partner, draws.PARTNERS)
         self._axes = Axes(self._who, layout, self._whole("num_prefix_tokens", num_prefix_tokens, least=0))
-        self.progress = 0.0
         self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
 
@@ -411,6 +411,9 @@ class Strategy(Checks, nn.Module, Generic[P]):
         if self.training:
             given: dict[str, Any] = {"target": target, "domain": domain, "partner": partner, "rows": rows, "mask": mask}
             params = self.training_params(x.shape, generator=generator, **given).to(x.device)
+            self._notice_draw()
+            if params.rests and self.passes_through(self.body_shape((2, *x.shape[1:]))):
+                self._notice_no_effect(x.shape[1:])
             self.remember(x, params)
             y, mixture = self.transform(x, params), params.mixture
         else:

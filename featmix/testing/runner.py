@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from featmix.errors import FeatmixWarning
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.testing.explain import explanation, measured
@@ -90,11 +92,13 @@ def _attempt(one: Law, subject: Strategy | Normalizer, dtype: torch.dtype | None
             one.check(Case(subject, x, seed))
 
     try:
-        if one.drawn:
-            attempt()
-        else:
-            tried = 1
-            one.check(subject)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FeatmixWarning)  # laws try small shapes, and draw without asking for labels
+            if one.drawn:
+                attempt()
+            else:
+                tried = 1
+                one.check(subject)
     except Exception as error:
         return tried, explanation(one, subject, error, tried=tried, **last), measured(error)
     return tried, "", ""

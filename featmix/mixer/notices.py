@@ -1,0 +1,118 @@
+"""What a loop seems to have forgotten: each is warned of once, in a loop that goes on otherwise.
+
+Nothing here is wrong for certain; what is certain is refused. A count therefore has to be reached before anything is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from featmix.mixer.record import Record
+from featmix.mixer.tree import At, Tree
+from featmix.schedule import Schedule
+from featmix.strategies.noticing import DRAWS, waiting, warn_of_no_effect, warn_of_progress
+from featmix.support.warning import warn
+
+FORWARDS = 100  # of training, before the first draw
+EPOCH = 10  # of training, and then one in eval mode: the shortest epoch that is taken for one
+UNASKED = 10  # decisions that mixed labels, one after the other
+
+
+class Notices:
+    """Counts what a mixer is not used for, and says so.
+
+    Args:
+        tree: What is attached.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._awaits_progress, self._awaits_draw, self._awaits_question = bool(_schedules(tree)), bool(tree.leaves()), True
+        self._draws = self._forwards = self._unasked = 0
+        self._looked_at: set[str] = set()
+        self._last: Record | None = None
+
+    def progress_was_set(self) -> None:
+        """Schedules have what they need."""
+        self._awaits_progress = False
+
+    def in_use(self) -> None:
+        """A decision is handed to the model."""
+        self._awaits_draw = False
+
+    def drawn(self, record: Record, shapes: Mapping[str, tuple[int, ...]], *, mixes_labels: bool) -> None:
+        """Count a draw for training.
+
+        Args:
+            record: Of the decision.
+            shapes: Of one sample, at each place where it is known.
+            mixes_labels: Whether labels are mixed this time.
+        """
+        self.in_use()
+        if self._awaits_progress:
+            self._count_draws()
+        if self._awaits_question:
+            self._count_unasked(record if mixes_labels else None)
+        if not self._draws:
+            for leaf in self._tree.leaves():
+                if leaf.place in shapes:
+                    self.check_effect(leaf, shapes[leaf.place])
+        self._draws += 1
+
+    def clean_forward(self, *, training: bool, gradient: bool) -> None:
+        """Count a forward that took no decision.
+
+        Args:
+            training: Whether the model is in training mode.
+            gradient: Whether gradients are recorded.
+        """
+        if not self._awaits_draw:
+            return
+        self._forwards += training and gradient
+        if self._forwards < (FORWARDS if training else EPOCH):
+            return
+        self._awaits_draw = False
+        warn(
+            "attach",
+            expected="mixer.draw(images, target=labels) before each training forward",
+            got=f"{self._forwards} training forwards and no draw: nothing is mixed",
+            fix="Where training is to begin without mixing, give p a schedule or attach later.",
+        )
+
+    def check_effect(self, leaf: At, sample: tuple[int, ...]) -> None:
+        """Warn where a strategy leaves features as they are, in a batch of any size; the first features of each place count.
+
+        Args:
+            leaf: The strategy, and where it is.
+            sample: The shape of one sample.
+        """
+        if leaf.place in self._looked_at:
+            return
+        self._looked_at.add(leaf.place)
+        if leaf.strategy.passes_through(leaf.strategy.body_shape((2, *sample))):
+            warn_of_no_effect(leaf.strategy, sample, leaf.place)
+
+    def _count_draws(self) -> None:
+        if self._draws + 1 == DRAWS:
+            self._awaits_progress = False
+            warn_of_progress("Mixer", _schedules(self._tree), "Set mixer.progress = step / total_steps before each draw.")
+
+    def _count_unasked(self, record: Record | None) -> None:
+        last, self._last = self._last, record
+        if last is None or not last.taken:
+            return
+        self._unasked += 1
+        if last.asked or self._unasked == UNASKED:
+            self._awaits_question, self._last = False, None
+        if not last.asked and self._unasked == UNASKED:
+            warn(
+                "Mixer.draw",
+                expected="mix.loss(criterion, output, target), or targets from mix.dense(target)",
+                got=f"{UNASKED} decisions that mix labels, and nobody who asked what these became: features alone are mixed",
+                fix="Where there are no labels, look at mix.mixture once.",
+            )
+
+
+def _schedules(tree: Tree) -> list[Schedule]:
+    of_members = [schedule for member in getattr(tree, "members", ()) for schedule in _schedules(member)]
+    return [*waiting(tree), *(waiting(tree.strategy) if isinstance(tree, At) else of_members)]
