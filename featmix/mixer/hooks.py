@@ -48,11 +48,8 @@ class ModelPreHook(_Hook):
             decision = switch.take(module.training and torch.is_grad_enabled())
             if switch.current is not decision:
                 switch.current = decision
-            if not torch.compiler.is_compiling():
-                if decision is not None:
-                    decision.fired.clear()
-                else:
-                    switch.notices.clean_forward(training=module.training, gradient=torch.is_grad_enabled())
+            if decision is None and not torch.compiler.is_compiling():
+                switch.notices.clean_forward(training=module.training, gradient=torch.is_grad_enabled())
         elif not switch.replaying:
             raise FeatmixError(
                 "attach",

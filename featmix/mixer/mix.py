@@ -14,12 +14,7 @@ from featmix.strategies.params import Params
 
 
 class Mix:
-    """One step's decision: params by site, and what the labels become.
-
-    Attributes:
-        params: The decision at each site; a second strategy at the same site stands under ``site#2``.
-        mixture: The labels of all sites composed, in the order of the forward pass.
-    """
+    """One step's decision: params by site, and what the labels become."""
 
     def __init__(
         self,
@@ -35,13 +30,13 @@ class Mix:
 
     @property
     def params(self) -> dict[str, Params]:
-        """The decision at each site."""
+        """The decision at each site; a second strategy at the same site stands under ``site#2``."""
         self._asked()
         return self._params
 
     @property
     def mixture(self) -> Mixture:
-        """The labels of all sites composed."""
+        """The labels of all sites composed, in the order of the forward pass."""
         self._asked()
         return self._mixture
 

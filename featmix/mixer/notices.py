@@ -22,12 +22,14 @@ class Notices:
     """Counts what a mixer is not used for, and says so.
 
     Args:
-        tree: What is attached.
+        tree: What is attached; ``None`` where nothing is to be said.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._awaits_progress, self._awaits_draw, self._awaits_question = bool(_schedules(tree)), bool(tree.leaves()), True
+    def __init__(self, tree: Tree | None = None) -> None:
+        self._schedules = [] if tree is None else _schedules(tree)
+        self._leaves = () if tree is None else tree.leaves()
+        self._awaits_progress, self._awaits_draw = bool(self._schedules), bool(self._leaves)
+        self._awaits_question = tree is not None
         self._draws = self._forwards = self._unasked = 0
         self._looked_at: set[str] = set()
         self._last: Record | None = None
@@ -54,7 +56,7 @@ class Notices:
         if self._awaits_question:
             self._count_unasked(record if mixes_labels else None)
         if not self._draws:
-            for leaf in self._tree.leaves():
+            for leaf in self._leaves:
                 if leaf.place in shapes:
                     self.check_effect(leaf, shapes[leaf.place])
         self._draws += 1
@@ -95,7 +97,7 @@ class Notices:
     def _count_draws(self) -> None:
         if self._draws + 1 == DRAWS:
             self._awaits_progress = False
-            warn_of_progress("Mixer", _schedules(self._tree), "Set mixer.progress = step / total_steps before each draw.")
+            warn_of_progress("Mixer", self._schedules, "Set mixer.progress = step / total_steps before each draw.")
 
     def _count_unasked(self, record: Record | None) -> None:
         last, self._last = self._last, record

@@ -120,4 +120,4 @@ class Repeating:
                 got=", ".join(map(repr, drawn.params)),
             )
         self._switch.notices.in_use()
-        return replace(drawn, sites=self._places, fired=[], again=True, taken=False)
+        return replace(drawn, sites=self._places, fired=type(drawn.fired)(), again=True, taken=False)

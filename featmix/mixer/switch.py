@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+import torch
+
 from featmix.errors import FeatmixError
 from featmix.mixer.notices import Notices
 from featmix.mixer.record import Record
@@ -59,7 +61,7 @@ class Switch:
         traced: Leaves that fired while a compiler traced them.
     """
 
-    notices: Notices
+    notices: Notices = field(default_factory=Notices)
     next: Decision | None = None
     aside: Decision | None = None
     last: Decision | None = None
@@ -83,7 +85,9 @@ class Switch:
         if not training:
             decision = self.aside
         else:
-            self.last = decision = self.next
+            decision = self.next
+            if not torch.compiler.is_exporting():  # an exported forward leaves no trace
+                self.last = decision
             if decision is not None:
                 self.next, decision.record.taken = None, True
         if decision is not None:
@@ -147,7 +151,7 @@ class Switch:
                 "compiled and run before attach, attach earlier; if another model of its class was, call "
                 "torch._dynamo.reset() after attach.",
             )
-        fired = [key for key in decision.fired if key in decision.label_order]
+        fired = [key for key in dict.fromkeys(decision.fired) if key in decision.label_order]  # of several forwards, once
         listed = [key for key in decision.label_order if key in fired]
         if fired != listed:
             raise FeatmixError(

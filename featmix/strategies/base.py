@@ -70,7 +70,6 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
 
     Attributes:
         tags: What is known of the strategy without running it.
-        progress: How far training is, in [0, 1], for settings that are schedules; an attached mixer says it instead.
         inplace: Whether the batch itself becomes the result; a setting of those strategies that offer it.
     """
 
