@@ -31,7 +31,8 @@ class Notices:
         self._awaits_progress, self._awaits_draw = bool(self._schedules), bool(self._leaves)
         self._awaits_question = tree is not None
         self._draws = self._forwards = self._unasked = 0
-        self._looked_at: set[str] = set()
+        self._looked_at: set[At] = set()
+        self._effect_noticed = False
         self._last: Record | None = None
 
     def progress_was_set(self) -> None:
@@ -56,9 +57,7 @@ class Notices:
         if self._awaits_question:
             self._count_unasked(record if mixes_labels else None)
         if not self._draws:
-            for leaf in self._leaves:
-                if leaf.place in shapes:
-                    self.check_effect(leaf, shapes[leaf.place])
+            self._check_effects({leaf: shapes[leaf.place] for leaf in self._leaves if leaf.place in shapes})
         self._draws += 1
 
     def clean_forward(self, *, training: bool, gradient: bool) -> None:
@@ -81,18 +80,23 @@ class Notices:
             fix="Where training is to begin without mixing, give p a schedule or attach later.",
         )
 
-    def check_effect(self, leaf: At, sample: tuple[int, ...]) -> None:
-        """Warn where a strategy leaves features as they are, in a batch of any size; the first features of each place count.
+    def met(self, leaf: At, sample: tuple[int, ...]) -> None:
+        """Look at the first features that a strategy meets, where their shape was not known before.
 
         Args:
             leaf: The strategy, and where it is.
             sample: The shape of one sample.
         """
-        if leaf.place in self._looked_at:
-            return
-        self._looked_at.add(leaf.place)
-        if leaf.strategy.passes_through(leaf.strategy.body_shape((2, *sample))):
-            warn_of_no_effect(leaf.strategy, sample, leaf.place)
+        if leaf not in self._looked_at:
+            self._check_effects({leaf: sample})
+
+    def _check_effects(self, samples: Mapping[At, tuple[int, ...]]) -> None:
+        """Warn where strategies leave features as they are, in a batch of any size; once, of all places."""
+        self._looked_at.update(samples)
+        idle = [leaf for leaf, s in samples.items() if leaf.strategy.passes_through(leaf.strategy.body_shape((2, *s)))]
+        if idle and not self._effect_noticed:
+            self._effect_noticed = True
+            warn_of_no_effect(idle[0].strategy, samples[idle[0]], [leaf.place for leaf in idle])
 
     def _count_draws(self) -> None:
         if self._draws + 1 == DRAWS:

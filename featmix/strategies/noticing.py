@@ -9,6 +9,7 @@ from featmix.schedule import Schedule
 from featmix.support.warning import warn
 
 DRAWS = 100  # at a progress that nobody set
+_FEW = 3  # places that are named
 
 
 def waiting(settings: Any) -> list[Schedule]:
@@ -30,20 +31,21 @@ def warn_of_progress(subject: str, schedules: Sequence[Schedule], fix: str) -> N
     warn(subject, "progress", expected=expected, got=got, fix=fix)
 
 
-def warn_of_no_effect(strategy: Any, sample: Sequence[int], place: str = "") -> None:
+def warn_of_no_effect(strategy: Any, sample: Sequence[int], places: Sequence[str] = ()) -> None:
     """Warn that a strategy leaves features as they are, whatever is drawn.
 
     Args:
         strategy: The strategy.
-        sample: The shape of one sample.
-        place: Where it is.
+        sample: The shape of one sample, at the first of the places.
+        places: Where it is.
     """
     norm = getattr(strategy, "norm", None)
     fix = f"{norm!r} averages over too few of them: choose another norm, or mix where features are larger."
     if norm == "pono":
         fix = "'pono' averages over channels; norm='in' averages over positions."
     expected, got = "features with more than one element a mean", f"samples of shape {tuple(sample)}: nothing is mixed"
-    warn(type(strategy).__name__, repr(place) if place else "", expected=expected, got=got, fix=fix if norm else "")
+    where = ", ".join(map(repr, places[:_FEW])) + (f" and {len(places) - _FEW} more" if len(places) > _FEW else "")
+    warn(type(strategy).__name__, where, expected=expected, got=got, fix=fix if norm else "")
 
 
 class Noticing:

@@ -261,3 +261,21 @@ def test_nothing_is_kept_alive():
     del x, output
     gc.collect()
     assert [one() for one in alive] == [None, None]
+
+
+@pytest.mark.parametrize("settings", [{}, {"find_unused_parameters": True}, {"static_graph": True}])
+def test_data_parallel_outputs_are_told_apart(settings):
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model, x = nn.parallel.DistributedDataParallel(net(), **settings), images()
+        mixer = fm.attach(model, {"stem": moex()}, seed=0)
+        mix = mixer.draw(x)
+        asked(mix, model(x)).backward()
+        clean = model(x)
+        with REFUSED:
+            asked(mix, clean)
+        clean.sum().backward()
+        mixer.repeat(mix)
+        asked(mix, model(x)).backward()
+    finally:
+        torch.distributed.destroy_process_group()

@@ -112,6 +112,15 @@ def test_hidden_features_without_moments():
             assert len(said) == count
 
 
+def test_many_places_without_effect_are_one_warning():
+    model = nn.Sequential(nn.Conv2d(3, 5, 8), *(nn.Conv2d(5, 5, 1) for _ in range(5)), nn.Flatten())
+    tree = {str(k): fm.MixStyle(norm="in", p=1.0) for k in range(6)}
+    with fm.attach(model, tree, example=images(), seed=0) as mixer:
+        said, _ = heard(lambda: trained(mixer, model, 3))
+    assert len(said) == 1
+    assert "'0', '1', '2' and 3 more" in said[0]
+
+
 def test_batches_of_one_are_no_reason_to_warn():
     model, x, y = tiny(), images(1), labels(1)
     for name in fm.list_strategies():
