@@ -189,7 +189,7 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
             if key in decision.idle:
                 continue
             _check_has_effect(leaf, x)
-            switches[number].notices.met(leaf, tuple(x.shape[1:]))
+            decision.notices.met(leaf, tuple(x.shape[1:]))
         x = leaf.strategy.transform(x, params)
     return x
 

@@ -113,6 +113,7 @@ class Mixer(Repeating):
         params = dict(zip(drawn, there, strict=True))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
         decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
+        decision.notices = self._switch.notices
         self._switch.next = decision
         self._switch.notices.drawn(decision.record, self._shapes_with(x), mixes_labels=bool(labelled))
         strategies = {key: self._leaves[key].strategy for key in self._order}

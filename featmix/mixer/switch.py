@@ -32,6 +32,7 @@ class Decision:
         again: Whether another forward had the decision first: what strategies remember they have got from that one.
         taken: Whether a forward took it.
         record: What became of it, one for all forwards that have it.
+        notices: Of the mixer that drew it.
     """
 
     params: dict[str, Params]
@@ -43,6 +44,7 @@ class Decision:
     again: bool = False
     taken: bool = False
     record: Record = field(default_factory=Record)
+    notices: Notices = field(default_factory=Notices)
 
 
 @dataclass(eq=False)
