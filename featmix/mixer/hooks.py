@@ -13,27 +13,13 @@ from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
 from featmix.mixer.containers import first_tensor, replace, tensors
+from featmix.mixer.hooked import Hook
 from featmix.mixer.switch import Decision, Switch, switches
 from featmix.mixer.tree import INPUT, At
-from featmix.support.compiling import constant_when_traced, run_as_plain_python
+from featmix.support.compiling import constant_when_traced, in_subgraph, run_as_plain_python
 
 
-class Inert:
-    """Replaces a hook in a copy or a pickle of its model: an EMA copy or a saved model never mixes."""
-
-    def __call__(self, *_: Any, **__: Any) -> None:
-        """Do nothing."""
-
-
-class _Hook:
-    def __deepcopy__(self, memo: dict[int, Any]) -> Inert:
-        return Inert()
-
-    def __reduce__(self) -> tuple[type[Inert], tuple[()]]:
-        return Inert, ()
-
-
-class ModelPreHook(_Hook):
+class ModelPreHook(Hook):
     """Pre-hook on the model: a training forward takes the decision; the input site acts."""
 
     def __init__(self, switch: Switch, leaves: dict[str, At]) -> None:
@@ -76,7 +62,7 @@ class ModelPreHook(_Hook):
         return args, replace(kwargs, found, act)
 
 
-class SiteHook(_Hook):
+class SiteHook(Hook):
     """Forward hook on a site: acts on what the module returns."""
 
     def __init__(self, switch: Switch, site: str, leaves: dict[str, At]) -> None:
@@ -123,7 +109,7 @@ class SiteHook(_Hook):
         return 0
 
 
-class ModelPostHook(_Hook):
+class ModelPostHook(Hook):
     """Post-hook on the model, called after exceptions too: clears the decision, and puts it back during backward."""
 
     def __init__(self, switch: Switch) -> None:
@@ -176,10 +162,8 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
         compiling, params = torch.compiler.is_compiling(), decision.params[key]
         if params.partner.device != x.device:
             params = params.to(x.device)
-        if compiling:
-            _note_traced(number, key)
-        elif not _in_backward():
-            decision.fired.append(key)
+        if not _noted_for_good(number, key) if compiling else not _in_backward():
+            decision.fired.add(key)
         if compiling or not _in_backward():
             leaf.strategy.remember(x, params)
         if not compiling:
@@ -224,9 +208,15 @@ def _count_traced(number: int, site: str, indexed: bool) -> int:
 
 
 @constant_when_traced
-def _note_traced(number: int, key: str) -> bool:
-    switches[number].traced.add(key)
-    return True
+def _noted_for_good(number: int, key: str) -> bool:
+    """Return whether a site is traced where no graph can note that it came past, and note once that it was traced.
+
+    This is so within a checkpointed part of a graph, where the compiler refuses to set attributes.
+    """
+    inside = in_subgraph()
+    if inside:
+        switches[number].traced.add(key)
+    return inside
 
 
 run_as_plain_python(ModelPreHook.__call__)

@@ -7,12 +7,12 @@ from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import first_tensor
+from featmix.mixer.hooked import Mark, hooks_of
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
 from featmix.mixer.sites import find, unwrap
@@ -41,7 +41,6 @@ class Mixer:
         self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
         self._generator = _checked_generator(generator)
         self._seed = _checked_seed(seed, generator)
-        self._handles: list[RemovableHandle] = []
         self._progress = 0.0
         self._hook()
 
@@ -77,7 +76,7 @@ class Mixer:
         x = first_tensor(images)
         if x is None or x.ndim == 0:
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
-        if not self._handles:
+        if not self._switch.handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
         if not self._root.training:
             request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
@@ -187,10 +186,7 @@ class Mixer:
 
     def remove(self) -> None:
         """Take every hook off: the model is what it was."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._switch.next = self._switch.current = None
+        self._switch.release()
 
     def __enter__(self) -> Self:
         return self
@@ -199,8 +195,7 @@ class Mixer:
         self.remove()
 
     def _hook(self) -> None:
-        hooks = [h for m in self._root.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-        if any(isinstance(hook, ModelPreHook | SiteHook) for hook in hooks):
+        if next(hooks_of(self._root), None) is not None:
             raise FeatmixError(
                 "attach",
                 "model",
@@ -213,11 +208,13 @@ class Mixer:
             by_site.setdefault(leaf.site, {})[key] = leaf
         at_input = by_site.pop(INPUT, {})
         modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
-        register = self._handles.append
+        register = self._switch.handles.append
         register(self._root.register_forward_pre_hook(ModelPreHook(self._switch, at_input), with_kwargs=True))
         for site, module in modules.items():
             register(module.register_forward_hook(SiteHook(self._switch, site, by_site[site])))
         register(self._root.register_forward_hook(ModelPostHook(self._switch), always_call=True))
+        for module in (self._root, *modules.values()):
+            register(Mark(module))
 
     def _request(
         self,

@@ -34,3 +34,9 @@ def run_as_plain_python(function: Callable[..., Any]) -> None:
     if hasattr(frames, "set_code_exec_strategy"):  # elsewhere the hook costs that graph, and nothing is wrong
         skip = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
         frames.set_code_exec_strategy(function.__code__, skip)
+
+
+def in_subgraph() -> bool:
+    """Return whether the compiler traces a graph within its graph at the moment, such as a checkpointed part."""
+    translator = torch._dynamo.symbolic_convert.InstructionTranslator.current_tx()
+    return not translator.output.is_root_tracer()
