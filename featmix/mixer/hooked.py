@@ -12,9 +12,12 @@ import copyreg
 import weakref
 from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+if TYPE_CHECKING:
+    from featmix.mixer.switch import Switch
 
 _NEW_OBJECT = vars(copyreg)["__newobj__"]
 _PLAIN = "_featmix_plain"  # in the namespace of a hooked class: the class that it stands for
@@ -24,6 +27,8 @@ _ABOUT_HOOKS = (*_HOOKS, "_forward_pre_hooks_with_kwargs", "_forward_hooks_with_
 
 class Hook:
     """Base of a mixer's hooks. Copies of a module do not take them along."""
+
+    switch: Switch
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Callable[..., None]:
         return inert
@@ -42,11 +47,6 @@ def hooks_of(model: nn.Module) -> Iterator[Hook]:
         for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
             if isinstance(hook, Hook):
                 yield hook
-
-
-def is_hook(hook: object) -> bool:
-    """Return whether a hook is a mixer's, or stands for one in a copy."""
-    return isinstance(hook, Hook) or hook is inert
 
 
 class Mark:
@@ -88,7 +88,7 @@ def hooked_class(plain: type) -> type:
 
 def without_hooks(state: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a module without a mixer's hooks; dicts that held one are new, and all others are the same."""
-    ours = {key for name in _HOOKS for key, hook in state.get(name, {}).items() if is_hook(hook)}
+    ours = {key for name in _HOOKS for key, hook in state.get(name, {}).items() if isinstance(hook, Hook) or hook is inert}
     if not ours:
         return state
     kept = {name: {k: v for k, v in state[name].items() if k not in ours} for name in _ABOUT_HOOKS if state.get(name)}
@@ -100,7 +100,8 @@ def _stands_for(cls: type) -> type | None:
 
 
 def _made_class(plain: type) -> type:
-    names: dict[str, Any] = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "__doc__": plain.__doc__, "__slots__": ()}
+    names: dict[str, Any] = {name: getattr(plain, name) for name in ("__module__", "__qualname__", "__doc__")}
+    names["__slots__"] = ()
 
     def __reduce_ex__(self: Any, protocol: Any) -> Any:  # noqa: N807
         reduced = _plainly(super(made, self).__reduce_ex__(protocol), made, plain)
@@ -120,6 +121,8 @@ def _made_class(plain: type) -> type:
         names["__deepcopy__"] = __deepcopy__
     if "_wrapped_call" in vars(plain):  # a graph module looks for it in its class when its code is made anew
         names["_wrapped_call"] = vars(plain)["_wrapped_call"]
+    if isinstance(later := getattr(plain, "cls_to_become", None), type):  # of a lazy module, once it knows its shape
+        names["cls_to_become"] = hooked_class(later)
     made: Any = _metaclass(type(plain))(plain.__name__, (_Quiet, plain), names)
     type.__setattr__(made, "__bases__", (plain,))
     type.__setattr__(made, _PLAIN, plain)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -40,3 +42,15 @@ def in_subgraph() -> bool:
     """Return whether the compiler traces a graph within its graph at the moment, such as a checkpointed part."""
     translator = torch._dynamo.symbolic_convert.InstructionTranslator.current_tx()
     return not translator.output.is_root_tracer()
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Run what is compiled as plain Python within a ``with`` statement; nothing is compiled for a single call.
+
+    Example:
+        >>> with uncompiled():
+        ...     float(torch.ones(1) + 1)
+        2.0
+    """
+    loaded = "torch._dynamo" in sys.modules  # else nothing is compiled
+    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()

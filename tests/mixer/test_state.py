@@ -29,7 +29,7 @@ def test_seed_and_state_dict_reproduce_the_draws():
     c = fm.attach(third, {"stem": moex()}, seed=99)
     c.load_state_dict(state)
     assert all(map(torch.equal, rest, drawn(c, third, 3)))
-    with pytest.raises(fm.FeatmixError, match="seed, rank, progress, strategies and generator"):
+    with pytest.raises(fm.FeatmixError, match="seed, rank, draws, progress, strategies and generator"):
         c.load_state_dict({"seed": 1})
 
 

@@ -96,9 +96,7 @@ def test_two_attached_models_of_one_class_train_in_turn():
     theirs = [fm.attach(model, tree, seed=k) for k, (model, tree) in enumerate(zip(others, trees, strict=True))]
     compiled = [torch.compile(model, backend=counter) for model in models]
     for _ in range(3):
-        assert torch.allclose(
-            torch.stack(losses(mixers, compiled, x)), torch.stack(losses(theirs, others, x)), atol=1e-6
-        )
+        assert torch.allclose(torch.stack(losses(mixers, compiled, x)), torch.stack(losses(theirs, others, x)), atol=1e-6)
     assert counter.frame_count == 3
 
 
