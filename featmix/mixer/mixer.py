@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Generator, Tensor, nn
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
@@ -183,7 +184,7 @@ class Mixer:
                 "Mixer.load_state_dict", "state", expected="seed, rank, draws, progress, strategies and generator", got=got
             )
         self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
-        self._draws = state["draws"]
+        self._draws = None if state["draws"] is None else whole("Mixer.load_state_dict", "draws", state["draws"])
         for key, leaf in self._leaves.items():
             leaf.strategy.load_state_dict(state["strategies"][key])
         bits = state["generator"].cpu()
