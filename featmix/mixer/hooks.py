@@ -162,7 +162,8 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
         compiling, params = torch.compiler.is_compiling(), decision.params[key]
         if params.partner.device != x.device:
             params = params.to(x.device)
-        if not _noted_for_good(number, key) if compiling else not _in_backward():
+        again = _noted_for_good(number, key) if compiling else _in_backward()
+        if not again:
             decision.fired.add(key)
         if compiling or not _in_backward():
             leaf.strategy.remember(x, params)

@@ -198,6 +198,7 @@ class Mixer:
     def remove(self) -> None:
         """Take every hook off: the model is what it was."""
         self._switch.release()
+        self._sent_by = None
 
     def __enter__(self) -> Self:
         return self

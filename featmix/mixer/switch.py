@@ -9,12 +9,17 @@ from __future__ import annotations
 import weakref
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-
-from torch.utils.hooks import RemovableHandle
+from typing import Protocol
 
 from featmix.errors import FeatmixError
-from featmix.mixer.hooked import Mark
 from featmix.strategies.params import Params
+
+
+class Removable(Protocol):
+    """What was put on a model and can be taken off."""
+
+    def remove(self) -> None:
+        """Take it off."""
 
 
 class Fired:
@@ -75,7 +80,7 @@ class Switch:
     pending: Decision | None = None
     calls: dict[str, int] = field(default_factory=dict)
     traced: set[str] = field(default_factory=set)
-    handles: list[RemovableHandle | Mark] = field(default_factory=list)
+    handles: list[Removable] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.number = id(self)

@@ -40,7 +40,10 @@ def run_as_plain_python(function: Callable[..., Any]) -> None:
 
 def in_subgraph() -> bool:
     """Return whether the compiler traces a graph within its graph at the moment, such as a checkpointed part."""
-    translator = torch._dynamo.symbolic_convert.InstructionTranslator.current_tx()
+    try:
+        translator = torch._dynamo.symbolic_convert.InstructionTranslator.current_tx()
+    except AttributeError:  # an exporter runs the code as plain Python
+        return False
     return not translator.output.is_root_tracer()
 
 

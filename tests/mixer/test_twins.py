@@ -100,8 +100,8 @@ def test_two_attached_models_of_one_class_train_in_turn():
     assert counter.frame_count == 3
 
 
-@pytest.mark.parametrize("site", ["blocks.0.mlp", "blocks.1.mlp.fc", "blocks.1.norm", "blocks.2"])
-@pytest.mark.parametrize("parts", [slice(0, 4), slice(1, 3), slice(0, 1)])
+@pytest.mark.parametrize("site", ["blocks.0.mlp", "blocks.1.mlp.fc", "blocks.2"])
+@pytest.mark.parametrize("parts", [slice(0, 4), slice(1, 3)])
 def test_blocks_compiled_one_by_one_are_mixed_in_every_step(site, parts):
     x, y = torch.randn(6, 5, 8, generator=torch.Generator().manual_seed(1)), labels()
     eager, model = blocks(), blocks()
@@ -125,7 +125,9 @@ class Layer(nn.Module):
         return self.bn(self.conv(x)).relu()
 
 
-@pytest.mark.parametrize("tree", [{"1.conv": moex()}, {"1.bn": fm.Mixup()}, {"0.conv": moex(), "1": fm.Mixup()}], ids=str)
+@pytest.mark.parametrize(
+    "tree", [{"1.conv": moex()}, {"0.conv": moex(), "1.bn": fm.Mixup()}], ids=lambda tree: next(iter(tree))
+)
 def test_layers_of_a_sequential_compiled_one_by_one(tree):
     def made():
         torch.manual_seed(0)

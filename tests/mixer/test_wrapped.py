@@ -139,9 +139,12 @@ def test_a_copied_pair_goes_on_alike_and_apart(copied):
     expected = first(2)
     torch.testing.assert_close(second(2), expected)
     torch.testing.assert_close(third(2), expected)
+    fourth = copied(first)
+    fourth.mixer.remove()
     first.mixer.remove()
-    with pytest.raises(fm.FeatmixError, match="removed"):
-        copied(first)(1)
+    for removed in (fourth, copied(first)):
+        with pytest.raises(fm.FeatmixError, match="removed"):
+            removed(1)
 
 
 def test_a_model_that_was_sent_alone_is_said_to_be_a_copy():
