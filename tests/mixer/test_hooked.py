@@ -127,6 +127,33 @@ def test_copies_are_of_the_plain_class_and_carry_no_hooks(kind):
     assert type(model) is nn.Sequential
 
 
+class Sealed(type(nn.Module)):
+    def __new__(cls, name, bases, names):
+        if any(isinstance(base, Sealed) for base in bases):
+            raise TypeError("nothing is derived from this class")
+        return super().__new__(cls, name, bases, names)
+
+
+class Final(nn.Module, metaclass=Sealed):
+    def forward(self, x):
+        return x * 2
+
+
+def test_a_class_that_allows_no_subclass_stays_and_its_copies_never_mix():
+    layer, x = Final(), torch.rand(4, 8)
+    model, mixer = attached(layer)
+    seen = []
+    model[2].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    mix = mixer.draw(x)
+    model(x)
+    assert type(layer) is Final
+    assert torch.equal(seen[0], fm.Mixup().transform(layer.forward(model[0](x)), mix.params["1"]))
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(layer))):
+        assert not any(isinstance(hook, Hook) for module in copied.modules() for hook in module._forward_hooks.values())
+    mixer.remove()
+    assert not layer._forward_hooks
+
+
 def test_other_hooks_go_along():
     layer = nn.Linear(8, 8)
     layer.register_forward_hook(shift, always_call=True)
