@@ -16,7 +16,7 @@ from featmix.mixer.containers import first_tensor, replace, tensors
 from featmix.mixer.hooked import Hook
 from featmix.mixer.switch import Decision, Switch, switches
 from featmix.mixer.tree import INPUT, At
-from featmix.support.compiling import constant_when_traced, in_subgraph, run_as_plain_python
+from featmix.support.compiling import constant_when_traced, noted, run_as_plain_python
 
 
 class ModelPreHook(Hook):
@@ -48,7 +48,7 @@ class ModelPreHook(Hook):
             return None
 
         def act(x: Tensor) -> Tensor:
-            return _act(self.number, self.leaves, decision, x, 0)
+            return _act(self.leaves, decision, x, 0)
 
         found = _find(args, decision)
         if found is not None:
@@ -85,7 +85,7 @@ class SiteHook(Hook):
         found = first_tensor(output)
         if found is None:
             raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
-        return replace(output, found, lambda x: _act(self.number, self.leaves, decision, x, call))
+        return replace(output, found, lambda x: _act(self.leaves, decision, x, call))
 
     def _check_known(self) -> None:
         if not self.switch.replaying and self.switch.pending is not None:
@@ -155,15 +155,16 @@ class _Restore:
         self.switch.current, self.switch.replaying = None, False
 
 
-def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
     for key, leaf in leaves.items():
         if leaf.call not in (None, call):
             continue
         compiling, params = torch.compiler.is_compiling(), decision.params[key]
         if params.partner.device != x.device:
             params = params.to(x.device)
-        again = _noted_for_good(number, key) if compiling else _in_backward()
-        if not again:
+        if compiling:
+            noted(decision.fired.add, key)
+        elif not _in_backward():
             decision.fired.add(key)
         if compiling or not _in_backward():
             leaf.strategy.remember(x, params)
@@ -206,18 +207,6 @@ def _count_traced(number: int, site: str, indexed: bool) -> int:
     """Return the number of this call. It becomes a constant of the graph, and nothing is counted when the graph runs."""
     trace = torch._guards.CompileContext.current_trace_id()
     return switches[number].count_traced(site, indexed, *((trace.compile_id, trace.attempt) if trace else (None, None)))
-
-
-@constant_when_traced
-def _noted_for_good(number: int, key: str) -> bool:
-    """Return whether a site is traced where no graph can note that it came past, and note once that it was traced.
-
-    This is so within a checkpointed part of a graph, where the compiler refuses to set attributes.
-    """
-    inside = in_subgraph()
-    if inside:
-        switches[number].traced.add(key)
-    return inside
 
 
 run_as_plain_python(ModelPreHook.__call__)

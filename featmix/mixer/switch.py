@@ -70,7 +70,6 @@ class Switch:
         replaying: Whether backward is running through a forward whose decision is known.
         pending: The last decision that a forward took for training, until backward comes to it.
         calls: Calls of each site in this forward.
-        traced: Leaves that a compiler traced where its graphs cannot note them when they run.
         handles: What takes off everything that was put on a model.
     """
 
@@ -79,7 +78,6 @@ class Switch:
     replaying: bool = False
     pending: Decision | None = None
     calls: dict[str, int] = field(default_factory=dict)
-    traced: set[str] = field(default_factory=set)
     handles: list[Removable] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,7 +137,7 @@ class Switch:
         Raises:
             FeatmixError: If a site of the decision did not fire, or labels were composed in another order than the forward's.
         """
-        known = self.traced.union(decision.fired.among(decision.params), decision.idle)
+        known = {*decision.fired.among(decision.params), *decision.idle}
         silent = [decision.sites[key] for key in decision.params if key not in known]
         if silent:
             raise FeatmixError(

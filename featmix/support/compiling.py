@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 def constant_when_traced(function: _F) -> _F:
@@ -38,13 +39,12 @@ def run_as_plain_python(function: Callable[..., Any]) -> None:
         frames.set_code_exec_strategy(function.__code__, skip)
 
 
-def in_subgraph() -> bool:
-    """Return whether the compiler traces a graph within its graph at the moment, such as a checkpointed part."""
-    try:
-        translator = torch._dynamo.symbolic_convert.InstructionTranslator.current_tx()
-    except AttributeError:  # an exporter runs the code as plain Python
-        return False
-    return not translator.output.is_root_tracer()
+def noted(function: Callable[[_T], None], value: _T) -> None:
+    """Call a function of compiled code that sets an attribute, also in a part that is checkpointed.
+
+    There the compiler refuses it by default, for backward, which runs that part again, does not set it again.
+    """
+    torch._dynamo.utils._disable_side_effect_safety_checks_for_current_subtracer(function, value)
 
 
 def uncompiled() -> AbstractContextManager[Any]:

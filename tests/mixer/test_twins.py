@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch._dynamo.testing import CompileCounter
+from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 from torch.nn import functional as F
 
 import featmix as fm
@@ -227,24 +227,33 @@ class Checkpointed(Net):
 
     def forward(self, x):
         x = self.relu(self.stem(x))
-        x = self.relu(torch.utils.checkpoint.checkpoint(self.layer1, x, use_reentrant=False))
+        if not self.skip:
+            x = self.relu(torch.utils.checkpoint.checkpoint(self.layer1, x, use_reentrant=False))
         return self.head(x.mean((2, 3)))
 
 
-def test_a_checkpointed_part_of_a_compiled_model():
+@pytest.mark.parametrize("way", ["module", "part"])
+def test_a_checkpointed_part_of_a_compiled_model(way):
     x, y, found = images(), labels(), []
     for compile_it in (False, True):
         torch.manual_seed(0)
-        model, counter = Checkpointed(), CompileCounter()
-        model.layer1[1] = nn.Identity()
-        mixer = fm.attach(model, {"stem": fm.Mixup(), "layer1.0": moex()}, example=x, seed=0)
-        called = torch.compile(model, backend=counter, fullgraph=True) if compile_it else model
+        inner, counter = Checkpointed(), CompileCounterWithBackend("aot_eager")
+        inner.layer1[1] = nn.Identity()
+        model = inner if way == "module" else nn.Sequential(inner, nn.Identity())
+        sites = ["stem", "layer1.0"] if way == "module" else ["0.stem", "0.layer1.0"]
+        mixer = fm.attach(model, dict(zip(sites, (fm.Mixup(), moex()), strict=True)), example=x, seed=0)
+        if compile_it:
+            inner.compile(backend=counter, fullgraph=True)
         for _ in range(3):
-            loss = mixer.draw(x, target=y).loss(F.cross_entropy, called(x), y)
-            loss.backward()
-            found.append(loss.detach())
-    assert torch.allclose(torch.stack(found[:3]), torch.stack(found[3:]), atol=1e-6)
+            loss = mixer.draw(x, target=y).loss(F.cross_entropy, model(x), y)
+            found.append(
+                torch.cat([loss.detach()[None], *(g.flatten() for g in torch.autograd.grad(loss, [*inner.parameters()]))])
+            )
+    assert torch.allclose(torch.stack(found[:3]), torch.stack(found[3:]), atol=1e-5)
     assert counter.frame_count == 1
+    inner.skip = True
+    with pytest.raises(fm.FeatmixError, match=r"layer1\.0"):
+        losses([mixer], [model], x, y)
 
 
 def test_a_vision_transformer_whose_blocks_are_compiled():
