@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch.utils.hooks import RemovableHandle
-
 from featmix.errors import FeatmixError
 from featmix.mixer.mix import Mix
 from featmix.mixer.switch import Decision, Switch
@@ -23,7 +21,6 @@ class Repeating:
     _switch: Switch
     _leaves: dict[str, At]
     _places: dict[str, str]
-    _handles: list[RemovableHandle]
 
     def repeat(self, mix: Mix) -> None:
         """Arm the same decision for one more training forward: SAM, closures of L-BFGS, a second view of the batch.
@@ -107,7 +104,7 @@ class Repeating:
     def _decision_again(self, method: str, mix: Mix) -> Decision | None:
         if not isinstance(mix, Mix):
             raise FeatmixError(method, "mix", expected="what draw returned", got=type(mix).__name__)
-        if not self._handles:
+        if not self._switch.handles:
             raise FeatmixError(method, expected="an attached mixer", got="one that was removed", fix="Attach again.")
         drawn = mix.decision
         if drawn is None:
