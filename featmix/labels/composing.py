@@ -65,6 +65,8 @@ def composed(batch: int, steps: Iterable[LabelStep | None]) -> Mixture:
 
 
 def _lie_over_each_other(here: Sequence[LabelStep]) -> bool:
+    if len(here) < 2:
+        return False
     grids = [step.grid for step in here if step.spatial]
     within = all(step.mixture.beyond is None for step in here)  # what is not in the batch has no positions
     return len(grids) > 1 and None not in grids and len(set(grids)) == 1 and within
