@@ -135,6 +135,7 @@ def compare(
     site: Annotated[
         str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
     ] = None,
+    baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
     seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="3")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
@@ -144,15 +145,15 @@ def compare(
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
 
-    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, summary.md and
-    summary.png. Interrupted, the same command goes on where it was.
+    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, pairs.csv,
+    summary.md and summary.png. Interrupted, the same command goes on where it was.
     """
     with _refusals_explained():
         from featmix.compare import compare as run_comparison
 
         found = run_comparison(
-            strategies or (), pipelines=pipeline or (), site=site, seeds=seeds, jobs=jobs, out=out, quick=quick, fresh=fresh,
-            **settings,
+            strategies or (), pipelines=pipeline or (), site=site, baseline=baseline, seeds=seeds, jobs=jobs, out=out,
+            quick=quick, fresh=fresh, **settings,
         )  # fmt: skip
         if found.failures:
             raise typer.Exit(1)

@@ -13,13 +13,14 @@ from rich.console import Console
 
 import featmix as fm
 from featmix.checks import whole
-from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, contenders
+from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, chosen_baseline, contenders
 from featmix.compare.data import read
 from featmix.compare.feeding import Feed, check_images
-from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
+from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
-from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
+from featmix.compare.report import Circumstances, print_results, write_report
+from featmix.compare.resources import available_memory, bearable_jobs, cores
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
@@ -56,6 +57,7 @@ def compare(
     *,
     pipelines: Sequence[Path | str] = (),
     site: str | None = None,
+    baseline: str = BASELINE,
     seeds: int | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
@@ -74,6 +76,7 @@ def compare(
             ``none`` is added if missing.
         pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
         site: Where strategies act that name no site; None puts each where it usually stands.
+        baseline: The one of the strategies that differences are taken to, as tables call it.
         seeds: How many; they are 0, 1, 2, ...
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
@@ -98,12 +101,17 @@ def compare(
     shared = resolve(settings, quick=quick)
     piped = read_pipelines(pipelines)
     specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
+    baseline = chosen_baseline(baseline, specs)
     count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
     jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
+    most = bearable_jobs(jobs, jobs, available_memory())
+    if most < jobs:
+        console.print(f"{most} processes in place of {jobs}: the memory that is free bears no more.", style="yellow")
+    jobs = most
     with Pool(jobs, nested=shared.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
-            pool.start()  # the workers import while the data is read here
+            pool.start(limit=len(specs) * count)  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
         for spec in specs:
             rehearse(spec, shared, source)
@@ -117,13 +125,14 @@ def compare(
         except KeyboardInterrupt:
             _say_how_to_go_on(console, grid, folder, fresh)
             raise
-        summaries = summarize(rows)
+        summaries = summarize(rows, baseline)
         calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
-        write_report(folder.path, summaries, Circumstances(record, rows, calls))
+        about = Circumstances(record, rows, calls, baseline)
+        write_report(folder.path, summaries, about)
     wanted = {run.key for run in grid}
     failures = sum(bool(row.error) and row.key in wanted for row in rows)
     found = Comparison(tuple(rows), tuple(summaries), folder.path, failures, time.monotonic() - begun)
-    _tell(console, found, made)
+    _tell(console, found, about, made, quick=quick)
     return found
 
 
@@ -206,9 +215,10 @@ def _say_how_to_go_on(console: Console, grid: Sequence[Run], folder: OutputFolde
     )
 
 
-def _tell(console: Console, found: Comparison, made: int) -> None:
-    console.print(terminal_table(found.summaries))
-    console.print(HOW_TO_READ)
+def _tell(console: Console, found: Comparison, about: Circumstances, made: int, *, quick: bool) -> None:
+    print_results(console, found.summaries, about)
+    if quick:
+        console.print("A quick run shows that everything works: its figures mean nothing.", style="yellow", highlight=False)
     if found.failures:
         first = next(row for row in found.rows if row.error)
         console.print(
@@ -217,5 +227,5 @@ def _tell(console: Console, found: Comparison, made: int) -> None:
             style="red",
             markup=False,
         )
-    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, SUMMARY_FIGURE, RUNS))
+    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, PAIRS, SUMMARY_FIGURE, RUNS))
     console.print(f"{made} run(s) in {found.seconds:.0f} s. Written to {found.out}: {names}", markup=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -12,13 +11,14 @@ from types import TracebackType
 from typing import IO, Any, Self, TypedDict
 
 import featmix
+from featmix.compare.resources import cores
 from featmix.compare.results import Key, Row, append_row, read_rows, write_rows
 from featmix.errors import FeatmixError
 from featmix.support.files import write
 
 RUNS, SETTINGS, LOCK = "runs.csv", "settings.json", ".lock"
-SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE = "summary.csv", "summary.md", "summary.png"
-_OURS = (RUNS, SETTINGS, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE)
+SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS = "summary.csv", "summary.md", "summary.png", "pairs.csv"
+_OURS = (RUNS, SETTINGS, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS)
 
 
 class Call(TypedDict):
@@ -146,11 +146,6 @@ def machine() -> dict[str, object]:
         "cores": cores(),
         "python": platform.python_version(),
     }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def done(rows: Iterable[Row]) -> dict[Key, Row]:

@@ -35,7 +35,7 @@ class MadeUp:
     def __exit__(self, *_):
         return None
 
-    def start(self):
+    def start(self, limit=None):
         return None
 
     def make(self, runs, settings, source):
@@ -219,3 +219,22 @@ def test_rehearsals_leave_the_random_state_alone(name):
 def test_jobs():
     assert usual_jobs(Settings()) >= 1
     assert usual_jobs(Settings(devices=1000, batch_size=2000)) == 1
+
+
+QUIET = Console(file=io.StringIO(), width=200)
+
+
+def test_another_baseline(tmp_path, pool):
+    found = compare(["moex", "mixup"], baseline="moex", seeds=2, out=tmp_path, console=QUIET)
+    assert [summary.label for summary in found.summaries] == ["moex", "none", "mixup"]
+    assert found.summaries[1].held_out_difference.mean == pytest.approx(0.0, abs=1e-3)
+    assert "vs moex" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "pairs.csv").read_text().count("\n") == 1 + 2 * 3
+    with pytest.raises(FeatmixError, match=r"baseline.*mixup"):
+        compare(["moex", "mixup"], baseline="mixp", seeds=2, out=tmp_path, console=QUIET)
+
+
+def test_no_more_processes_than_memory_bears(tmp_path, pool, monkeypatch):
+    monkeypatch.setattr(experiment, "available_memory", lambda: 3 << 30)
+    compare(["moex"], seeds=1, jobs=999, out=tmp_path, console=QUIET)
+    assert '"jobs": 3' in (tmp_path / "settings.json").read_text()
