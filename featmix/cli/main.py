@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -237,11 +238,18 @@ def _card(tags: object) -> dict[str, object]:
 
 @contextmanager
 def _refusals_explained() -> Iterator[None]:
-    """Turn a refused input into one message and exit status 2, a missing extra likewise, and Ctrl-C into status 130."""
+    """Turn a refused input into one message and exit status 2, a missing extra likewise, and Ctrl-C into status 130.
+
+    Where the system refuses to read or write, the disk being full for instance, the status is 3.
+    """
     try:
         yield
-    except (FeatmixError, OSError) as error:  # refused, or a full disk and its like
+    except FeatmixError as error:
         _fail(str(error))
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        again = " Make room, or name another folder with --out; what is finished is kept." if error.errno in _FULL else ""
+        _fail(f"{about}{error.strerror or error}.{again}", status=3)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "featmix":
             raise
@@ -251,6 +259,9 @@ def _refusals_explained() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _fail(message: str) -> None:
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _fail(message: str, status: int = 2) -> None:
     Console(stderr=True).print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2) from None
+    raise typer.Exit(status) from None

@@ -55,6 +55,9 @@ def contender(text: str, site: str | None = None) -> Contender:
         >>> contender("moex:norm=in").site
         'stem'
     """
+    if not isinstance(text, str):
+        fix = "Write its settings behind its name: 'moex:norm=in,lam=0.9'."
+        raise FeatmixError("compare", "strategy", expected="the name of a strategy", got=type(text).__name__, fix=fix)
     if re.split("[@:]", text)[0].strip().lower() == BASELINE:
         if text.strip().lower() != BASELINE:
             raise FeatmixError("compare", "strategy", expected=f"{BASELINE!r} alone", got=repr(text))

@@ -98,6 +98,8 @@ def compare(
     """
     begun = time.monotonic()
     console = console or Console()
+    if isinstance(strategies, str) or not isinstance(strategies, Sequence):
+        raise FeatmixError("compare", "strategies", expected="a list of names", got=repr(strategies), fix="['moex', 'mixup']")
     shared = resolve(settings, quick=quick)
     piped = read_pipelines(pipelines)
     specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
@@ -113,11 +115,17 @@ def compare(
         if fresh or not folder.has_runs:
             pool.start(limit=len(specs) * count)  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
+        check_that_batches_fill(shared, source)
         for spec in specs:
             rehearse(spec, shared, source)
         grid = make_grid(specs, count, source)
         record = {**asdict(shared), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
+        if len(folder.machines) > 1:
+            note = (
+                f"Runs in {folder.path} come from {len(folder.machines)} machines: accuracies may differ in rounding, times do."
+            )
+            console.print(note, style="yellow", highlight=False)
         for spec in piped:
             fm.save(spec.pipeline(), folder.path / spec.file)
         try:
@@ -127,7 +135,7 @@ def compare(
             raise
         summaries = summarize(rows, baseline)
         calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
-        about = Circumstances(record, rows, calls, baseline)
+        about = Circumstances(record, rows, calls, folder.machines, baseline)
         write_report(folder.path, summaries, about)
     wanted = {run.key for run in grid}
     failures = sum(bool(row.error) and row.key in wanted for row in rows)
@@ -139,6 +147,21 @@ def compare(
 def make_grid(specs: Sequence[Contender], seeds: int, source: Source) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
     return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
+
+
+def check_that_batches_fill(settings: Settings, source: Source) -> None:
+    """Check that there is a batch of training images whichever domain is held out, before the first run.
+
+    Raises:
+        FeatmixError: If there is not.
+    """
+    for held_out in source.held_out_choices:
+        count = len(source.trial(0, held_out, settings.limit).train)
+        if count < settings.batch_size:
+            without = f" without {held_out}" if held_out else ""
+            got = f"{settings.batch_size} with {count} training images{without}"
+            fix = f"--batch-size {count} at most, or more images (--limit)."
+            raise FeatmixError("compare", "batch_size", expected="at most the number of training images", got=got, fix=fix)
 
 
 def rehearse(spec: Contender, settings: Settings, source: Source) -> None:

@@ -45,6 +45,7 @@ class OutputFolder:
         self.path = path
         self.calls: list[Call] = []
         self._lock: IO[str] | None = None
+        self.machines: list[dict[str, object]] = []
         self._record: dict[str, object] = {}
 
     def __enter__(self) -> Self:
@@ -81,7 +82,10 @@ class OutputFolder:
         rows = read_rows(self.path / RUNS)
         if rows:
             self._check_settings(settings, len(rows))
-        self._record = {"settings": settings, "versions": versions(), "machine": machine()}
+        here = machine()
+        if here not in self.machines:
+            self.machines.append(here)
+        self._record = {"settings": settings, "versions": versions(), "machines": self.machines}
         self._write_record()
         return rows
 
@@ -119,7 +123,7 @@ class OutputFolder:
         try:
             record = json.loads(path.read_text())
             made_with = {**record["settings"], **record["versions"]}
-            self.calls = list(record["calls"])
+            self.calls, self.machines = list(record["calls"]), list(record["machines"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             got = f"{RUNS} without it ({error})"
             raise FeatmixError(str(path), expected="the settings of the runs beside it", got=got, fix=fix) from error

@@ -57,12 +57,14 @@ class Circumstances:
         settings: What all runs shared.
         rows: All runs.
         calls: The calls that made them; those of calls that were interrupted are in none.
+        machines: The machines that runs were made on; none is this one.
         baseline: The label of the strategy that differences are taken to.
     """
 
     settings: Mapping[str, object]
     rows: Sequence[Row]
     calls: Sequence[Call]
+    machines: Sequence[Mapping[str, object]] = ()
     baseline: str = BASELINE
 
 
@@ -270,7 +272,7 @@ def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[s
     seeds = sorted({row.seed for row in about.rows})
     domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
     shared = ", ".join(f"{name} {value}" for name, value in about.settings.items() if value not in (None, ""))
-    where = ", ".join(f"{name} {value}" for name, value in machine().items())
+    machines = [", ".join(f"{name} {value}" for name, value in one.items()) for one in about.machines or [machine()]]
     return [
         f"- {len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
         + (f"each of {', '.join(domains)} held out in turn" if domains else "one domain, so none held out"),
@@ -280,7 +282,7 @@ def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[s
         "lower is better",
         f"- Time: {_time(about)}. Times per step are medians and depend on what else ran.",
         "- Versions: " + ", ".join(f"{name} {value}" for name, value in versions().items()),
-        f"- Machine: {where}",
+        *(f"- Machine: {one}" for one in machines),
     ]
 
 

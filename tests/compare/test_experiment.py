@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import ClassVar
 
 import albumentations as A
@@ -10,7 +11,7 @@ import torch
 from rich.console import Console
 
 import featmix as fm
-from featmix.compare import experiment
+from featmix.compare import experiment, output
 from featmix.compare.contenders import contender, contenders
 from featmix.compare.digits import read_digits
 from featmix.compare.experiment import compare, make_grid, rehearse, usual_jobs
@@ -102,7 +103,7 @@ def test_a_pipeline_that_does_not_fit_is_refused_before_the_first_run(run, pool,
     fm.save(fm.Pipeline(sample=A.Normalize()), tmp_path / "aug.yaml")
     with pytest.raises(FeatmixError, match="Leave normalization out"):
         run(pipelines=[tmp_path / "aug.yaml"])
-    assert pool.made == []
+    assert not (tmp_path / "runs.csv").exists()
 
 
 def test_all_strategies_of_a_cell_are_made_before_the_next(run, pool):
@@ -114,7 +115,7 @@ def test_the_same_again_makes_nothing(run, pool):
     first, _ = run("moex")
     text = (first.out / "summary.csv").read_text()
     again, _ = run("moex")
-    assert pool.made == []
+    assert not (tmp_path / "runs.csv").exists()
     assert again.rows == first.rows
     assert (first.out / "summary.csv").read_text() == text
 
@@ -199,7 +200,7 @@ def test_everything_is_refused_before_the_first_run(run, pool, tmp_path, strateg
     pool.made = []
     with pytest.raises(FeatmixError, match=message):
         run(*strategies, **settings)
-    assert pool.made == []
+    assert not (tmp_path / "runs.csv").exists()
     assert not (tmp_path / "out" / "runs.csv").exists()
 
 
@@ -238,3 +239,29 @@ def test_no_more_processes_than_memory_bears(tmp_path, pool, monkeypatch):
     monkeypatch.setattr(experiment, "available_memory", lambda: 3 << 30)
     compare(["moex"], seeds=1, jobs=999, out=tmp_path, console=QUIET)
     assert '"jobs": 3' in (tmp_path / "settings.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("strategies", "settings", "said"),
+    [
+        ([fm.MoEx()], {}, "the name of a strategy, got MoEx"),
+        ("moex", {}, "a list of names"),
+        (["moex"], {"data": object()}, "data: expected a word"),
+        (["moex"], {"batch_size": 100_000}, "100000 with"),
+        (["moex"], {"limit": 5}, "64 with 15 training images"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_run_with_a_word_on_why(tmp_path, pool, strategies, settings, said):
+    with pytest.raises(FeatmixError, match=re.escape(said)):
+        compare(strategies, out=tmp_path, console=QUIET, **settings)
+    assert not (tmp_path / "runs.csv").exists()
+
+
+def test_another_machine_is_told(tmp_path, pool, monkeypatch):
+    compare(["moex"], seeds=1, out=tmp_path, console=QUIET)
+    monkeypatch.setattr(output, "machine", lambda: {"system": "elsewhere"})
+    console = Console(file=io.StringIO(), width=200)
+    compare(["moex"], seeds=2, out=tmp_path, console=console)
+    assert "come from 2 machines" in console.file.getvalue()
+    assert len(json.loads((tmp_path / "settings.json").read_text())["machines"]) == 2
+    assert "- Machine: system elsewhere" in (tmp_path / "summary.md").read_text()
