@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 CARDS = ("<!-- cards:begin -->", "<!-- cards:end -->")
 FIGURE = Path("docs/images/compare.png")
-KEPT = ("- 60 runs", "- Time", "- Versions", "- Machine")
+KEPT = ("- 120 runs", "- Time", "- Versions", "- Machine")
 
 
 def results(summary: str) -> str:
@@ -29,7 +29,7 @@ def results(summary: str) -> str:
     reading, reading_pairs = (next(line for line in summary.splitlines() if word in line) for word in ("Student-t", "Holm's"))
     facts = [line.removeprefix("- ") for line in summary.splitlines() if line.startswith(KEPT)]
     if len(facts) != len(KEPT):
-        raise ValueError("expected the summary of the default run of featmix compare, 60 runs")
+        raise ValueError("expected the summary of the default run of featmix compare, 120 runs")
     picture = f"![Accuracy in and out of the training domains, and paired differences to the baseline]({FIGURE})"
     return "\n\n".join(
         [

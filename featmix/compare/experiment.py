@@ -30,7 +30,7 @@ from featmix.errors import FeatmixError
 from featmix.support.progress import progress
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
-DEFAULT_SEEDS, QUICK_SEEDS = 3, 2
+DEFAULT_SEEDS, QUICK_SEEDS = 6, 2
 
 
 @dataclass(frozen=True)
