@@ -328,7 +328,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
             FeatmixError: If ``x`` has the wrong dtype, number of axes or batch size, or the decision is another strategy's.
         """
         self._check_features(x)
-        check_params(self._who, params, self.params_class, len(x))
+        check_params(self._who, params, self.params_class, x.shape[0])
         if params.partner.device != x.device:
             params = params.to(x.device)
         if mask is not None:
