@@ -23,7 +23,7 @@ from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
 from featmix.strategies.axes import Axes
 from featmix.strategies.border import check_features, check_generator, check_params, check_rows
-from featmix.strategies.params import Draw, Params
+from featmix.strategies.params import Draw, Params, decisions_to
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
 
@@ -370,7 +370,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         """
         self._check_features(x)
         if self.training:
-            params = self.training_params(x.shape, generator=generator, target=target, domain=domain, mask=mask).to(x.device)
+            drawn = self.training_params(x.shape, generator=generator, target=target, domain=domain, mask=mask)
+            params: P = decisions_to([drawn], x.device, takers=x.requires_grad)[0]
             self.remember(x, params)
             y, mixture = self.transform(x, params), params.mixture
         else:
