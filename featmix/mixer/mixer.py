@@ -22,6 +22,7 @@ from featmix.sampling.draws import Stream, borrowed, stream
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.strategies.border import check_rows
+from featmix.strategies.memory import kept_unmixed
 from featmix.strategies.params import decisions_to
 from featmix.support.compiling import never_traced
 
@@ -96,9 +97,9 @@ class Mixer:
             drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
-        *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
-        params = dict(zip(drawn, there, strict=True))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
+        *there, mixture = decisions_to(list(kept_unmixed(drawn, self._order, labelled).values()), x.device, mixture)
+        params = dict(zip(drawn, there, strict=True))
         decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
         self._switch.next = decision
         strategies = {key: self._leaves[key].strategy for key in self._order}
