@@ -14,6 +14,7 @@ from featmix import schedule
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.attach import attach
+from featmix.mixer.detach import detach
 from featmix.mixer.manifold import manifold_mixup
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
@@ -49,6 +50,7 @@ __all__ = [
     "attach",
     "configuration",
     "create",
+    "detach",
     "from_dict",
     "interop",
     "list_normalizers",

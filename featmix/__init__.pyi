@@ -11,6 +11,7 @@ from featmix.configuration import to_dict as to_dict
 from featmix.errors import FeatmixError as FeatmixError
 from featmix.labels.mixture import Mixture as Mixture
 from featmix.mixer.attach import attach as attach
+from featmix.mixer.detach import detach as detach
 from featmix.mixer.manifold import manifold_mixup as manifold_mixup
 from featmix.mixer.mix import Mix as Mix
 from featmix.mixer.mixer import Mixer as Mixer
@@ -68,6 +69,7 @@ __all__ = [
     "attach",
     "configuration",
     "create",
+    "detach",
     "from_dict",
     "interop",
     "list_normalizers",

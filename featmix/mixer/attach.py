@@ -24,7 +24,7 @@ def attach(
     """Attach strategies to a model that nobody needs to edit.
 
     Args:
-        model: Any module, also compiled, data-parallel or with checkpointed parts. Attach before the first compiled call.
+        model: Any module, also compiled, data-parallel, sharded or with checkpointed parts.
         tree: ``{site: strategy}``, or a tree of :class:`At`, :class:`Compose` and :class:`OneOf`. A site is a name from
             ``model.named_modules()``, or ``input``.
         example: A batch, for one dry run that learns the shape of each site; needed for spatial strategies in hidden layers.

@@ -13,27 +13,13 @@ from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
 from featmix.mixer.containers import first_tensor, replace, tensors
+from featmix.mixer.hooked import Hook
 from featmix.mixer.switch import Decision, Switch, switches
 from featmix.mixer.tree import INPUT, At
-from featmix.support.compiling import constant_when_traced, run_as_plain_python
+from featmix.support.compiling import constant_when_traced, noted, run_as_plain_python
 
 
-class Inert:
-    """Replaces a hook in a copy or a pickle of its model: an EMA copy or a saved model never mixes."""
-
-    def __call__(self, *_: Any, **__: Any) -> None:
-        """Do nothing."""
-
-
-class _Hook:
-    def __deepcopy__(self, memo: dict[int, Any]) -> Inert:
-        return Inert()
-
-    def __reduce__(self) -> tuple[type[Inert], tuple[()]]:
-        return Inert, ()
-
-
-class ModelPreHook(_Hook):
+class ModelPreHook(Hook):
     """Pre-hook on the model: a training forward takes the decision; the input site acts."""
 
     def __init__(self, switch: Switch, leaves: dict[str, At]) -> None:
@@ -62,7 +48,7 @@ class ModelPreHook(_Hook):
             return None
 
         def act(x: Tensor) -> Tensor:
-            return _act(self.number, self.leaves, decision, x, 0)
+            return _act(self.leaves, decision, x, 0)
 
         found = _find(args, decision)
         if found is not None:
@@ -76,7 +62,7 @@ class ModelPreHook(_Hook):
         return args, replace(kwargs, found, act)
 
 
-class SiteHook(_Hook):
+class SiteHook(Hook):
     """Forward hook on a site: acts on what the module returns."""
 
     def __init__(self, switch: Switch, site: str, leaves: dict[str, At]) -> None:
@@ -99,7 +85,7 @@ class SiteHook(_Hook):
         found = first_tensor(output)
         if found is None:
             raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
-        return replace(output, found, lambda x: _act(self.number, self.leaves, decision, x, call))
+        return replace(output, found, lambda x: _act(self.leaves, decision, x, call))
 
     def _check_known(self) -> None:
         if not self.switch.replaying and self.switch.pending is not None:
@@ -123,7 +109,7 @@ class SiteHook(_Hook):
         return 0
 
 
-class ModelPostHook(_Hook):
+class ModelPostHook(Hook):
     """Post-hook on the model, called after exceptions too: clears the decision, and puts it back during backward."""
 
     def __init__(self, switch: Switch) -> None:
@@ -169,7 +155,7 @@ class _Restore:
         self.switch.current, self.switch.replaying = None, False
 
 
-def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
     for key, leaf in leaves.items():
         if leaf.call not in (None, call):
             continue
@@ -177,9 +163,9 @@ def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call
         if params.partner.device != x.device:
             params = params.to(x.device)
         if compiling:
-            _note_traced(number, key)
+            noted(decision.fired.add, key)
         elif not _in_backward():
-            decision.fired.append(key)
+            decision.fired.add(key)
         if compiling or not _in_backward():
             leaf.strategy.remember(x, params)
         if not compiling:
@@ -221,12 +207,6 @@ def _count_traced(number: int, site: str, indexed: bool) -> int:
     """Return the number of this call. It becomes a constant of the graph, and nothing is counted when the graph runs."""
     trace = torch._guards.CompileContext.current_trace_id()
     return switches[number].count_traced(site, indexed, *((trace.compile_id, trace.attempt) if trace else (None, None)))
-
-
-@constant_when_traced
-def _note_traced(number: int, key: str) -> bool:
-    switches[number].traced.add(key)
-    return True
 
 
 run_as_plain_python(ModelPreHook.__call__)

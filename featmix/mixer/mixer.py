@@ -7,24 +7,25 @@ from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import first_tensor
+from featmix.mixer.hooked import Mark, hooks_of
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
-from featmix.mixer.sites import find, unwrap
+from featmix.mixer.sites import find, runnable, unwrap
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree
-from featmix.sampling.draws import Stream, borrowed, stream
+from featmix.sampling.draws import Stream, borrowed, skip, stream
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.strategies.border import check_rows
 from featmix.strategies.memory import kept_unmixed
 from featmix.strategies.params import decisions_to
-from featmix.support.compiling import never_traced
+from featmix.support.compiling import never_traced, uncompiled
 
 
 class Mixer:
@@ -33,7 +34,7 @@ class Mixer:
     def __init__(self, model: nn.Module, tree: Tree, *, generator: Generator | None, seed: int | None) -> None:
         self.tree = tree
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._root = unwrap(model)
+        self._root, self._runnable = unwrap(model), runnable(model)
         self._switch = Switch()
         self._leaves = _keyed(tree.leaves())
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
@@ -42,7 +43,8 @@ class Mixer:
         self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
         self._generator = _checked_generator(generator)
         self._seed = _checked_seed(seed, generator)
-        self._handles: list[RemovableHandle] = []
+        self._draws = 0 if generator is None else None  # since the generator was made from seed and rank
+        self._sent_by: int | None = None  # the rank that this mixer was copied from, until it attaches
         self._progress = 0.0
         self._hook()
 
@@ -78,8 +80,8 @@ class Mixer:
         x = first_tensor(images)
         if x is None or x.ndim == 0:
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
-        if not self._handles:
-            raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
+        if not self._switch.handles:
+            self._attach_to_copy()
         if not self._root.training:
             request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
             resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
@@ -90,11 +92,13 @@ class Mixer:
                 "Mixer.draw",
                 expected="a training forward after each draw",
                 got="a second draw",
-                fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it: it was "
-                "compiled and run before attach, or what you called is not what you attached to.",
+                fix="Call the model in training mode, or mixer.discard() to drop the decision. If you did call it, what you "
+                "called is not what you attached to, but a copy of it.",
             )
         with borrowed(self._seeded()) as random:
             drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
+        if self._draws is not None:
+            self._draws += 1
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
@@ -127,12 +131,12 @@ class Mixer:
 
         sites = dict.fromkeys(leaf.site for leaf in self._leaves.values() if leaf.site != INPUT)
         handles = [find(self._root, site).register_forward_hook(note(site)) for site in sites]
-        modes = {module: module.training for module in self._root.modules()}
+        modes = {module: module.training for module in self._runnable.modules()}
         armed, self._switch.next = self._switch.next, None
         try:
-            with torch.no_grad(), torch.random.fork_rng():
-                self._root.eval()
-                _call(self._root, example)
+            with torch.no_grad(), torch.random.fork_rng(), uncompiled():
+                self._runnable.eval()
+                _call(self._runnable, example)
         finally:
             self._switch.next = armed
             for module, mode in modes.items():
@@ -154,10 +158,15 @@ class Mixer:
         self._order.sort(key=lambda key: met[key][0] if key in met else -1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to continue exactly: plain numbers and tensors."""
+        """Return what a resumed run needs to continue exactly: plain numbers and tensors.
+
+        One rank's is enough for all, where they share a ``seed`` and draw equally often: each continues its own draws. What
+        strategies remember of earlier batches is that rank's alone; to continue with each one's own, save and load each.
+        """
         return {
             "seed": self._seed,
             "rank": rank(),
+            "draws": self._draws,
             "progress": self._progress,
             "strategies": {key: leaf.strategy.state_dict() for key, leaf in self._leaves.items()},
             "generator": self._seeded().get_state(),
@@ -173,9 +182,10 @@ class Mixer:
         if not known or not isinstance(state["generator"], Tensor) or set(state["strategies"]) != set(self._leaves):
             got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise FeatmixError(
-                "Mixer.load_state_dict", "state", expected="seed, rank, progress, strategies and generator", got=got
+                "Mixer.load_state_dict", "state", expected="seed, rank, draws, progress, strategies and generator", got=got
             )
         self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
+        self._draws = None if state["draws"] is None else whole("Mixer.load_state_dict", "draws", state["draws"])
         for key, leaf in self._leaves.items():
             leaf.strategy.load_state_dict(state["strategies"][key])
         bits = state["generator"].cpu()
@@ -183,15 +193,13 @@ class Mixer:
             self._seeded().set_state(bits)
         except (RuntimeError, TypeError) as error:
             raise FeatmixError("Mixer.load_state_dict", "generator", expected="a generator's state", got=str(error)) from error
-        if state["rank"] != rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
-            self._seeded().manual_seed(derived(self._seed, rank(), *bits[:4096].view(torch.int32).abs().tolist()))
+        if state["rank"] != rank():
+            self._continue_another()
 
     def remove(self) -> None:
         """Take every hook off: the model is what it was."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
-        self._switch.next = self._switch.current = None
+        self._switch.release()
+        self._sent_by = None
 
     def __enter__(self) -> Self:
         return self
@@ -199,9 +207,33 @@ class Mixer:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Of a copy: its model carries no hooks, so it attaches to that when it first draws."""
+        sent_by = rank() if self._switch.handles else self._sent_by
+        return {**vars(self), "_switch": None, "_runnable": self._root, "_sent_by": sent_by}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _switch=Switch())
+
+    def _attach_to_copy(self) -> None:
+        if self._sent_by is None:
+            raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
+        self._hook()
+        if self._generator is not None and self._sent_by != rank():
+            self._continue_another()
+        self._sent_by = None
+
+    def _continue_another(self) -> None:
+        """Go on from where another rank is, in a stream of one's own."""
+        generator = self._seeded()
+        if self._draws is not None:
+            skip(generator.manual_seed(derived(self._seed, rank())), self._draws)
+        else:
+            bits = generator.get_state()[:4096].view(torch.int32).abs().tolist()
+            generator.manual_seed(derived(self._seed, rank(), *bits))
+
     def _hook(self) -> None:
-        hooks = [h for m in self._root.modules() for h in (*m._forward_pre_hooks.values(), *m._forward_hooks.values())]
-        if any(isinstance(hook, ModelPreHook | SiteHook) for hook in hooks):
+        if next(hooks_of(self._root), None) is not None:
             raise FeatmixError(
                 "attach",
                 "model",
@@ -214,11 +246,13 @@ class Mixer:
             by_site.setdefault(leaf.site, {})[key] = leaf
         at_input = by_site.pop(INPUT, {})
         modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
-        register = self._handles.append
+        register = self._switch.handles.append
         register(self._root.register_forward_pre_hook(ModelPreHook(self._switch, at_input), with_kwargs=True))
         for site, module in modules.items():
             register(module.register_forward_hook(SiteHook(self._switch, site, by_site[site])))
         register(self._root.register_forward_hook(ModelPostHook(self._switch), always_call=True))
+        for module in (self._root, *modules.values()):
+            register(Mark(module))
 
     def _request(
         self,
@@ -263,7 +297,7 @@ class Mixer:
                 "Mix.loss",
                 expected="a training forward of the attached model between draw and loss",
                 got="none",
-                fix="If you did call it: it was compiled and run before attach, or is in eval mode.",
+                fix="If you did call it, it is in eval mode, or not what you attached to, but a copy of it.",
             )
         self._switch.check_fired(decision)
 

@@ -23,13 +23,22 @@ def unwrap(model: nn.Module) -> nn.Module:
     return model
 
 
+def runnable(model: nn.Module) -> nn.Module:
+    """Return what runs a model alone in this process: without compilers and data parallelism, with what gathers its weights."""
+    if isinstance(model, DistributedDataParallel | DataParallel):
+        return runnable(model.module)
+    compiled = model._modules.get(_WRAPPED_AS[0])
+    return model if compiled is None else runnable(compiled)
+
+
 def find(root: nn.Module, site: str) -> nn.Module:
     """Return the module at a site; of a wrapper and what it wraps, the latter.
 
     Args:
         root: An unwrapped model.
         site: Its name, with or without the segments that wrappers add; or ``stem``, ``stage1``, ... of a model that says where
-            these are (see :func:`~featmix.mixer.stages.stages`), unless it has a module of that name.
+            these are (see :func:`~featmix.mixer.stages.stages`), unless it has a module of that name. For a sequence in a
+            model that checkpoints its layers, the last module in it stands.
 
     Raises:
         FeatmixError: If there is none; the message names the nearest.
@@ -37,16 +46,30 @@ def find(root: nn.Module, site: str) -> nn.Module:
     named = dict(root.named_modules(remove_duplicate=False))
     named.pop("", None)
     plainly = {plain(name): module for name, module in named.items()}
-    found = named.get(site) or plainly.get(site) or plainly.get(plain(site))
+    found = next((by[name] for by, name in ((named, site), (plainly, site), (plainly, plain(site))) if name in by), None)
     if found is None:
         known = stages(root)
         meant = known.get(plain(site), "")
-        found = named.get(meant) or plainly.get(meant)
+        found = named.get(meant, plainly.get(meant))
         if found is None:
             got = f"{site!r}, which its feature_info says is {meant!r}" if meant else repr(site)
             near = nearest(site, [*plainly, *known, INPUT])
             raise FeatmixError("attach", "site", expected="the name of a module", got=got, fix=near)
-    return unwrap(found)
+    module = unwrap(found)
+    return _last(module) if any(getattr(m, "grad_checkpointing", False) is True for m in root.modules()) else module
+
+
+def _last(module: nn.Module) -> nn.Module:
+    """Return the last module of a sequence, which gives what the sequence gives.
+
+    Models that checkpoint their layers, such as timm's after ``set_grad_checkpointing``, call the modules of a sequence one by
+    one, and the sequence itself never.
+    """
+    if type(module).forward is nn.Sequential.forward and len(module):  # type: ignore[arg-type]
+        last = unwrap(list(module.children())[-1])
+        if not isinstance(last, nn.Sequential) or len(last):
+            return _last(last)
+    return module
 
 
 def plain(name: str) -> str:

@@ -7,11 +7,36 @@ is left behind.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from featmix.errors import FeatmixError
 from featmix.strategies.params import Params
+
+
+class Removable(Protocol):
+    """What was put on a model and can be taken off."""
+
+    def remove(self) -> None:
+        """Take it off."""
+
+
+class Fired:
+    """Leaves that a forward has come past, in that order; an attribute for each.
+
+    An attribute can be set within a compiled graph, which does so anew whenever it runs, and is not compiled again for
+    whichever are set already.
+    """
+
+    def add(self, key: str) -> None:
+        """Note a leaf."""
+        setattr(self, key.replace(".", "|"), None)  # compilers take no dots in names
+
+    def among(self, keys: Iterable[str]) -> list[str]:
+        """Return those of some leaves that are noted, in the order in which they were."""
+        names = {key.replace(".", "|"): key for key in keys}
+        return [names[name] for name in vars(self) if name in names]
 
 
 @dataclass(eq=False)
@@ -24,7 +49,7 @@ class Decision:
         label_order: Leaves that mix labels, in the order in which these were composed.
         sites: Where each leaf stands, for messages.
         sample_shape: Shape of one sample of the batch that was decided for.
-        fired: Leaves that a forward has come past, in that order; what a compiled forward comes past is in ``Switch.traced``.
+        fired: Leaves that a forward has come past.
     """
 
     params: dict[str, Params]
@@ -32,7 +57,7 @@ class Decision:
     label_order: tuple[str, ...]
     sites: dict[str, str]
     sample_shape: tuple[int, ...]
-    fired: list[str] = field(default_factory=list)
+    fired: Fired = field(default_factory=Fired)
 
 
 @dataclass(eq=False)
@@ -45,7 +70,7 @@ class Switch:
         replaying: Whether backward is running through a forward whose decision is known.
         pending: The last decision that a forward took for training, until backward comes to it.
         calls: Calls of each site in this forward.
-        traced: Leaves that fired while a compiler traced them.
+        handles: What takes off everything that was put on a model.
     """
 
     next: Decision | None = None
@@ -53,12 +78,19 @@ class Switch:
     replaying: bool = False
     pending: Decision | None = None
     calls: dict[str, int] = field(default_factory=dict)
-    traced: set[str] = field(default_factory=set)
+    handles: list[Removable] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.number = id(self)
         self._traces: dict[str, tuple[Hashable, Hashable]] = {}
         switches[self.number] = self
+
+    def release(self) -> None:
+        """Take everything off the model, and forget what is due."""
+        for handle in self.handles:
+            handle.remove()
+        self.handles.clear()
+        self.next = self.current = None
 
     def begin(self) -> None:
         """Forget the calls of the forward before."""
@@ -105,7 +137,7 @@ class Switch:
         Raises:
             FeatmixError: If a site of the decision did not fire, or labels were composed in another order than the forward's.
         """
-        known = self.traced.union(decision.fired, decision.idle)
+        known = {*decision.fired.among(decision.params), *decision.idle}
         silent = [decision.sites[key] for key in decision.params if key not in known]
         if silent:
             raise FeatmixError(
@@ -113,11 +145,9 @@ class Switch:
                 ", ".join(silent),
                 expected="a module that the forward pass calls",
                 got="no call of it",
-                fix="It may be bypassed, or called by .forward(), or the call index is past the last call. If the model was "
-                "compiled and run before attach, attach earlier; if another model of its class was, call "
-                "torch._dynamo.reset() after attach.",
+                fix="It may be bypassed, or called by .forward(), or the call index is past the last call.",
             )
-        fired = [key for key in decision.fired if key in decision.label_order]
+        fired = decision.fired.among(decision.label_order)
         listed = [key for key in decision.label_order if key in fired]
         if fired != listed:
             raise FeatmixError(

@@ -39,6 +39,7 @@ class PipelineMixer(Mixer):
         super().__init__(model, tree, generator=None, seed=seed)
         self._batch = batch
         self._stream: Generator | None = None
+        self._stream_rank = 0
         self._untouched: Tensor | None = None  # what prepare was last given, where it gave back something else
 
     def prepare(self, images: Tensor, *masks: Tensor) -> Any:
@@ -89,7 +90,10 @@ class PipelineMixer(Mixer):
         return super().draw(images, target, domain, mask)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that a resumed run continues from exactly, the stream of the ``batch`` part included."""
+        """Return the state that a resumed run continues from exactly, the stream of the ``batch`` part included.
+
+        Another rank goes on with that part in a stream of its own.
+        """
         return {**super().state_dict(), "batch": self._own_stream().get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -106,17 +110,22 @@ class PipelineMixer(Mixer):
                 got = f"{type(state['batch']).__name__}: {error}"
                 raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=got) from error
         super().load_state_dict(state)
-        self._stream = stream
-        if state["rank"] != rank():  # one rank's checkpoint loaded by all: each goes on in a stream of its own
-            self._own_stream().manual_seed(derived(self._seed, rank(), 1, self._next_seed()))
+        self._stream, self._stream_rank = stream, state["rank"]
 
     def _next_seed(self) -> int:
-        return int(torch.randint(2**63 - 1, (), generator=self._own_stream()))
+        return _number(self._own_stream())
 
     def _own_stream(self) -> Generator:
         if self._stream is None:
-            self._stream = Generator().manual_seed(derived(self._seed, rank(), 1))
+            self._stream, self._stream_rank = Generator().manual_seed(derived(self._seed, rank(), 1)), rank()
+        elif self._stream_rank != rank():  # loaded, or copied, by another rank than the one that has drawn from it
+            self._stream.manual_seed(derived(self._seed, rank(), 1, _number(self._stream)))
+            self._stream_rank = rank()
         return self._stream
+
+
+def _number(generator: Generator) -> int:
+    return int(torch.randint(2**63 - 1, (), generator=generator))
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 
 def constant_when_traced(function: _F) -> _F:
@@ -34,3 +37,23 @@ def run_as_plain_python(function: Callable[..., Any]) -> None:
     if hasattr(frames, "set_code_exec_strategy"):  # elsewhere the hook costs that graph, and nothing is wrong
         skip = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
         frames.set_code_exec_strategy(function.__code__, skip)
+
+
+def noted(function: Callable[[_T], None], value: _T) -> None:
+    """Call a function of compiled code that sets an attribute, also in a part that is checkpointed.
+
+    There the compiler refuses it by default, for backward, which runs that part again, does not set it again.
+    """
+    torch._dynamo.utils._disable_side_effect_safety_checks_for_current_subtracer(function, value)
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Run what is compiled as plain Python within a ``with`` statement; nothing is compiled for a single call.
+
+    Example:
+        >>> with uncompiled():
+        ...     float(torch.ones(1) + 1)
+        2.0
+    """
+    loaded = "torch._dynamo" in sys.modules  # else nothing is compiled
+    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()

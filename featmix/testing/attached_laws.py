@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from featmix.mixer.attach import attach
 from featmix.mixer.mixer import Mixer
 from featmix.strategies.base import Strategy
-from featmix.testing.host import SITE, Host, batch, gradients, host
+from featmix.testing.host import SITE, batch, gradients, host
 from featmix.testing.law import can_be_pickled, demand, demand_close, law, same_bits
 from featmix.testing.two_ranks import gradients_on_two_ranks
 
@@ -112,7 +112,7 @@ def checkpoint(strategy: Strategy) -> None:
     drawn=False,
 )
 def lifecycle(strategy: Strategy) -> None:
-    """Copies, pickles, saved and exported models never mix; functional_call does; removal leaves the model as it was.
+    """Copies, pickles, saved and exported models never mix and carry no hooks; functional_call mixes; removal leaves no trace.
 
     No tolerance: bit for bit, for the arithmetic is the same.
     """
@@ -128,6 +128,7 @@ def lifecycle(strategy: Strategy) -> None:
     copies: list[nn.Module] = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(buffer, weights_only=False)]
     for copied in copies:
         demand(copied.training and same_bits(copied(x), expected), "a copy of the model mixes")
+        demand(_anatomy(copied)["hooks"] == _anatomy(plain)["hooks"], "a copy of the model carries hooks")
     model.eval()
     demand(same_bits(model(x), plain.eval()(x)), "an attached model mixes in eval mode")
     exported = torch.export.export(model, (x,)).module()
@@ -165,7 +166,7 @@ def ddp(strategy: Strategy) -> None:
     demand(not torch.equal(drawn[0], drawn[1]), "both ranks drew the same")
 
 
-def _anatomy(model: Host) -> dict[str, object]:
+def _anatomy(model: nn.Module) -> dict[str, object]:
     hooks = {
         f"{name}.{kind}": len(getattr(module, kind))
         for name, module in model.named_modules()

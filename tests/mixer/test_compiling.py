@@ -52,17 +52,6 @@ def test_attaching_to_a_compiled_model_before_its_first_call_works():
     assert torch.allclose(a, b)
 
 
-def test_attaching_after_the_first_compiled_call_is_noticed():
-    torch._dynamo.reset()
-    model, x = net(), images()
-    compiled = torch.compile(model, backend="eager")
-    compiled(x)
-    mixer = fm.attach(model, {"stem": moex()})
-    mix = mixer.draw(x)
-    with pytest.raises(fm.FeatmixError, match="compiled"):
-        mix.loss(F.cross_entropy, compiled(x), labels())
-
-
 def test_a_compiled_layer_inside_an_eager_model():
     torch._dynamo.reset()
     model, x = net(), images()

@@ -29,7 +29,7 @@ def test_seed_and_state_dict_reproduce_the_draws():
     c = fm.attach(third, {"stem": moex()}, seed=99)
     c.load_state_dict(state)
     assert all(map(torch.equal, rest, drawn(c, third, 3)))
-    with pytest.raises(fm.FeatmixError, match="seed, rank, progress, strategies and generator"):
+    with pytest.raises(fm.FeatmixError, match="seed, rank, draws, progress, strategies and generator"):
         c.load_state_dict({"seed": 1})
 
 
@@ -60,13 +60,60 @@ def test_params_are_there_in_eval_mode_and_idle():
     assert torch.equal(before, mixer.state_dict()["generator"])
 
 
+def at_rank(monkeypatch, number):
+    monkeypatch.setattr(importlib.import_module("featmix.mixer.mixer"), "rank", lambda: number)
+
+
+def partners(mixer, model, steps):
+    found = []
+    for _ in range(steps):
+        found.append(mixer.draw(images()).params["stem"].partner)
+        model(images())
+    return torch.stack(found)
+
+
 def test_a_checkpoint_of_another_rank_goes_on_in_a_stream_of_its_own(monkeypatch):
     first, second = net(), net()
-    a, b = fm.attach(first, {"stem": moex()}, seed=0), fm.attach(second, {"stem": moex()}, seed=0)
+    given = torch.Generator().manual_seed(0)
+    a, b = fm.attach(first, {"stem": moex()}, generator=given), fm.attach(second, {"stem": moex()}, seed=0)
     state = a.state_dict()
-    monkeypatch.setattr(importlib.import_module("featmix.mixer.mixer"), "rank", lambda: 1)
+    at_rank(monkeypatch, 1)
     b.load_state_dict(state)
     assert not torch.equal(a.draw(images()).params["stem"].partner, b.draw(images()).params["stem"].partner)
+
+
+def test_one_ranks_checkpoint_continues_every_ranks_draws(monkeypatch):
+    going = [net() for _ in range(3)]
+    mixers = []
+    for number, model in enumerate(going):
+        at_rank(monkeypatch, number)
+        mixers.append(fm.attach(model, {"stem": moex()}, seed=4))
+        partners(mixers[-1], model, 5)
+    at_rank(monkeypatch, 1)
+    state = pickle.loads(pickle.dumps(mixers[1].state_dict()))
+    found = []
+    for number, (mixer, model) in enumerate(zip(mixers, going, strict=True)):
+        at_rank(monkeypatch, number)
+        resumed = net()
+        again = fm.attach(resumed, {"stem": moex()}, seed=7)
+        again.load_state_dict(state)
+        found.append(partners(mixer, model, 3))
+        assert torch.equal(partners(again, resumed, 3), found[-1])
+    assert not torch.equal(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
+def test_a_mixer_sent_to_another_rank_draws_as_that_rank(monkeypatch):
+    model = net()
+    mixer = fm.attach(model, {"stem": moex()}, seed=4)
+    partners(mixer, model, 2)
+    sent = pickle.dumps((model, mixer))
+    for number in (0, 1):
+        at_rank(monkeypatch, number)
+        other, theirs = pickle.loads(sent)
+        reference = net()
+        expected = partners(fm.attach(reference, {"stem": moex()}, seed=4), reference, 5)[2:]
+        assert torch.equal(partners(theirs, other, 3), expected)
 
 
 @pytest.mark.parametrize("bad", [{"seed": -1}, {"seed": 1.5}, {"seed": "a"}, {"generator": "a"}])
@@ -75,7 +122,14 @@ def test_bad_seeds_and_generators_are_refused(bad):
         fm.attach(net(), {"stem": moex()}, **bad)
 
 
-WHOLE = {"seed": 0, "rank": 0, "progress": 0.0, "strategies": {"stem": {}}, "generator": torch.Generator().get_state()}
+WHOLE = {
+    "seed": 0,
+    "rank": 0,
+    "draws": 0,
+    "progress": 0.0,
+    "strategies": {"stem": {}},
+    "generator": torch.Generator().get_state(),
+}
 
 
 @pytest.mark.parametrize(
@@ -88,8 +142,18 @@ WHOLE = {"seed": 0, "rank": 0, "progress": 0.0, "strategies": {"stem": {}}, "gen
         {**WHOLE, "strategies": {"layer1": {}}},
         {**WHOLE, "generator": torch.zeros(3)},
         {**WHOLE, "generator": "a"},
+        {**WHOLE, "draws": -1},
     ],
-    ids=["none", "a part", "no strategies", "more", "of another site", "generator of another kind", "no generator"],
+    ids=[
+        "none",
+        "a part",
+        "no strategies",
+        "more",
+        "of another site",
+        "generator of another kind",
+        "no generator",
+        "no number of draws",
+    ],
 )
 def test_what_is_no_state_is_refused(state):
     mixer = fm.attach(net(), {"stem": moex()})

@@ -1,4 +1,5 @@
 import copy
+import importlib
 
 import pytest
 import torch
@@ -53,6 +54,24 @@ def test_one_seed_repeats_all_and_another_does_not():
     assert same(runs["a"], runs["d"])
     assert not any(torch.equal(x, y) for x, y in zip(runs["a"][::2], runs["c"][::2], strict=True))
     assert len({x.numpy().tobytes() for x in runs["a"][::2]}) == 3
+
+
+@pytest.mark.parametrize("way", ["copied", "loaded"])
+def test_another_rank_applies_the_batch_part_in_a_stream_of_its_own(way, monkeypatch):
+    model, found = net(), []
+    mixer = both().attach(model)
+    steps(mixer, model, 1)
+    state, sent = mixer.state_dict(), [copy.deepcopy((model, mixer)) for _ in range(2)]
+    for number, (other, theirs) in enumerate(sent):
+        for module in ("featmix.mixer.mixer", "featmix.pipeline.mixer"):
+            monkeypatch.setattr(importlib.import_module(module), "rank", lambda number=number: number)
+        if way == "loaded":
+            theirs = both().attach(other)
+            theirs.load_state_dict(state)
+        found.append(steps(theirs, other))
+    assert not any(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    monkeypatch.undo()
+    assert same(steps(mixer, model), found[0])
 
 
 def test_mixing_draws_what_it_would_draw_without_a_batch_part():

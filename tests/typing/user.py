@@ -88,6 +88,8 @@ def a_step() -> None:
     mixer.remove()
     with fm.attach(model, {"input": fm.CutMix(p=0.5), "0": fm.MoEx("pono")}) as another:
         another.progress = 0.5
+    fm.attach(model, {"0": fm.MoEx("pono")})
+    fm.detach(model)
     recipe = fm.manifold_mixup(("input", "0"), alpha=2.0)
     assert_type(recipe, fm.OneOf)
 
