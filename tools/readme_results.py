@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 CARDS = ("<!-- cards:begin -->", "<!-- cards:end -->")
 FIGURE = Path("docs/images/compare.png")
-KEPT = ("- 60 runs", "- Time", "- Versions", "- Machine")
+KEPT = ("- 120 runs", "- Time", "- Versions", "- Machine")
 
 
 def results(summary: str) -> str:
@@ -25,11 +25,11 @@ def results(summary: str) -> str:
     Raises:
         ValueError: If it is not the summary of the default run.
     """
-    table = [line for line in summary.partition("## ")[0].splitlines() if line.startswith("|")]
-    reading = next(line for line in summary.splitlines() if "Student-t" in line)
+    table, pairs = (_table(section) for section in summary.split("## ")[:2])
+    reading, reading_pairs = (next(line for line in summary.splitlines() if word in line) for word in ("Student-t", "Holm's"))
     facts = [line.removeprefix("- ") for line in summary.splitlines() if line.startswith(KEPT)]
     if len(facts) != len(KEPT):
-        raise ValueError("expected the summary of the default run of featmix compare, 60 runs")
+        raise ValueError("expected the summary of the default run of featmix compare, 120 runs")
     picture = f"![Accuracy in and out of the training domains, and paired differences to the baseline]({FIGURE})"
     return "\n\n".join(
         [
@@ -38,9 +38,15 @@ def results(summary: str) -> str:
             "\n".join(table),
             picture,
             reading,
+            "\n".join(pairs),
+            reading_pairs,
             "\n".join(f"- {fact}" for fact in facts),
         ]
     )
+
+
+def _table(section: str) -> list[str]:
+    return [line for line in section.splitlines() if line.startswith("|")]
 
 
 def speed(folder: Path) -> str:

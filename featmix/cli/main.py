@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -135,7 +136,8 @@ def compare(
     site: Annotated[
         str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="3")] = None,
+    baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
+    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="6")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
@@ -144,15 +146,15 @@ def compare(
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
 
-    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, summary.md and
-    summary.png. Interrupted, the same command goes on where it was.
+    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, pairs.csv,
+    summary.md and summary.png. Interrupted, the same command goes on where it was.
     """
     with _refusals_explained():
         from featmix.compare import compare as run_comparison
 
         found = run_comparison(
-            strategies or (), pipelines=pipeline or (), site=site, seeds=seeds, jobs=jobs, out=out, quick=quick, fresh=fresh,
-            **settings,
+            strategies or (), pipelines=pipeline or (), site=site, baseline=baseline, seeds=seeds, jobs=jobs, out=out,
+            quick=quick, fresh=fresh, **settings,
         )  # fmt: skip
         if found.failures:
             raise typer.Exit(1)
@@ -236,11 +238,18 @@ def _card(tags: object) -> dict[str, object]:
 
 @contextmanager
 def _refusals_explained() -> Iterator[None]:
-    """Turn a refused input into one message and exit status 2, a missing extra likewise, and Ctrl-C into status 130."""
+    """Turn a refused input into one message and exit status 2, a missing extra likewise, and Ctrl-C into status 130.
+
+    Where the system refuses to read or write, the disk being full for instance, the status is 3.
+    """
     try:
         yield
-    except (FeatmixError, OSError) as error:  # refused, or a full disk and its like
+    except FeatmixError as error:
         _fail(str(error))
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        again = " Make room, or name another folder with --out; what is finished is kept." if error.errno in _FULL else ""
+        _fail(f"{about}{error.strerror or error}.{again}", status=3)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "featmix":
             raise
@@ -250,6 +259,9 @@ def _refusals_explained() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _fail(message: str) -> None:
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _fail(message: str, status: int = 2) -> None:
     Console(stderr=True).print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2) from None
+    raise typer.Exit(status) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import featmix as fm
 from featmix.compare.network import check_site, usual_site
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, nearest
 from featmix.spec import Spec, parse
 
 BASELINE = "none"
@@ -55,6 +55,9 @@ def contender(text: str, site: str | None = None) -> Contender:
         >>> contender("moex:norm=in").site
         'stem'
     """
+    if not isinstance(text, str):
+        fix = "Write its settings behind its name: 'moex:norm=in,lam=0.9'."
+        raise FeatmixError("compare", "strategy", expected="the name of a strategy", got=type(text).__name__, fix=fix)
     if re.split("[@:]", text)[0].strip().lower() == BASELINE:
         if text.strip().lower() != BASELINE:
             raise FeatmixError("compare", "strategy", expected=f"{BASELINE!r} alone", got=repr(text))
@@ -79,6 +82,30 @@ def contenders(texts: Sequence[str], site: str | None = None) -> list[Contender]
     if twice:
         raise FeatmixError("compare", "strategy", expected="each strategy once", got=f"{twice[0]!r} again")
     return found if Contender(BASELINE) in found else [Contender(BASELINE), *found]
+
+
+def chosen_baseline(text: str, found: Sequence[Contender]) -> str:
+    """Return the label of the strategy that differences are taken to.
+
+    Args:
+        text: As tables call it, or as it was written.
+        found: What is compared.
+
+    Raises:
+        FeatmixError: If it is not among them.
+
+    Example:
+        >>> chosen_baseline("none", contenders(["mixup"]))
+        'none'
+    """
+    labels = [one.label for one in found]
+    if text not in labels:
+        with_its_usual_site = [one.label for one in found if text == f"{one.name}@{one.site}"]
+        if not with_its_usual_site:
+            expected = f"one of what is compared: {', '.join(labels)}"
+            raise FeatmixError("compare", "baseline", expected=expected, got=repr(text), fix=nearest(text, labels))
+        return with_its_usual_site[0]
+    return text
 
 
 def label_of(name: str, settings: str, site: str) -> str:

@@ -13,13 +13,14 @@ from rich.console import Console
 
 import featmix as fm
 from featmix.checks import whole
-from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, contenders
+from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, chosen_baseline, contenders
 from featmix.compare.data import read
 from featmix.compare.feeding import Feed, check_images
-from featmix.compare.output import RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, cores, done
+from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
-from featmix.compare.report import HOW_TO_READ, Circumstances, terminal_table, write_report
+from featmix.compare.report import Circumstances, print_results, write_report
+from featmix.compare.resources import available_memory, bearable_jobs, cores
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
@@ -29,7 +30,7 @@ from featmix.errors import FeatmixError
 from featmix.support.progress import progress
 
 DEFAULT_OUT, QUICK_OUT = Path("compare-out"), Path("compare-out/quick")
-DEFAULT_SEEDS, QUICK_SEEDS = 3, 2
+DEFAULT_SEEDS, QUICK_SEEDS = 6, 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def compare(
     *,
     pipelines: Sequence[Path | str] = (),
     site: str | None = None,
+    baseline: str = BASELINE,
     seeds: int | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
@@ -74,6 +76,7 @@ def compare(
             ``none`` is added if missing.
         pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
         site: Where strategies act that name no site; None puts each where it usually stands.
+        baseline: The one of the strategies that differences are taken to, as tables call it.
         seeds: How many; they are 0, 1, 2, ...
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
@@ -95,21 +98,34 @@ def compare(
     """
     begun = time.monotonic()
     console = console or Console()
+    if isinstance(strategies, str) or not isinstance(strategies, Sequence):
+        raise FeatmixError("compare", "strategies", expected="a list of names", got=repr(strategies), fix="['moex', 'mixup']")
     shared = resolve(settings, quick=quick)
     piped = read_pipelines(pipelines)
     specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
+    baseline = chosen_baseline(baseline, specs)
     count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
     jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
+    most = bearable_jobs(jobs, jobs, available_memory())
+    if most < jobs:
+        console.print(f"{most} processes in place of {jobs}: the memory that is free bears no more.", style="yellow")
+    jobs = most
     with Pool(jobs, nested=shared.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
-            pool.start()  # the workers import while the data is read here
+            pool.start(limit=len(specs) * count)  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
+        check_that_batches_fill(shared, source)
         for spec in specs:
             rehearse(spec, shared, source)
         grid = make_grid(specs, count, source)
         record = {**asdict(shared), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
+        if len(folder.machines) > 1:
+            note = (
+                f"Runs in {folder.path} come from {len(folder.machines)} machines: accuracies may differ in rounding, times do."
+            )
+            console.print(note, style="yellow", highlight=False)
         for spec in piped:
             fm.save(spec.pipeline(), folder.path / spec.file)
         try:
@@ -117,19 +133,35 @@ def compare(
         except KeyboardInterrupt:
             _say_how_to_go_on(console, grid, folder, fresh)
             raise
-        summaries = summarize(rows)
+        summaries = summarize(rows, baseline)
         calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
-        write_report(folder.path, summaries, Circumstances(record, rows, calls))
+        about = Circumstances(record, rows, calls, folder.machines, baseline)
+        write_report(folder.path, summaries, about)
     wanted = {run.key for run in grid}
     failures = sum(bool(row.error) and row.key in wanted for row in rows)
     found = Comparison(tuple(rows), tuple(summaries), folder.path, failures, time.monotonic() - begun)
-    _tell(console, found, made)
+    _tell(console, found, about, made, quick=quick)
     return found
 
 
 def make_grid(specs: Sequence[Contender], seeds: int, source: Source) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
     return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
+
+
+def check_that_batches_fill(settings: Settings, source: Source) -> None:
+    """Check that there is a batch of training images whichever domain is held out, before the first run.
+
+    Raises:
+        FeatmixError: If there is not.
+    """
+    for held_out in source.held_out_choices:
+        count = len(source.trial(0, held_out, settings.limit).train)
+        if count < settings.batch_size:
+            without = f" without {held_out}" if held_out else ""
+            got = f"{settings.batch_size} with {count} training images{without}"
+            fix = f"--batch-size {count} at most, or more images (--limit)."
+            raise FeatmixError("compare", "batch_size", expected="at most the number of training images", got=got, fix=fix)
 
 
 def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
@@ -206,9 +238,10 @@ def _say_how_to_go_on(console: Console, grid: Sequence[Run], folder: OutputFolde
     )
 
 
-def _tell(console: Console, found: Comparison, made: int) -> None:
-    console.print(terminal_table(found.summaries))
-    console.print(HOW_TO_READ)
+def _tell(console: Console, found: Comparison, about: Circumstances, made: int, *, quick: bool) -> None:
+    print_results(console, found.summaries, about)
+    if quick:
+        console.print("A quick run shows that everything works: its figures mean nothing.", style="yellow", highlight=False)
     if found.failures:
         first = next(row for row in found.rows if row.error)
         console.print(
@@ -217,5 +250,5 @@ def _tell(console: Console, found: Comparison, made: int) -> None:
             style="red",
             markup=False,
         )
-    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, SUMMARY_FIGURE, RUNS))
+    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, PAIRS, SUMMARY_FIGURE, RUNS))
     console.print(f"{made} run(s) in {found.seconds:.0f} s. Written to {found.out}: {names}", markup=False)

@@ -1,12 +1,14 @@
-"""The picture of an experiment: accuracies with intervals, and paired differences to the baseline."""
+"""The picture of an experiment: accuracies with intervals, paired differences, and a panel for each held-out domain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from featmix.compare.contenders import BASELINE
+from featmix.compare.pairs import Pair
 from featmix.compare.statistics import Estimate, Summary
 from featmix.pictures import as_png
 from featmix.support.extras import imported
@@ -16,22 +18,49 @@ from featmix.support.files import write
 HELD_OUT = {"color": "#0072B2", "marker": "o", "label": "held-out domain"}
 IN_DOMAIN = {"color": "#E69F00", "marker": "s", "label": "training domains"}
 
+_LETTERS = 105  # of a line of the title
 _APART = 0.16  # vertical distance of the two markers of a strategy from its line, in lines
 
 
-def draw_figure(path: Path, summaries: Sequence[Summary], settings: Mapping[str, object]) -> None:
-    """Draw `summary.png`.
+def draw_figure(
+    path: Path,
+    summaries: Sequence[Summary],
+    settings: Mapping[str, object],
+    baseline: str = BASELINE,
+    pairs: Sequence[Pair] = (),
+) -> None:
+    """Draw `summary.png`: levels and differences to the baseline, all pairs, and a panel for each held-out domain.
 
     Args:
         path: Where to write it.
         summaries: Strategies, from top to bottom, the baseline first.
         settings: What all runs shared, for the title.
+        baseline: The label of the strategy that differences are taken to.
+        pairs: All pairs of one metric; none leaves their panel out.
     """
     figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")
-    figure = figures.Figure(figsize=(10, 1.9 + 0.5 * len(summaries)), layout="constrained", dpi=150)
+    domains = list(summaries[0].by_domain) if summaries else []
+    heights = [1.2 + 0.5 * len(summaries)]
+    heights += [1.2 + 0.3 * len(pairs)] if pairs else []
+    heights += [1.2 + 0.3 * len(summaries)] if domains else []
+    figure = figures.Figure(figsize=(10, 0.7 + sum(heights)), layout="constrained", dpi=150)
+    rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    handles, labels = _levels_and_differences(next(rows), summaries, baseline)
+    if pairs:
+        _all_pairs(next(rows), pairs)
+    if domains:
+        _by_domain(next(rows), summaries, domains)
+    title = fill(f"featmix compare on {_short(settings)}: {_caption(summaries)}", _LETTERS)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
+    write(path, as_png(figure))
+
+
+def _levels_and_differences(figure: Any, summaries: Sequence[Summary], baseline: str) -> tuple[Any, Any]:
+    """Two panels side by side; returns what a legend is made of."""
     left, right = figure.subplots(1, 2)
     lines = {summary.label: -number for number, summary in enumerate(summaries)}
-    others = [summary for summary in summaries if summary.strategy != BASELINE]
+    others = [summary for summary in summaries if summary.label != baseline]
     held_out = any(summary.held_out.mean is not None for summary in summaries)
     for style, name in ((HELD_OUT, "held_out"), (IN_DOMAIN, "in_domain")):
         shift = (_APART if style is HELD_OUT else -_APART) if held_out else 0.0
@@ -42,25 +71,54 @@ def draw_figure(path: Path, summaries: Sequence[Summary], settings: Mapping[str,
     if len(others) < len(summaries):
         right.annotate("baseline", (0, 0), (6, 0), textcoords="offset points", va="center", color="#555555")
     left.set_xlabel("accuracy in %")
-    right.set_xlabel(f"paired difference to {BASELINE} in percentage points")
-    seeds = max((summary.in_domain.seeds for summary in summaries), default=0)
-    left.set_title("Accuracy", loc="left", fontsize=11)
-    right.set_title("Difference to the baseline", loc="left", fontsize=11)
-    for panel in (left, right):
-        panel.set_yticks(list(lines.values()), list(lines) if panel is left else [""] * len(lines))
-        panel.set_ylim(-len(lines) + 0.5, 0.5)
-        panel.grid(axis="x", color="#DDDDDD")
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right", "left"]].set_visible(False)
-        panel.tick_params(axis="y", length=0)
-    if seeds > 1:
-        caption = f"mean over {seeds} seeds, bars: 95 % interval over seeds, *: interval excludes zero"
-    else:
-        caption = "one seed: no interval is known"
-    figure.suptitle(f"featmix compare on {_short(settings)}: {caption}", x=0.01, ha="left", fontsize=12)
+    right.set_xlabel(f"paired difference to {baseline} in percentage points")
+    _finish(left, "Accuracy", list(lines))
+    _finish(right, "Difference to the baseline", [""] * len(lines))
     handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
-    write(path, as_png(figure))
+    return handles, labels
+
+
+def _all_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
+    panel = figure.subplots()
+    style = HELD_OUT if pairs[0].metric == "held_out" else IN_DOMAIN
+    _plot(panel, [(-number, pair.difference) for number, pair in enumerate(pairs)], style)
+    for number, pair in enumerate(pairs):
+        if pair.decided and pair.difference.high is not None:
+            _star(panel, (100 * pair.difference.high, -number), style)
+    panel.axvline(0, color="black", linewidth=1)
+    panel.set_xlabel(f"paired difference in {style['label']} in percentage points; *: p < 0.05 after Holm's correction")
+    _finish(panel, "All pairs, first minus second", [f"{pair.first} - {pair.second}" for pair in pairs])
+
+
+def _by_domain(figure: Any, summaries: Sequence[Summary], domains: Sequence[str]) -> None:
+    panels = figure.subplots(1, len(domains), squeeze=False, sharex=True)[0]
+    for panel, domain in zip(panels, domains, strict=True):
+        _plot(panel, [(-number, summary.by_domain[domain]) for number, summary in enumerate(summaries)], HELD_OUT)
+        names = [summary.label for summary in summaries] if panel is panels[0] else [""] * len(summaries)
+        panel.set_xlabel("accuracy in %")
+        _finish(panel, f"{domain} held out", names)
+
+
+def _finish(panel: Any, title: str, names: Sequence[str]) -> None:
+    panel.set_title(title, loc="left", fontsize=11)
+    panel.set_yticks([-number for number in range(len(names))], names)
+    panel.set_ylim(-len(names) + 0.5, 0.5)
+    panel.grid(axis="x", color="#DDDDDD")
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+
+
+def _caption(summaries: Sequence[Summary]) -> str:
+    """Say what means and intervals rest on, as it is."""
+    counts = sorted({summary.in_domain.seeds for summary in summaries})
+    if not counts or counts[-1] < 2:
+        return "one seed: no interval is known" if counts and counts[-1] else "no complete seed"
+    if len(counts) == 1:
+        counted = f"{counts[0]} seeds"
+    else:
+        counted = "seeds (" + ", ".join(f"{summary.label} {summary.in_domain.seeds}" for summary in summaries) + ")"
+    return f"mean over {counted}, bars: 95 % interval over seeds, *: interval excludes zero"
 
 
 def _plot(panel: Any, points: Sequence[tuple[float, Estimate]], style: Mapping[str, str]) -> None:
@@ -93,10 +151,11 @@ def _mark(panel: Any, summaries: Sequence[Summary], lines: Mapping[str, int]) ->
             (IN_DOMAIN, -_APART, summary.in_domain_difference),
         ):
             if difference.excludes_zero and difference.high is not None:
-                place = (100 * difference.high, lines[summary.label] + shift)
-                panel.annotate(
-                    "*", place, (5, -5), textcoords="offset points", color=style["color"], fontsize=14, fontweight="bold"
-                )
+                _star(panel, (100 * difference.high, lines[summary.label] + shift), style)
+
+
+def _star(panel: Any, place: tuple[float, float], style: Mapping[str, str]) -> None:
+    panel.annotate("*", place, (5, -5), textcoords="offset points", color=style["color"], fontsize=14, fontweight="bold")
 
 
 def _short(settings: Mapping[str, object]) -> str:

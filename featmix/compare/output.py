@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -12,13 +11,14 @@ from types import TracebackType
 from typing import IO, Any, Self, TypedDict
 
 import featmix
+from featmix.compare.resources import cores
 from featmix.compare.results import Key, Row, append_row, read_rows, write_rows
 from featmix.errors import FeatmixError
 from featmix.support.files import write
 
 RUNS, SETTINGS, LOCK = "runs.csv", "settings.json", ".lock"
-SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE = "summary.csv", "summary.md", "summary.png"
-_OURS = (RUNS, SETTINGS, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE)
+SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS = "summary.csv", "summary.md", "summary.png", "pairs.csv"
+_OURS = (RUNS, SETTINGS, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS)
 
 
 class Call(TypedDict):
@@ -45,6 +45,7 @@ class OutputFolder:
         self.path = path
         self.calls: list[Call] = []
         self._lock: IO[str] | None = None
+        self.machines: list[dict[str, object]] = []
         self._record: dict[str, object] = {}
 
     def __enter__(self) -> Self:
@@ -81,7 +82,10 @@ class OutputFolder:
         rows = read_rows(self.path / RUNS)
         if rows:
             self._check_settings(settings, len(rows))
-        self._record = {"settings": settings, "versions": versions(), "machine": machine()}
+        here = machine()
+        if here not in self.machines:
+            self.machines.append(here)
+        self._record = {"settings": settings, "versions": versions(), "machines": self.machines}
         self._write_record()
         return rows
 
@@ -119,7 +123,7 @@ class OutputFolder:
         try:
             record = json.loads(path.read_text())
             made_with = {**record["settings"], **record["versions"]}
-            self.calls = list(record["calls"])
+            self.calls, self.machines = list(record["calls"]), list(record["machines"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             got = f"{RUNS} without it ({error})"
             raise FeatmixError(str(path), expected="the settings of the runs beside it", got=got, fix=fix) from error
@@ -146,11 +150,6 @@ def machine() -> dict[str, object]:
         "cores": cores(),
         "python": platform.python_version(),
     }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def done(rows: Iterable[Row]) -> dict[Key, Row]:

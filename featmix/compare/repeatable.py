@@ -18,4 +18,5 @@ def prepare_torch() -> None:
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a tenth of a step
     torch.backends.cudnn.benchmark = False

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 import featmix as fm
 from featmix.compare.contenders import BASELINE, contender
 from featmix.compare.figure import draw_figure
-from featmix.compare.output import SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
+from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
+from featmix.compare.pairs import METRICS, Pair, pairwise
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, Summary
@@ -23,11 +25,18 @@ from featmix.support.files import write
 
 MARK = "*"
 SEEDS, STEP_TIME = "seeds", "ms per step"
+SPARED = (SEEDS, STEP_TIME)  # the columns that a narrow terminal loses first
+_ANY_WIDTH = 10_000
 HOW_TO_READ = (
     "Accuracies and expected calibration error in percent, differences in percentage points. Each interval is a 95 % "
     "Student-t interval over seeds; a difference is taken to the baseline on the same seeds and splits, and "
-    f"{MARK} marks those whose interval excludes zero: read the others as noise. With several strategies compared at once, "
-    "expect one false mark in about twenty comparisons."
+    f"{MARK} marks those whose interval excludes zero: read the others as noise. Marks are not corrected for how many there "
+    "are; the table of all pairs is."
+)
+HOW_TO_READ_PAIRS = (
+    "Every pair on the same seeds and splits, first minus second, with its plain 95 % interval. p is that of a paired t-test "
+    f"after Holm's correction for all pairs; {MARK} marks those below 0.05. The last column says how many seeds of this spread "
+    "would give an interval of at most ±1 point. Intervals cover other seeds and splits of the same images, not other images."
 )
 
 _ESTIMATES = (
@@ -48,17 +57,22 @@ class Circumstances:
         settings: What all runs shared.
         rows: All runs.
         calls: The calls that made them; those of calls that were interrupted are in none.
+        machines: The machines that runs were made on; none is this one.
+        baseline: The label of the strategy that differences are taken to.
     """
 
     settings: Mapping[str, object]
     rows: Sequence[Row]
     calls: Sequence[Call]
+    machines: Sequence[Mapping[str, object]] = ()
+    baseline: str = BASELINE
 
 
 def write_report(folder: Path, summaries: Sequence[Summary], about: Circumstances) -> None:
-    """Write `summary.csv`, `summary.md` and `summary.png`."""
+    """Write `summary.csv`, `pairs.csv`, `summary.md` and `summary.png`."""
     write(folder / SUMMARY_TABLE, to_csv(summaries))
-    draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings)
+    write(folder / PAIRS, pairs_to_csv([pair for metric in METRICS for pair in pairwise(about.rows, metric)]))
+    draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings, about.baseline, shown_pairs(about.rows))
     write(folder / SUMMARY_TEXT, to_markdown(summaries, about))
 
 
@@ -81,14 +95,30 @@ def to_csv(summaries: Sequence[Summary]) -> str:
     return text.getvalue()
 
 
+def pairs_to_csv(pairs: Sequence[Pair]) -> str:
+    """One line per pair and metric; empty where unknown."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    parts = ("mean", "low", "high", "seeds")
+    writer.writerow(["metric", "first", "second", *(f"difference_{part}" for part in parts), "p", "p_holm", "seeds_needed"])
+    for pair in pairs:
+        estimates = [_cell(getattr(pair.difference, part)) for part in parts]
+        tests = ["" if p is None else f"{p:.6g}" for p in (pair.p, pair.adjusted)]
+        writer.writerow([pair.metric, pair.first, pair.second, *estimates, *tests, _cell(pair.seeds_needed)])
+    return text.getvalue()
+
+
 def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
     """The whole story for a reader: result, how to read it, by domain, what was run and where."""
     sections = [
         "# featmix compare",
         f"![Accuracy and paired differences to the baseline]({SUMMARY_FIGURE})",
-        _markdown_table(*result_table(summaries)),
+        _markdown_table(*result_table(summaries, about.baseline)),
         HOW_TO_READ,
     ]
+    pairs = shown_pairs(about.rows)
+    if pairs:
+        sections += [f"## All pairs, {metric_in_words(pairs)}", _markdown_table(*pair_table(pairs)), HOW_TO_READ_PAIRS]
     if summaries and summaries[0].by_domain:
         sections += ["## Accuracy by held-out domain", _markdown_table(*domain_table(summaries))]
     failed = [row for row in about.rows if row.error]
@@ -99,28 +129,86 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def terminal_table(summaries: Sequence[Summary]) -> Table:
-    """The main table, narrow enough for 80 columns."""
-    head, body = result_table(summaries)
-    columns = [number for number, name in enumerate(head) if name not in (SEEDS, STEP_TIME)]
+def shown_pairs(rows: Sequence[Row]) -> list[Pair]:
+    """Return the pairs that people are shown, by held-out accuracy where there is one.
+
+    There are none where the table of differences says all of it, or where one seed leaves nothing to test.
+    """
+    pairs = pairwise(rows, "held_out" if any(row.held_out for row in rows) else "in_domain")
+    return pairs if len(pairs) > 1 and any(pair.p is not None for pair in pairs) else []
+
+
+def metric_in_words(pairs: Sequence[Pair]) -> str:
+    """Return what the pairs compare, for a title."""
+    return f"{METRICS[pairs[0].metric].replace('_', ' ')} in percentage points"
+
+
+def pair_table(pairs: Sequence[Pair]) -> tuple[list[str], list[list[str]]]:
+    """Head and body of the table of all pairs."""
+    body = []
+    for pair in pairs:
+        tested = "" if pair.adjusted is None else f"{pair.adjusted:.3f}" + (f" {MARK}" if pair.decided else "")
+        needed = "" if pair.seeds_needed is None else str(pair.seeds_needed)
+        body.append([f"{pair.first} - {pair.second}", points(pair.difference).removesuffix(f" {MARK}"), tested, needed])
+    return ["pair", "difference", "p (Holm)", "seeds for ±1"], body
+
+
+def print_results(console: Console, summaries: Sequence[Summary], about: Circumstances) -> None:
+    """Print the main table and that of all pairs, each complete at any width."""
     seeds = sorted({summary.in_domain.seeds for summary in summaries})
     counted = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
-    title = f"Mean over {counted} seed(s) in %, with 95 % interval"
+    print_table(console, f"Mean over {counted} seed(s) in %, with 95 % interval", *result_table(summaries, about.baseline))
+    console.print(HOW_TO_READ)
+    pairs = shown_pairs(about.rows)
+    if pairs:
+        console.print()
+        print_table(console, f"All pairs, {metric_in_words(pairs)}", *pair_table(pairs))
+        console.print(HOW_TO_READ_PAIRS)
+
+
+def print_table(console: Console, title: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
+    """Print a table that is never cropped.
+
+    A terminal that is too narrow for it loses the columns of ``SPARED``, and where that is not enough each row takes a line
+    for each of its figures. What is piped is complete.
+    """
+    every = list(range(len(head)))
+    for columns in (every, [k for k in every if head[k] not in SPARED]):
+        table = _as_table(title, [head[k] for k in columns], [[line[k] for k in columns] for line in body])
+        needed = console.measure(table, options=console.options.update(width=_ANY_WIDTH)).maximum
+        if needed <= console.width:
+            console.print(table)
+            return
+        if not console.is_terminal:
+            wide = Console(width=needed, file=io.StringIO(), color_system=None)
+            wide.print(table)
+            console.out(wide.file.getvalue(), end="", highlight=False)  # type: ignore[attr-defined]
+            return
+    console.print(title, style="italic", highlight=False)
+    for first, *rest in body:
+        console.print(f"\n{first}", style="bold", markup=False, highlight=False)
+        for name, cell in zip(head[1:], rest, strict=True):
+            if cell:
+                console.print(f"  {name}: {cell}", markup=False, highlight=False)
+    console.print()
+
+
+def _as_table(title: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for number in columns:
-        table.add_column(head[number], justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for line in body:
-        table.add_row(*(escape(line[number]) for number in columns))
+        table.add_row(*map(escape, line))
     return table
 
 
-def result_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
+def result_table(summaries: Sequence[Summary], baseline: str = BASELINE) -> tuple[list[str], list[list[str]]]:
     """Head and body of the main table; columns that would be empty are left out."""
     held_out = any(summary.held_out_difference.seeds or summary.held_out.seeds for summary in summaries)
     failures = any(summary.failures for summary in summaries)
     head = ["strategy"]
-    head += ["held-out", f"vs {BASELINE}"] if held_out else []
-    head += ["in-domain", f"vs {BASELINE}", "calibration", SEEDS, STEP_TIME]
+    head += ["held-out", f"vs {baseline}"] if held_out else []
+    head += ["in-domain", f"vs {baseline}", "calibration", SEEDS, STEP_TIME]
     head += ["failed"] if failures else []
     body = []
     for s in summaries:
@@ -184,7 +272,7 @@ def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[s
     seeds = sorted({row.seed for row in about.rows})
     domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
     shared = ", ".join(f"{name} {value}" for name, value in about.settings.items() if value not in (None, ""))
-    where = ", ".join(f"{name} {value}" for name, value in machine().items())
+    machines = [", ".join(f"{name} {value}" for name, value in one.items()) for one in about.machines or [machine()]]
     return [
         f"- {len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
         + (f"each of {', '.join(domains)} held out in turn" if domains else "one domain, so none held out"),
@@ -194,7 +282,7 @@ def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[s
         "lower is better",
         f"- Time: {_time(about)}. Times per step are medians and depend on what else ran.",
         "- Versions: " + ", ".join(f"{name} {value}" for name, value in versions().items()),
-        f"- Machine: {where}",
+        *(f"- Machine: {one}" for one in machines),
     ]
 
 

@@ -89,6 +89,9 @@ def resolve(given: Mapping[str, Any], *, quick: bool = False) -> Settings:
         if name not in known:
             raise FeatmixError("compare", name, expected="a known setting", got=repr(name), fix=nearest(name, known))
     said = {name: value for name, value in given.items() if value is not None}
+    for name in ("data", "device", "precision"):
+        if not isinstance(said.get(name, ""), str):
+            raise FeatmixError("compare", name, expected="a word, as on the command line", got=type(said[name]).__name__)
     if said.get("device") == "auto":
         said["device"] = _available()
     if said.get("root"):

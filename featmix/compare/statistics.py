@@ -1,7 +1,8 @@
 """Means over seeds with honest intervals, and paired differences to the baseline.
 
 A seed's result is the average over the held-out domains; seeds are the independent repetitions, so every interval is
-Student's t over seeds. Held-out domains of one seed share their split and are *not* counted as repetitions.
+Student's t over seeds. Held-out domains of one seed share their split and are *not* counted as repetitions. A seed with a
+failed run is left out, of levels and differences alike.
 """
 
 from __future__ import annotations
@@ -118,42 +119,70 @@ def per_seed(cells: Cells, domains: Iterable[str]) -> list[float]:
     return [statistics.fmean(found.values()) for _, found in sorted(seeds.items()) if set(found) >= wanted]
 
 
-def paired_per_seed(cells: Cells, baseline: Cells) -> list[float]:
-    """Difference to the baseline within each seed, averaged over exactly the domains that both have.
+def paired_per_seed(cells: Cells, baseline: Cells, domains: Iterable[str]) -> list[float]:
+    """Difference to the baseline within each seed, averaged over the held-out domains, for seeds of which both have all.
 
     Args:
         cells: Value by (seed, held-out domain).
         baseline: The same for the baseline.
+        domains: Those that a complete seed has.
     """
-    differences = {cell: cells[cell] - baseline[cell] for cell in cells if cell in baseline}
-    return [statistics.fmean(found.values()) for _, found in sorted(_by_seed(differences).items())]
+    return per_seed({cell: cells[cell] - baseline[cell] for cell in cells if cell in baseline}, domains)
 
 
-def summarize(rows: Sequence[Row]) -> list[Summary]:
+def summarize(rows: Sequence[Row], baseline: str = BASELINE) -> list[Summary]:
     """Summarize runs by strategy, in the order in which strategies first appear, the baseline first.
 
     Args:
         rows: All runs of an experiment, failed ones included.
+        baseline: The label of the strategy that differences are taken to.
     """
+    groups = list(runs_by_strategy(sorted(rows, key=lambda row: row.label != baseline)).values())
+    compared = next((group for group in groups if group[0].label == baseline), [])
+    domains = domains_of(rows)
+    return [_summarize(group, compared, domains) for group in groups]
+
+
+def runs_by_strategy(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row]]:
+    """Return the runs of each strategy, in the order in which strategies first appear."""
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: row.strategy != BASELINE):
+    for row in rows:
         groups[row.strategy, row.settings, row.site].append(row)
-    baseline = groups.get((BASELINE, "", ""), [])
-    domains = list(dict.fromkeys(row.held_out for row in rows))
-    return [_summarize(group, baseline, domains) for group in groups.values()]
+    return groups
+
+
+def domains_of(rows: Iterable[Row]) -> list[str]:
+    """Return the domains that were held out, in the order in which they first appear; one without a name where none was."""
+    return list(dict.fromkeys(row.held_out for row in rows))
+
+
+def complete(rows: Iterable[Row], domains: Iterable[str]) -> list[Row]:
+    """Return the finished runs of those seeds that have all domains: a run that failed leaves its whole seed out."""
+    finished, wanted = [row for row in rows if not row.error], set(domains)
+    held_out: dict[int, set[str]] = defaultdict(set)
+    for row in finished:
+        held_out[row.seed].add(row.held_out)
+    return [row for row in finished if held_out[row.seed] >= wanted]
+
+
+def cells_of(rows: Iterable[Row], column: str, domains: Sequence[str]) -> dict[tuple[int, str], float]:
+    """Return what was measured in each cell (seed, held-out domain); failed runs measured nothing."""
+    values = ((row, getattr(row, column)) for row in rows if row.held_out in domains and not row.error)
+    return {(row.seed, row.held_out): value for row, value in values if value is not None}
 
 
 def _summarize(rows: list[Row], baseline: list[Row], domains: list[str]) -> Summary:
-    first, good = rows[0], [row for row in rows if not row.error]
-    seconds = [row.seconds_per_step for row in good if row.seconds_per_step is not None]
+    first, finished = rows[0], [row for row in rows if not row.error]
+    good, compared = complete(finished, domains), complete(baseline, domains)
+    seconds = [row.seconds_per_step for row in finished if row.seconds_per_step is not None]
 
     def level(column: str, within: list[str]) -> Estimate:
-        return estimate(per_seed(_cells(good, column, within), within))
+        return estimate(per_seed(cells_of(good, column, within), within))
 
     def difference(column: str, within: list[str]) -> Estimate:
-        if first.strategy == BASELINE:
+        if rows is baseline:
             return Estimate()
-        return estimate(paired_per_seed(_cells(good, column, within), _cells(baseline, column, within)))
+        return estimate(paired_per_seed(cells_of(good, column, within), cells_of(compared, column, within), within))
 
     named = [domain for domain in domains if domain]
     return Summary(
@@ -161,8 +190,8 @@ def _summarize(rows: list[Row], baseline: list[Row], domains: list[str]) -> Summ
         strategy=first.strategy,
         settings=first.settings,
         site=first.site,
-        runs=len(good),
-        failures=len(rows) - len(good),
+        runs=len(finished),
+        failures=len(rows) - len(finished),
         in_domain=level("in_domain_accuracy", domains),
         held_out=level("held_out_accuracy", domains),
         calibration=level("calibration_error", domains),
@@ -173,11 +202,6 @@ def _summarize(rows: list[Row], baseline: list[Row], domains: list[str]) -> Summ
         by_domain_difference={domain: difference("held_out_accuracy", [domain]) for domain in named},
         seconds_per_step=statistics.median(seconds) if seconds else None,
     )
-
-
-def _cells(rows: Iterable[Row], column: str, domains: list[str]) -> dict[tuple[int, str], float]:
-    values = ((row, getattr(row, column)) for row in rows if row.held_out in domains and not row.error)
-    return {(row.seed, row.held_out): value for row, value in values if value is not None}
 
 
 def _by_seed(cells: Cells) -> dict[int, dict[str, float]]:

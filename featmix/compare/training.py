@@ -110,7 +110,8 @@ def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet
 
 def with_seed(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
     """The same pipeline with another seed: a run's own."""
-    return fm.Pipeline(sample=pipeline.sample, batch=pipeline.batch, mix=pipeline.mix, seed=seed)
+    parts = {name: getattr(pipeline, name) for name in ("sample", "batch", "mix", "images", "masks")}
+    return fm.Pipeline(**parts, seed=seed)
 
 
 def attach(pipeline: fm.Pipeline, network: nn.Module, feed: Feed) -> PipelineMixer:

@@ -1,4 +1,4 @@
-"""Pipelines: ``sample``, ``batch``, ``mix`` and ``seed``, each where there is one."""
+"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images`` and ``masks``, each where there is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import built, check_names, read, write
 from featmix.pipeline import Pipeline
 
-PARTS = ("sample", "batch", "mix", "seed")
+PARTS = ("sample", "batch", "mix", "seed", "images", "masks")
 
 
 def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
@@ -21,11 +21,13 @@ def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
     """
     if type(pipeline) is not Pipeline:
         raise place.refuse("a featmix.Pipeline", type(pipeline).__qualname__)
+    names = {"images": pipeline.images, "masks": pipeline.masks}
     return {
         "sample": write(pipeline.sample, place.key("sample")),
         "batch": write(pipeline.batch, place.key("batch")),
         "mix": None if pipeline.mix is None else write_tree(pipeline.mix, place.key("mix")),
         "seed": pipeline.seed,
+        **{part: None if value is None else list(value) for part, value in names.items()},
     }
 
 
@@ -38,5 +40,5 @@ def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
     check_names(value, PARTS, place, "a part of a pipeline")
     parts: dict[str, Any] = {name: read(value.get(name), place.key(name)) for name in ("sample", "batch")}
     parts["mix"] = None if value.get("mix") is None else read_tree(value["mix"], place.key("mix"))
-    made: Pipeline = built(Pipeline, {**parts, "seed": value.get("seed")}, place)
+    made: Pipeline = built(Pipeline, {**parts, **{name: value.get(name) for name in ("seed", "images", "masks")}}, place)
     return made

@@ -134,10 +134,13 @@ class _Exchange(torch.autograd.Function):
         saved = ctx.saved_tensors
         if not saved:  # all rows were copied
             return g, None, None
+        again = torch.is_grad_enabled()  # somebody wants to differentiate this once more
         if blend.detach:
-            return _ScaledBack.apply(g, blend, ctx.kernels, ctx.stride, *saved), None, None  # type: ignore[no-untyped-call]
+            if again:
+                return _ScaledBack.apply(g, blend, ctx.kernels, ctx.stride, *saved), None, None  # type: ignore[no-untyped-call]
+            return ctx.kernels.exchange_back(in_strides(g, ctx.stride), None, saved, blend), None, None
         *small, x = saved
-        if torch.is_grad_enabled():  # somebody wants to differentiate this once more
+        if again:
             return back_in_steps(g, x, blend), None, None
         return ctx.kernels.exchange_back(in_strides(g, ctx.stride), x, tuple(small), blend), None, None
 

@@ -24,16 +24,16 @@ BY_TAKER = False  # finds them by itself, where a gradient asks for them
 
 def blend(x: Tensor, partner: Tensor, lam: Tensor, taker: Tensor | None = None) -> Rows:
     """Mixup's rows: ``lam * x_i + (1 - lam) * x_j``, for ``(B,)`` partners and own shares."""
-    if x.numel() >= BLENDED * len(x):
+    if x.numel() >= BLENDED * x.shape[0]:
         return _Blend(partner.tolist(), lam.tolist())
     return together.Blend(partner, lam)
 
 
 def paste(x: Tensor, partner: Tensor, box: Tensor, positions: tuple[int, ...], taker: Tensor | None = None) -> Rows | None:
     """CutMix's rows: the partner's inside ``(B, d, 2)`` boxes along the axes ``positions``."""
-    if x.numel() >= PASTED * len(x):
+    if x.numel() >= PASTED * x.shape[0]:
         return _Paste(partner.tolist(), [_index(ends, positions) for ends in box.tolist()])
-    if len(box) <= 32:  # where there are few, plain numbers are compared faster
+    if box.shape[0] <= 32:  # where there are few, plain numbers are compared faster
         first, *others = box.tolist()
         same = all(ends == first for ends in others)
     else:

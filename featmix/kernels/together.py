@@ -93,16 +93,14 @@ class Paste:
 
     def mixed(self, x: Tensor) -> Tensor:
         """Return the mixed batch in new memory."""
-        return self._paste(x, pages.copied(x))
+        y = pages.copied(x)
+        torch.index_select(x[self.box], 0, self.partners.index, out=y[self.box])
+        return y
 
     def mix_in_place(self, x: Tensor) -> Tensor:
         """Return the mixed batch in the memory of ``x``."""
-        return self._paste(x, x)
-
-    def _paste(self, x: Tensor, y: Tensor) -> Tensor:
-        if self.partners.mixed:
-            y[self.box] = x[self.box].index_select(0, self.partners.index)
-        return y
+        x[self.box] = x[self.box].index_select(0, self.partners.index)
+        return x
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """Return the gradient of the batch."""

@@ -65,9 +65,10 @@ def composed(batch: int, steps: Iterable[LabelStep | None]) -> Mixture:
 
 
 def _lie_over_each_other(here: Sequence[LabelStep]) -> bool:
+    if len(here) < 2:
+        return False
     grids = [step.grid for step in here if step.spatial]
-    within = all(step.mixture.beyond is None for step in here)  # what is not in the batch has no positions
-    return len(grids) > 1 and None not in grids and len(set(grids)) == 1 and within
+    return len(grids) > 1 and None not in grids and len(set(grids)) == 1
 
 
 def _multiplied(here: Sequence[LabelStep]) -> Mixture:
@@ -80,8 +81,15 @@ def _multiplied(here: Sequence[LabelStep]) -> Mixture:
 def _followed(batch: int, here: Sequence[LabelStep]) -> Mixture:
     """Return shares of samples, followed at each position and averaged at the end."""
     sizes = next(filter(None, (step.grid for step in here)), ())
-    index, shares = torch.arange(batch).unsqueeze(1), torch.ones(batch, 1, 1, *sizes)
+    index, shares, multiplied = torch.arange(batch).unsqueeze(1), torch.ones(batch, 1, 1, *sizes), _multiplied(here)
+    known = batch
     for step in here:
+        if step.mixture.beyond is not None:  # samples that are not in the batch: each is all of itself
+            more = len(step.mixture.beyond)
+            index = torch.cat([index, (known + torch.arange(more)).unsqueeze(1).expand(-1, index.shape[1])])
+            alone = shares.new_zeros(more, *shares.shape[1:])
+            alone[:, 0] = 1
+            shares, known = torch.cat([shares, alone]), known + more
         found = step.parts(shares)
         index = torch.cat([index[rows] for rows, _ in found], dim=1)
         shares = torch.cat([part for _, part in found], dim=1)
@@ -95,4 +103,4 @@ def _followed(batch: int, here: Sequence[LabelStep]) -> Mixture:
         own = torch.zeros(index.shape, dtype=torch.float64)
         own[:, 0] = 1  # of a sample that is all padding: the first is always the sample itself
         weight = torch.where(count > 0, (at.flatten(2) * real).sum(2) / count.clamp(min=1), own)
-    return Mixture.identity(batch).then(made(index, weight.float(), scale=_multiplied(here).scale))
+    return Mixture.identity(batch).then(made(index, weight.float(), multiplied.beyond, multiplied.scale))

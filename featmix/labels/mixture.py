@@ -78,12 +78,12 @@ class Mixture:
         return Mixture(torch.stack([rows, partner], dim=1), torch.stack([own, 1 - own], dim=1))
 
     def __len__(self) -> int:
-        return len(self.index)
+        return self.index.shape[0]
 
     @property
     def _known(self) -> int:
         """How many targets there are: the batch's, and those beyond it."""
-        return len(self.index) + (0 if self.beyond is None else len(self.beyond))
+        return self.index.shape[0] + (0 if self.beyond is None else len(self.beyond))
 
     def to(self, device: torch.device | str) -> Mixture:
         """Return the same mixture on another device."""

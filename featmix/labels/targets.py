@@ -30,7 +30,7 @@ def blended(target: Tensor, index: Tensor, weight: Tensor, num_classes: int | No
     if target.ndim == 1 and integers and num_classes is not None:
         check_classes(target, num_classes)
         soft = torch.zeros(len(index), num_classes, dtype=torch.float32, device=target.device)
-        return soft.scatter_add_(1, target[index].long(), weight)
+        return soft.scatter_add_(1, target.take(index).long(), weight)
     _check_vectors(target, num_classes, integers)
     wide = target if target.dtype == torch.float64 else target.float()
     shares = weight.to(wide.dtype).view(*weight.shape, *[1] * (target.ndim - 1))

@@ -25,6 +25,7 @@ from featmix.sampling.draws import Stream, borrowed, skip, stream
 from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.strategies.border import Chosen, Partners, check_rows, own_partners, own_rows
+from featmix.strategies.memory import kept_unmixed
 from featmix.strategies.params import decisions_to
 from featmix.support.compiling import never_traced, uncompiled
 
@@ -113,9 +114,9 @@ class Mixer(Repeating):
             self._draws += 1
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
-        *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
-        params = dict(zip(drawn, there, strict=True))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
+        *there, mixture = decisions_to(list(kept_unmixed(drawn, self._order, labelled).values()), x.device, mixture)
+        params = dict(zip(drawn, there, strict=True))
         decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
         decision.notices = self._switch.notices
         self._switch.next = decision

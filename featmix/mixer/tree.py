@@ -116,7 +116,7 @@ class At:
                 got="none",
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )
-        shape = (request.batch, *(sample or ()))
+        shape = torch.Size((request.batch, *(sample or ())))
         params = self.strategy.drawn(
             self.strategy.checked_shape(shape),
             request.random,

@@ -31,7 +31,7 @@ def apply_to_batch(
     """
     library = library_of(transform)
     if library == "kornia" or (type(transform) is nn.Sequential and all(library_of(held) == "kornia" for held in transform)):
-        done = _kornia(transform, images, masks)
+        done = _kornia(transform, [images], masks)
     elif library == "torchvision.transforms.v2":
         done = _torchvision(transform, images, masks)
     else:
@@ -48,21 +48,43 @@ def apply_to_batch(
     return done[0], tuple(done[1:])
 
 
-def _kornia(transform: nn.Module, images: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:
-    if not images.is_floating_point():
+def apply_to_views(transform: nn.Module, views: Sequence[Tensor], masks: Sequence[Tensor], argument: str) -> list[Tensor]:
+    """Several images of each sample and their masks, moved by kornia with one draw for all.
+
+    Args:
+        transform: Of kornia.
+        views: Two or more, each ``(B, C, H, W)``, floating.
+        masks: As for :func:`apply_to_batch`.
+        argument: Which part of the pipeline it is, for messages.
+
+    Raises:
+        FeatmixError: If the images differ in shape: what is drawn for the one does not fit the other.
+    """
+    shapes = {tuple(view.shape) for view in views}
+    if len(shapes) > 1:
+        got = ", ".join(map(str, sorted(shapes)))
+        raise FeatmixError("Pipeline", argument, expected="images of one shape, which kornia moves alike", got=got)
+    return _kornia(transform, views, masks)
+
+
+def _kornia(transform: nn.Module, views: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+    images = views[0]
+    if not all(view.is_floating_point() for view in views):
         fix = "Use pipeline.collate, or images.float() / 255."
         raise FeatmixError("Pipeline", "batch", expected="floating images for kornia", got=str(images.dtype), fix=fix)
-    if not masks:
-        sequential = derives_from(transform, _SEQUENTIAL)
+    sequential = derives_from(transform, _SEQUENTIAL)
+    if not masks and len(views) == 1:
         return [transform(images, data_keys=["input"]) if sequential else transform(images)]
-    if not derives_from(transform, _SEQUENTIAL):
+    if not sequential:
         held = transform if type(transform) is nn.Sequential else [transform]
         transform = imported("kornia.augmentation", subject="Pipeline", install="kornia").AugmentationSequential(*held)
     maps = [mask.unsqueeze(1) if mask.ndim == images.ndim - 1 else mask for mask in masks]
     floats = [mask.to(images.dtype) if mask.dtype == torch.bool else mask for mask in maps]
-    moved, *rest = transform(images, *floats, data_keys=["input", *["mask"] * len(masks)])
+    keys = ["input"] * len(views) + ["mask"] * len(masks)
+    moved = transform(*views, *floats, data_keys=keys)
+    rest = moved[len(views) :]
     flat = [new.squeeze(1) if mask.ndim == images.ndim - 1 else new for new, mask in zip(rest, masks, strict=True)]
-    return [moved, *(new.to(mask.dtype) for new, mask in zip(flat, masks, strict=True))]
+    return [*moved[: len(views)], *(new.to(mask.dtype) for new, mask in zip(flat, masks, strict=True))]
 
 
 def _torchvision(transform: Any, images: Tensor, masks: Sequence[Tensor]) -> list[Tensor]:

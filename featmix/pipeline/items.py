@@ -1,4 +1,4 @@
-"""Items of data sets, taken apart: the image, the maps that belong to it, and the rest, which stays as it is."""
+"""Items of data sets, taken apart: images, the maps that belong to them, and the rest, which stays as it is."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.pipeline.images import check_axes, is_image, is_map, is_pil, size_of
+from featmix.pipeline.names import Name, Names
 
 IMAGE, MASK = "image", "mask"
+_PLAIN = Names()
 
 
 @dataclass(frozen=True)
@@ -20,122 +21,121 @@ class Item:
     """An item of a data set.
 
     Args:
-        image: A PIL image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor ``(C, H, W)``.
-        masks: Maps of the same height and width that go wherever the image goes.
-        put_back: The item again, with another image and other masks.
+        images: PIL images, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)``.
+        masks: Maps of the same height and width that go wherever the first image goes.
+        names: What both are called, images first; empty for an image without an item around it.
+        put_back: The item again, with other images and other masks.
     """
 
-    image: Any
+    images: tuple[Any, ...]
     masks: tuple[Any, ...]
-    put_back: Callable[[Any, Sequence[Any]], Any]
+    names: tuple[Name, ...]
+    put_back: Callable[[Sequence[Any], Sequence[Any]], Any]
 
 
-def take_apart(item: Any) -> Item:
-    """Find the image and its masks in an item.
+def take_apart(item: Any, names: Names = _PLAIN) -> Item:
+    """Find the images and masks in an item.
 
     Args:
-        item: An image; a tuple or list that begins with one, whose masks are the entries of the image's height and width; or
-            a dictionary with the keys ``image`` and, where there is one, ``mask``.
+        item: An image; a tuple or list; or a dictionary.
+        names: Which entries are images and masks. Without, an image stands first or under ``image``, and a mask under
+            ``mask``.
 
     Raises:
-        FeatmixError: If it is none of these.
+        FeatmixError: If there is no image, an entry that has a name is missing or is none, or it is not said of an entry of
+            the image's height and width what it is.
     """
     if isinstance(item, Mapping):
-        if not is_image(item.get(IMAGE)):
-            raise _refuse(f"a dictionary of {sorted(map(str, item))}")
-        masks = (item[MASK],) if item.get(MASK) is not None else ()
-        return Item(item[IMAGE], masks, lambda image, masks: {**item, IMAGE: image, **({MASK: masks[0]} if masks else {})})
+        entries: dict[Name, Any] = dict(item)
+        images: tuple[Name, ...] = names.images or (IMAGE, *(name for name in names.more_images if name in item))
+        masks = (MASK, *names.more_masks) if names.masks is None else names.masks
+        masks = tuple(name for name in masks if entries.get(name) is not None or (names.masks is not None and name not in item))
+        return _taken(item, entries, images, masks, names, lambda new: {**item, **new})
     if isinstance(item, list | tuple):
-        if not item or not is_image(item[0]):
-            raise _refuse(f"a {type(item).__name__} that begins with {type(item[0]).__name__ if item else 'nothing'}")
-        places = [i for i, value in enumerate(item) if i and is_map(value) and size_of(value) == size_of(item[0])]
-        return Item(item[0], tuple(item[i] for i in places), lambda image, masks: _rebuilt(item, image, places, masks))
-    if is_image(item):
-        return Item(item, (), lambda image, masks: image)
+        fields: tuple[str, ...] = getattr(item, "_fields", ())
+        images = tuple(fields.index(name) if name in fields else name for name in names.images or (0,))
+        masks = tuple(fields.index(name) if name in fields else name for name in names.masks or ())
+        return _taken(item, dict(enumerate(item)), images, masks, names, lambda new: _rebuilt(item, new))
+    if is_image(item) and len(names.images or (0,)) == 1:
+        check_axes(item)
+        return Item((item,), (), (), lambda images, masks: images[0])
     raise _refuse(type(item).__name__)
 
 
-def is_pil(value: Any) -> bool:
-    """Return whether a value is a PIL image."""
-    return any(cls.__module__.startswith("PIL.") and cls.__name__ == "Image" for cls in type(value).__mro__)
+def _taken(
+    item: Any,
+    entries: dict[Name, Any],
+    images: tuple[Name, ...],
+    masks: tuple[Name, ...],
+    names: Names,
+    again: Callable[[dict[Name, Any]], Any],
+) -> Item:
+    for name in images:
+        if not is_image(entries.get(name)):
+            raise _refuse(_described(item, name))
+        check_axes(entries[name])
+    for name in masks:
+        if not is_map(entries.get(name)):
+            raise FeatmixError(
+                "Pipeline",
+                "masks",
+                expected=f"a map at {name!r}: a PIL image, an array or a tensor with height and width",
+                got=type(entries[name]).__name__ if name in entries else _described(item, name),
+            )
+    if names.masks is None:
+        _check_unnamed(entries, images, masks, names)
+    named = (*images, *masks)
+    found = [entries[name] for name in named]
+    return Item(
+        tuple(found[: len(images)]),
+        tuple(found[len(images) :]),
+        named,
+        lambda new, maps: again(dict(zip(named, (*new, *maps), strict=True))),
+    )
 
 
-def is_map(value: Any) -> bool:
-    """Return whether a value has a height and a width."""
-    return is_pil(value) or (isinstance(value, np.ndarray | Tensor) and value.ndim in (2, 3))
+def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequence[Name], names: Names) -> None:
+    """Refuse what may be a mask, another view or a target: the one moves with the image, the other does not."""
+    size = size_of(entries[images[0]])
+    for name, value in entries.items():
+        if name not in (*images, *masks) and name not in names.known and is_map(value) and size_of(value) == size:
+            raise FeatmixError(
+                "Pipeline",
+                f"item[{name!r}]",
+                expected="to be told what it is",
+                got=f"{_kind(value)} of the image's height and width",
+                fix=f"Pipeline(masks=({name!r},)) if it is a map that moves with the image, "
+                f"images=({', '.join(map(repr, (*images, name)))}) if it is one more image, masks=() if it stays as it is.",
+            )
 
 
-def is_image(value: Any) -> bool:
-    """Return whether a value can be an image: a tensor needs a channel axis."""
-    return is_map(value) and not (isinstance(value, Tensor) and value.ndim == 2)
-
-
-def size_of(value: Any) -> tuple[int, int]:
-    """Return height and width."""
-    if is_pil(value):
-        return value.height, value.width
-    axes = value.shape[-2:] if isinstance(value, Tensor) else value.shape[:2]
-    return int(axes[0]), int(axes[1])
-
-
-def as_array(value: Any, *, image: bool) -> Any:
-    """An image or mask as an array with its channels last. PIL images of unusual modes become RGB; masks keep their indices."""
-    if isinstance(value, np.ndarray):
-        return value
-    if isinstance(value, Tensor):
-        array = value.detach().cpu().numpy()
-        return np.ascontiguousarray(np.moveaxis(array, 0, -1)) if array.ndim == 3 else array
-    if image and value.mode not in ("L", "RGB"):
-        value = value.convert("RGB")
-    return np.array(value)
-
-
-def as_float_image(value: Any) -> Tensor:
-    """An image as a tensor ``(C, H, W)``: bytes become float32 in [0, 1], tensors of floats stay as they are.
-
-    Raises:
-        FeatmixError: If it holds integers whose range nobody knows.
-    """
-    if isinstance(value, Tensor) and value.is_floating_point():
-        return value
-    x = value if isinstance(value, Tensor) else _channels_first(as_array(value, image=True))
-    if x.dtype == torch.uint8:
-        return x.float() / 255
-    if x.dtype == torch.uint16:
-        return x.float() / 65535
-    if x.dtype == torch.bool or x.is_floating_point():
-        return x.float()
-    fix = "Say in sample= what they mean, for example lambda image: image.astype('float32') / 4095."
-    raise FeatmixError("Pipeline.collate", IMAGE, expected="bytes or floats", got=str(x.dtype), fix=fix)
-
-
-def as_mask(value: Any) -> Tensor:
-    """A mask as a tensor ``(H, W)`` or ``(K, H, W)``: integers become int64, as losses want class indices; others stay."""
-    x = value if isinstance(value, Tensor) else _channels_first(as_array(value, image=False), keep_flat=True)
-    if x.dtype == torch.bool or x.is_floating_point():
-        return x.float() if x.dtype == torch.float64 else x
-    return x.long()
-
-
-def _channels_first(array: np.ndarray[Any, Any], *, keep_flat: bool = False) -> Tensor:
-    x = torch.from_numpy(np.ascontiguousarray(array))
-    if x.ndim == 3:
-        return x.movedim(-1, 0).contiguous()
-    return x if keep_flat else x.unsqueeze(0)
-
-
-def _rebuilt(item: Sequence[Any], image: Any, places: Sequence[int], masks: Sequence[Any]) -> Any:
-    values = [image, *item[1:]]
-    for place, mask in zip(places, masks, strict=True):
-        values[place] = mask
+def _rebuilt(item: Sequence[Any], new: Mapping[Any, Any]) -> Any:
+    values = [new.get(place, value) for place, value in enumerate(item)]
     return type(item)(*values) if hasattr(item, "_fields") else type(item)(values)  # type: ignore[call-arg]
+
+
+def _kind(value: Any) -> str:
+    if is_pil(value):
+        return f"a PIL image of mode {value.mode}"
+    return f"{'an array' if isinstance(value, np.ndarray) else 'a tensor'} {tuple(value.shape)}"
+
+
+def _described(item: Any, name: Name) -> str:
+    if isinstance(item, Mapping):
+        return f"a dictionary of {sorted(map(str, item))}"
+    kind = type(item).__name__
+    if name == 0:
+        return f"a {kind} that begins with {type(item[0]).__name__ if item else 'nothing'}"
+    if not isinstance(name, int):
+        return f"a {kind}, which has no key {name!r}"
+    return f"a {kind} with {type(item[name]).__name__ if name < len(item) else 'nothing'} at position {name}"
 
 
 def _refuse(got: str) -> FeatmixError:
     return FeatmixError(
         "Pipeline",
         "item",
-        expected="an image, (image, label), (image, mask), or a dictionary with the key 'image'",
+        expected="an image, a tuple that begins with one, a dictionary with the key 'image', or what images= says",
         got=got,
         fix="Images are PIL images, arrays (H, W, C) or tensors (C, H, W).",
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Generator, Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from featmix.checks import whole
 from featmix.errors import FeatmixError
@@ -16,11 +17,14 @@ from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels
-from featmix.pipeline.dataset import Transformed, collate
-from featmix.pipeline.items import as_float_image, take_apart
+from featmix.pipeline.dataset import Transformed, TransformedStream, collate
+from featmix.pipeline.images import as_float_image
+from featmix.pipeline.items import take_apart
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
+from featmix.pipeline.names import Name, Names, names_for
+from featmix.pipeline.order import seed_order
 from featmix.pipeline.table import summary
-from featmix.seeding import derived, seed_worker
+from featmix.seeding import derived, rank, seed_worker
 from featmix.strategies.base import Strategy
 
 
@@ -37,6 +41,10 @@ class Pipeline:
             callable of a batch of images.
         mix: Strategies at sites, as :func:`featmix.attach` takes them.
         seed: Makes all of it repeatable; without one, torch's default generator decides.
+        images: Which entries of an item are images, where it is not the key ``image`` or the first entry: a key or position,
+            or several, which ``sample`` moves by one draw.
+        masks: Which entries move with the image, where it is not the key ``mask`` alone; ``()`` for none. Without it, another
+            entry of the image's height and width is refused.
 
     Raises:
         FeatmixError: If a part is none, or a transform mixes labels.
@@ -68,6 +76,8 @@ class Pipeline:
         batch: Any = None,
         mix: Tree | Mapping[str, Strategy] | None = None,
         seed: int | None = None,
+        images: Name | Sequence[Name] | None = None,
+        masks: Name | Sequence[Name] | None = None,
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
             if transform is not None and (not callable(transform) or isinstance(transform, type)):
@@ -78,25 +88,37 @@ class Pipeline:
         self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
         self.tree = None if mix is None else as_tree(mix)
+        self._names = names_for(images, masks, sample)
+
+    @property
+    def images(self) -> tuple[Name, ...] | None:
+        """Which entries of an item are images; ``None`` for the key ``image``, or the first entry."""
+        return self._names.images
+
+    @property
+    def masks(self) -> tuple[Name, ...] | None:
+        """Which entries of an item move with the image; ``None`` for the key ``mask``."""
+        return self._names.masks
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
-    def dataset(self, source: Any) -> Transformed:
-        """A map-style data set whose items go through ``sample``.
+    def dataset(self, source: Any) -> Transformed | TransformedStream:
+        """A data set whose items go through ``sample``: map-style, or iterable where the source is.
 
         Args:
-            source: Gives images, ``(image, label)``, ``(image, mask)`` or dictionaries with ``image`` and ``mask``; images are
-                PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``.
+            source: Gives images, ``(image, label)``, ``(image, mask)`` with ``masks=1``, or dictionaries with ``image`` and
+                ``mask``; images are PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``.
 
         Raises:
-            FeatmixError: If it is not map-style.
+            FeatmixError: If it is no data set.
         """
-        return Transformed(source, self.sample, self.seed)
+        kind = TransformedStream if isinstance(source, IterableDataset) else Transformed
+        return kind(source, self.sample, self.seed, self._names)
 
     @property
     def collate(self) -> Callable[[Sequence[Any]], Any]:
         """For ``DataLoader(collate_fn=...)``: see :func:`featmix.pipeline.dataset.collate`."""
-        return collate
+        return collate if self._names == Names() else partial(collate, names=self._names)
 
     @property
     def worker_init_fn(self) -> Callable[[int], None]:
@@ -106,13 +128,17 @@ class Pipeline:
     def loader(self, source: Any, **settings: Any) -> DataLoader[Any]:
         """A ``DataLoader`` over :meth:`dataset` with all of the above; with the pipeline's seed, its order repeats too.
 
-        Make it once, before the first epoch: a loader made anew begins anew, and each epoch would be the same one.
+        Make it once, before the first epoch: a loader made anew begins anew, and each epoch would be the same one. A sampler
+        that has no generator, such as ``WeightedRandomSampler(weights, count)``, gets one of the pipeline's seed; one that
+        draws from global generators has to be seeded by you.
 
         Args:
             source: See :meth:`dataset`.
             settings: Other arguments of ``torch.utils.data.DataLoader``; what is given here goes first.
         """
         generator = None if self.seed is None else Generator().manual_seed(derived(self.seed, 3))
+        if self.seed is not None and "generator" not in settings:
+            seed_order(settings, derived(self.seed, rank(), 4))
         own = {"collate_fn": self.collate, "worker_init_fn": self.worker_init_fn, "generator": generator}
         return DataLoader(self.dataset(source), **{**own, **settings})
 
@@ -185,11 +211,11 @@ class Pipeline:
         from featmix.pictures import names_of
         from featmix.pipeline.preview import one_step, picture, transformed
 
-        before = [as_float_image(take_apart(image).image) for image in images]
+        before = [as_float_image(take_apart(image, self._names).images[0]) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
         names = names_of(labels, len(before), classes, "Pipeline.preview")
-        after = transformed(self.sample, self.batch, images, seed)
+        after = transformed(self.sample, self.batch, images, seed, self._names)
         if self.tree is None:
             return picture(before, after, Mixture.identity(len(after)), names)
         shapes = self._shapes(model, after)
@@ -215,5 +241,6 @@ class Pipeline:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
         told += [] if self.tree is None else [f"mix={self.tree!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
+        told += [f"{name}={value!r}" for name, value in (("images", self.images), ("masks", self.masks)) if value is not None]
         lines = ",\n".join(told).replace("\n", "\n    ")
         return f"Pipeline(\n    {lines},\n)" if told else "Pipeline()"

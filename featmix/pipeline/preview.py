@@ -18,9 +18,12 @@ from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.dataset import collate
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.mixer import drawing
+from featmix.pipeline.names import Names
 from featmix.pipeline.sample import apply_to_item
 from featmix.sampling.draws import stream
 from featmix.seeding import seed_transforms
+
+_PLAIN = Names()
 
 
 def one_step(
@@ -53,7 +56,7 @@ def one_step(
     return images, mixture
 
 
-def transformed(sample: Any, batch: Any, images: Any, seed: int) -> Tensor:
+def transformed(sample: Any, batch: Any, images: Any, seed: int, names: Names = _PLAIN) -> Tensor:
     """Images after ``sample`` and ``batch``, drawn from a seed; the streams of both, and the global ones, stay where they are.
 
     Args:
@@ -61,12 +64,13 @@ def transformed(sample: Any, batch: Any, images: Any, seed: int) -> Tensor:
         batch: Its ``batch`` part, or ``None``.
         images: A batch ``(B, C, H, W)``, or a list of items.
         seed: Another one gives others.
+        names: Which entries of an item are images and masks; the first image is shown.
     """
     own = copy.deepcopy(sample)  # its streams are those of training
     seed_transforms(own, seed=seed)
     with drawing(seed, torch.device("cpu")):
-        taken = [take_apart(image).image for image in images]
-        x = collate(taken if own is None else [apply_to_item(own, image) for image in taken])
+        items = images if own is None else [apply_to_item(own, item, names) for item in images]
+        x = collate([take_apart(item, names).images[0] for item in items])
         return x if batch is None else apply_to_batch(batch, x, ())[0]
 
 

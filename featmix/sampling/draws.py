@@ -107,9 +107,11 @@ def _seed(bits: np.random.BitGenerator, generator: Generator | None) -> None:
         key = (generator.initial_seed() % 2**64, offset)
     else:
         key = (int(torch.empty((), dtype=torch.int64).random_(generator=generator)), 0)
-    zeros = np.zeros(4, dtype=np.uint64)
-    state = {"counter": zeros, "key": np.array(key, dtype=np.uint64)}
-    bits.state = {"bit_generator": "Philox", "state": state, "buffer": zeros, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
+    bits.state = {**_BEGINNING, "state": {"counter": _ZEROS, "key": np.array(key, dtype=np.uint64)}}
+
+
+_ZEROS = np.zeros(4, dtype=np.uint64)
+_BEGINNING = {"bit_generator": "Philox", "buffer": _ZEROS, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,8 @@ from featmix.checks import whole
 from featmix.compare.network import SmallResNet
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.tree import INPUT
-from featmix.pipeline.items import as_float_image, take_apart
+from featmix.pipeline.images import as_float_image
+from featmix.pipeline.items import take_apart
 from featmix.pipeline.preview import transformed
 from featmix.schedule import checked_progress
 from featmix.show.samples import from_data
@@ -89,7 +90,7 @@ def look(
         place = model
     return take_step(
         subject.tree,
-        [as_float_image(take_apart(item).image) for item in items],
+        [as_float_image(take_apart(item).images[0]) for item in items],
         prepared,
         target=target[:count],
         classes=classes,

@@ -71,9 +71,11 @@ class Axes:
         Raises:
             FeatmixError: If it is none, or does not fit.
         """
-        if not isinstance(shape, Sequence) or not all(isinstance(n, int | Integral) and n >= 0 for n in shape):
-            raise FeatmixError(self.who, "shape", expected="the sizes of a tensor's axes", got=repr(shape))
-        return self._accepted(tuple(int(n) for n in shape), needs_shape, needs_grid)
+        if type(shape) is not torch.Size:  # a tensor's own needs no second look
+            if not isinstance(shape, Sequence) or not all(isinstance(n, int | Integral) and n >= 0 for n in shape):
+                raise FeatmixError(self.who, "shape", expected="the sizes of a tensor's axes", got=repr(shape))
+            shape = [int(n) for n in shape]
+        return self._accepted(tuple(shape), needs_shape, needs_grid)
 
     @lru_cache(maxsize=256)  # noqa: B019 - small values, compared by what they hold
     def _accepted(self, shape: tuple[int, ...], needs_shape: bool, needs_grid: bool) -> tuple[int, ...]:

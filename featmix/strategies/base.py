@@ -33,7 +33,7 @@ from featmix.strategies.border import (
     own_rows,
 )
 from featmix.strategies.noticing import Noticing
-from featmix.strategies.params import Draw, Params
+from featmix.strategies.params import Draw, Params, decisions_to
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
 
@@ -362,7 +362,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             FeatmixError: If ``x`` has the wrong dtype, number of axes or batch size, or the decision is another strategy's.
         """
         self._check_features(x)
-        check_params(self._who, params, self.params_class, len(x))
+        check_params(self._who, params, self.params_class, x.shape[0])
         if params.partner.device != x.device:
             params = params.to(x.device)
         if mask is not None:
@@ -409,7 +409,8 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         self._check_features(x)
         if self.training:
             given: dict[str, Any] = {"target": target, "domain": domain, "partner": partner, "rows": rows, "mask": mask}
-            params = self.training_params(x.shape, generator=generator, **given).to(x.device)
+            drawn = self.training_params(x.shape, generator=generator, **given)
+            params: P = decisions_to([drawn], x.device, takers=x.requires_grad)[0]
             self._notice_draw()
             if params.rests and self.passes_through(self.body_shape((2, *x.shape[1:]))):
                 self._notice_no_effect(x.shape[1:])

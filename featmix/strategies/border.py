@@ -37,7 +37,7 @@ def check_rows(
         FeatmixError: If they are not.
     """
     for argument, value in (("target", target), ("domain", domain), ("partner", partner)):
-        if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or len(value) != batch):
+        if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or value.shape[0] != batch):
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise FeatmixError(who, argument, expected=f"a tensor of {batch} rows", got=got)
     if domain is not None and domain.ndim != 1:

@@ -14,7 +14,9 @@ from featmix.kernels.dispatch import RowKernels, row_kernels
 from featmix.kernels.mixing import Rows, mix
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
+from featmix.sampling.draws import Stream
 from featmix.strategies.base import P, Strategy
+from featmix.strategies.memory import Memory, RecalledFeatures, check_can_remember, recalled_features
 
 
 class ContentStrategy(Strategy[P]):
@@ -22,12 +24,15 @@ class ContentStrategy(Strategy[P]):
 
     From :meth:`partner_share` follow the labels of padded samples, label maps, and the labels of several strategies that
     meet at one place. A subclass whose partner does not stand still (ResizeMix shrinks it) also writes :meth:`partner_map`.
+    One that takes from :meth:`lent` rather than from a partner can remember: its constructor calls :meth:`_remember_last`.
 
     Attributes:
         keeps_places: True if a position takes from the same position of the partner.
+        recalling: The decisions of one that remembers.
     """
 
     keeps_places: ClassVar[bool] = True
+    recalling: ClassVar[type[RecalledFeatures]] = RecalledFeatures
 
     def partner_share(self, params: P, sizes: Sequence[int]) -> Tensor:
         """Return how much of the result is the partner's, at each position.
@@ -50,6 +55,16 @@ class ContentStrategy(Strategy[P]):
         """Return the sizes of the positions that a decision is about; ``None`` where it treats all of them alike."""
         return params.sizes if self.tags.spatial else None  # type: ignore[attr-defined] # decisions with places have sizes
 
+    def lent(self, x: Tensor, params: P) -> Tensor:
+        """Return what each row takes from: its partner's features, or those remembered."""
+        partner, recalled = x.index_select(0, params.partner), recalled_features(params)
+        return partner if recalled is None else recalled.features_instead_of(partner)
+
+    def _remember_last(self, memory: int | None) -> None:
+        """Remember so many samples, with their labels; ``None`` for none. The setting becomes the attribute ``memory``."""
+        self.memory = None if memory is None else self._whole("memory", memory, least=1)
+        self._memory = None if self.memory is None else Memory(self.memory, ("features",))
+
     @property
     def takes_masks(self) -> bool:
         """True: the label weights of real content follow from :meth:`partner_share`."""
@@ -66,9 +81,28 @@ class ContentStrategy(Strategy[P]):
         """
         return None
 
+    def recall(self, params: P, shape: Sequence[int], target: Tensor | None, random: Stream) -> P:
+        """Return a decision that draws from the memory, if there is one, with the labels that its samples had."""
+        memory, shape = getattr(self, "_memory", None), self.body_shape(shape)
+        if not isinstance(memory, Memory) or not shape[0]:
+            return params
+        target = check_can_remember(self._who, shape, target)
+        if params.mask is not None:
+            raise FeatmixError(
+                self._who, "memory", expected="no mask", got="one", fix="What is remembered of a position may be padding."
+            )
+        recalled: P = memory.decided(self.recalling, params, shape[1:], target, random)  # type: ignore[assignment]
+        return recalled
+
+    def remember(self, x: Tensor, params: P) -> None:
+        """Keep the features of this batch, as they were before they were mixed, if there is a memory."""
+        memory, recalled = getattr(self, "_memory", None), recalled_features(params)
+        if isinstance(memory, Memory) and recalled is not None:
+            memory.keep({"features": self.body_of(x)}, recalled)
+
     def gated(self, x: Tensor, params: P) -> Tensor:
         """Return the mixed features by the fast path where there is one for this tensor, by ``act`` elsewhere."""
-        kernels = row_kernels(x) if params.mask is None else None
+        kernels = row_kernels(x) if params.mask is None and recalled_features(params) is None else None
         rows = self.rows(x, params, kernels, params.taker if kernels.BY_TAKER else None) if kernels else None
         return mix(x, rows, inplace=self.inplace) if rows else super().gated(x, params)
 
@@ -94,14 +128,22 @@ class ContentStrategy(Strategy[P]):
             return super().parts(shares, params)
         taken = self.partner_share(params, shares.shape[3:])
         taken = (taken * self._gate(params, taken)).to(shares.dtype).unsqueeze(1)
+        rows = torch.arange(len(params.partner))
+        if recalled_features(params) is not None:  # of the rows beyond the batch too, which have places of their own
+            lenders = params.mixture.index[:, 1]
+            return [(rows, shares[rows] * (1 - taken)), (lenders, shares[lenders] * taken)]
         lent = self.partner_map(shares.flatten(1, 2), params).view(shares.shape)
-        return [(torch.arange(len(shares)), shares * (1 - taken)), (params.partner, lent * taken)]
+        return [(rows, shares * (1 - taken)), (params.partner, lent * taken)]
 
     def dense_targets(self, target_map: Tensor, params: P) -> Tensor:
         """Return label maps for the mixed batch; see :meth:`featmix.Strategy.dense_targets`."""
         sizes = self.grid_of(params)
         if not self.tags.mixes_labels or sizes is None:
             return super().dense_targets(target_map, params)
+        if recalled_features(params) is not None:
+            expected, got = "a decision within one batch", "one that takes from remembered samples"
+            fix = "A memory keeps no label maps: leave out memory=."
+            raise FeatmixError(self._who, "dense_targets", expected=expected, got=got, fix=fix)
         maps = self._checked_maps(target_map, params, sizes)
         params = params.to(maps.device).tied()
         share = self.partner_share(params, sizes)

@@ -21,6 +21,7 @@ from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
+from featmix.strategies.memory import RecalledFeatures, lender_of
 from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
@@ -43,6 +44,11 @@ class CutMixParams(Params):
     sizes: tuple[int, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class RecalledCutMixParams(RecalledFeatures, CutMixParams):
+    """The decision of a CutMix that remembers; see :class:`CutMixParams` and :class:`RecalledFeatures`."""
+
+
 @register("cutmix")
 class CutMix(ContentStrategy[CutMixParams]):
     """CutMix: a box of the partner is pasted at the same place; the label is shared by the area that was really replaced.
@@ -57,11 +63,15 @@ class CutMix(ContentStrategy[CutMixParams]):
 
     *When it hurts.* Where the object is small, a box may hold all of it or nothing of it, and the label share says neither.
 
+    *Small batches.* With ``memory=N`` boxes are cut from the last N samples that came by, whichever batch they were in, and
+    bring the labels they had; see :class:`~featmix.Mixup`.
+
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
         loss_weight: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
         inplace: Write into the batch instead of new memory.
+        memory: Samples to remember; ``None`` for none, as published.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
             :class:`~featmix.Strategy`.
@@ -84,6 +94,8 @@ class CutMix(ContentStrategy[CutMixParams]):
         url="https://arxiv.org/abs/1905.04899",
     )
 
+    recalling = RecalledCutMixParams
+
     def __init__(
         self,
         *,
@@ -91,6 +103,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         lam_per: Per = "batch",
         loss_weight: float | Schedule = 1.0,
         inplace: bool = False,
+        memory: int | None = None,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -99,6 +112,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
         self.inplace = self._flag("inplace", inplace)
+        self._remember_last(memory)
 
     def decide(self, shape: Sequence[int], draw: Draw) -> CutMixParams:
         """Draw the boxes; a row that is not active gets an empty one."""
@@ -114,7 +128,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         sizes = lay.spatial_shape(x.shape)
         decided_sizes(self._who, params.sizes, sizes, "a box")
         pasted = self.partner_share(params, sizes)
-        return torch.where(lay.from_channels_first(pasted), x.index_select(0, params.partner), x)
+        return torch.where(lay.from_channels_first(pasted), self.lent(x, params), x)
 
     def rows(self, x: Tensor, params: CutMixParams, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
@@ -134,5 +148,5 @@ class CutMix(ContentStrategy[CutMixParams]):
             box = [slice(None)] * (x.ndim - 1)
             for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
                 box[axis - 1] = slice(first, past)
-            y[i][tuple(box)] = x[j][tuple(box)]
+            y[i][tuple(box)] = lender_of(x, i, j, params)[tuple(box)]
         return y

@@ -18,6 +18,7 @@ from featmix.sampling.words import Per
 from featmix.schedule import Schedule
 from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
+from featmix.strategies.memory import lender_of
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
@@ -34,10 +35,15 @@ class Mixup(ContentStrategy[Params]):
     *When it hurts.* Small models underfit with a large ``alpha``; between samples of unlike scale the blend is no example
     of anything.
 
+    *Small batches.* With ``memory=N`` partners are drawn from the last N samples that came by, whichever batch they were in,
+    with the labels they had; the very first batch mixes within itself. They are kept in float32 and carry no gradient.
+    Decisions then need ``target=``, and in hidden layers an attached mixer ``example=``; a published setting is not known.
+
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.
         lam_per: One ``lam`` for the ``batch`` (as published) or one for each ``sample``.
         inplace: Write into the batch instead of new memory.
+        memory: Samples to remember; ``None`` for none, as published.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (any will do), ``num_classes``: see :class:`~featmix.Strategy`.
 
@@ -63,6 +69,7 @@ class Mixup(ContentStrategy[Params]):
         alpha: float | Schedule = 1.0,
         lam_per: Per = "batch",
         inplace: bool = False,
+        memory: int | None = None,
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -70,6 +77,7 @@ class Mixup(ContentStrategy[Params]):
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.inplace = self._flag("inplace", inplace)
+        self._remember_last(memory)
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw ``lam``."""
@@ -78,7 +86,7 @@ class Mixup(ContentStrategy[Params]):
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Return the blend."""
         own = upcast(x)
-        return torch.lerp(own.index_select(0, params.partner), own, params.strength(own))
+        return torch.lerp(self.lent(own, params), own, params.strength(own))
 
     def rows(self, x: Tensor, params: Params, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
         """Return the rows by a fast path."""
@@ -93,5 +101,5 @@ class Mixup(ContentStrategy[Params]):
         y, shares = x.copy(), params.shares()
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i]:
-                y[i] = shares[i] * x[i] + (1 - shares[i]) * x[j]
+                y[i] = shares[i] * x[i] + (1 - shares[i]) * lender_of(x, i, j, params)
         return y

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.mixture import made
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import Stream
 from featmix.schedule import Schedule
-from featmix.strategies.memory import Memory, MemoryParams, of_memory
+from featmix.strategies.memory import Memory, RecalledMoments, check_can_remember, recalled_moments
 from featmix.strategies.moments import MomentSettings, MomentStrategy
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.registry import register
@@ -90,7 +89,7 @@ class MoEx(MomentStrategy[Params]):
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
         self.lam = self._scheduled("lam", lam, 0, 1)
         self.memory = None if memory is None else self._whole("memory", memory, least=1)
-        self._memory = None if self.memory is None else Memory(self.memory)
+        self._memory = None if self.memory is None else Memory(self.memory, ("mean", "std"))
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw nothing: the label's share is a constant."""
@@ -101,50 +100,34 @@ class MoEx(MomentStrategy[Params]):
         shape = self.body_shape(shape)
         if self._memory is None or not shape[0] or self.passes_through(shape):
             return params
-        if target is None or len(shape) == 1:
-            raise FeatmixError(
-                self._who,
-                "memory",
-                expected="the labels and the shape of the features, which are remembered",
-                got="no target" if target is None else "the batch size alone",
-                fix="Pass target= when drawing." if target is None else "Pass attach(..., example=images).",
-            )
+        target = check_can_remember(self._who, shape, target)
         if params.mask is not None and not self.normalizer.over_positions:
             raise FeatmixError(
                 self._who, "memory", expected="no mask", got="one", fix="What is remembered of a position may be padding."
             )
         sample = self.normalizer.moment_shape(shape)[1:]
-        recalled = self._memory.recall(shape[0], random)
-        slots = self._memory.claim(sample, torch.float32, target)
-        if recalled is None:
-            nothing = torch.zeros(shape[0], *sample, device=target.device)
-            recalled = torch.zeros_like(params.active), Moments(nothing, nothing + 1), target.clone()
-        found, moments, labels = recalled
-        found = found & params.active
-        rows = torch.arange(shape[0])
-        index = torch.stack([rows, torch.where(found, shape[0] + rows, params.partner)], dim=1)
-        mixture = made(index, params.mixture.weight, beyond=labels.cpu())
-        return MemoryParams.after(params, mixture, found, moments, slots, target)
+        return self._memory.decided(RecalledMoments, params, sample, target, random)
 
     def remember(self, x: Tensor, params: Params) -> None:
         """Keep the moments of this batch, as they were before the exchange, if there is a memory."""
-        recalled = of_memory(params)
+        recalled = recalled_moments(params)
         if self._memory is not None and recalled is not None:
             with torch.no_grad():
-                self._memory.keep(self.moments_of(self.body_of(x), params), recalled)
+                own = self.moments_of(self.body_of(x), params)
+                self._memory.keep({"mean": own.mean, "std": own.std}, recalled)
 
     def blend(self, params: Params) -> tuple[Tensor | None, float] | None:
         """Return that moments are the partner's, unless some are remembered."""
-        return (None, 0.0) if of_memory(params) is None else None
+        return (None, 0.0) if recalled_moments(params) is None else None
 
     def new_moments(self, own: Moments, partner: Moments, params: Params) -> Moments:
         """Return the partner's moments, or those remembered."""
-        recalled = of_memory(params)
+        recalled = recalled_moments(params)
         return partner if recalled is None else recalled.moments_instead_of(partner)
 
     def oracle(self, x: NDArray[np.float64], params: Params) -> NDArray[np.float64]:
         """Return the result, computed one sample after the other."""
-        y, recalled = x.copy(), of_memory(params)
+        y, recalled = x.copy(), recalled_moments(params)
         for i, j in enumerate(params.partner.tolist()):
             if params.active[i] and not self.passes_through(x.shape):
                 (mean, std), (partner_mean, partner_std) = self.normalizer.oracle(x[i]), self.normalizer.oracle(x[j])

@@ -203,19 +203,22 @@ class Params:
         return [float(lam) for lam in self.own_share()]
 
 
-def decisions_to(decisions: Sequence[Any], device: torch.device | str, more: Mixture | None = None) -> list[Any]:
+def decisions_to(
+    decisions: Sequence[Any], device: torch.device | str, more: Mixture | None = None, *, takers: bool = True
+) -> list[Any]:
     """Return decisions on another device, all sent in one copy.
 
     Args:
         decisions: Any :class:`Params`.
         device: Where the features are.
         more: One more mixture to send with them; it then stands last in the result.
+        takers: Whether there will be a backward pass, which has a use for each row's taker.
     """
     wanted = torch.device(device)
     mixtures = [params.mixture for params in decisions] + ([] if more is None else [more])
     if all(m.index.device == wanted for m in mixtures) and all(p.partner.device == wanted for p in decisions):
         return [*decisions, *([] if more is None else [more])]
-    for params in decisions:
+    for params in decisions if takers else ():
         params.taker  # noqa: B018 - found on the host, and sent with the rest
     named = [{n: v for n, v in vars(params).items() if isinstance(v, Tensor)} for params in decisions]
     flat = [t for fields in named for t in fields.values()] + [t for m in mixtures for t in m.tensors()]

@@ -42,12 +42,14 @@ class PatchUpParams(Params):
         blend: ``(B,)`` float32, the sample's own share inside the blocks; 0 in hard mode.
         sizes: The sizes of the position axes that the blocks were drawn for.
         alike: True if all rows have the same ``blend``.
+        pastes: True if blocks are the partner's as they are, False if they are blended by ``blend``.
         changed: ``(1, C, *sizes)`` bool, True inside the blocks; all rows share it.
     """
 
     blend: Tensor
     sizes: tuple[int, ...]
     alike: bool
+    pastes: bool
     changed: Tensor = of_the_batch()  # noqa: RUF009 - what it makes is a field
 
 
@@ -151,14 +153,15 @@ class PatchUp(ContentStrategy[PatchUpParams]):
             blend = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
         own = draw.every(blend.astype(np.float32))
         lam = 1 - changed.mean() * (1 - own.astype(np.float64))
-        said: dict[str, Any] = {"blend": own, "sizes": sizes, "alike": len(blend) == 1, "changed": changed[None]}
+        said: dict[str, Any] = {"blend": own, "sizes": sizes, "changed": changed[None]}
+        said |= {"alike": len(blend) == 1, "pastes": self.mode == "hard"}
         return PatchUpParams.of(draw, lam, loss_weight=self.loss_weight, **said)
 
     def act(self, x: Tensor, params: PatchUpParams) -> Tensor:
         """Return the features with blocks replaced by the partner's, or blended with them."""
         self._check_decision(x, params)
         changed = self.layout_of(x.shape).from_channels_first(params.changed)
-        if self.mode == "hard":
+        if params.pastes:
             return torch.where(changed, x.index_select(0, params.partner), x)
         own = upcast(x)
         blend = params.blend.to(own.dtype).view(-1, *[1] * (x.ndim - 1))
@@ -168,7 +171,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         """Return the rows by a fast path."""
         self._check_decision(x, params)
         share = params.changed
-        if self.mode == "soft":
+        if not params.pastes:
             blend = params.blend[:1] if params.alike else params.blend
             share = share * (1 - blend.to(upcast(x[:0]).dtype)).view(-1, *[1] * (share.ndim - 1))
         return kernels.select(x, params.partner, self.layout_of(x.shape).from_channels_first(share), taker)
@@ -179,10 +182,12 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         if params.changed.shape[1] != x.shape[lay.channel]:
             expected = f"blocks drawn for {x.shape[lay.channel]} channels"
             raise FeatmixError(self._who, "params", expected=expected, got=str(params.changed.shape[1]))
+        if not params.pastes and not x.is_floating_point():
+            raise FeatmixError(self._who, "params", expected=f"blocks to paste into {x.dtype}", got="blocks to blend")
 
     def partner_share(self, params: PatchUpParams, sizes: Sequence[int]) -> Tensor:
         """Return 1 inside the blocks, or what the blend leaves to the partner."""
-        if self.mode == "hard":
+        if params.pastes:
             return params.changed
         return params.changed * (1 - params.blend.view(-1, *[1] * (params.changed.ndim - 1)))
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 import torch
@@ -10,6 +13,8 @@ from torch import Tensor
 
 _DTYPES = (torch.float64, torch.int64, torch.float32, torch.int32, torch.float16, torch.bfloat16, torch.uint8, torch.bool)
 _ALIGNED = 16  # bytes
+
+_Kind = tuple[torch.dtype, torch.Size]
 
 
 def sent(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
@@ -31,50 +36,83 @@ def sent(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
     if device.type == "cpu":
         return [t.to(device) for t in tensors]
     once = [t[:1] if _spread(t) else t for t in tensors]  # rows that share their memory go once
-    small = [t for t in once if _packable(t)]
-    found = packed(small, device) if len(small) > 1 else {}
-    there = [found[id(t)] if id(t) in found else t.to(device, non_blocking=True) for t in once]
-    return [each.expand(t.shape) if _spread(t) else each for each, t in zip(there, tensors, strict=True)]
+    small = [k for k, t in enumerate(once) if _packable(t)]
+    there = list(once)
+    if len(small) > 1:
+        for k, part in zip(small, packed([once[k] for k in small], device), strict=True):
+            there[k] = part
+    for k, t in enumerate(once):
+        if there[k] is t:
+            there[k] = t.to(device, non_blocking=True)
+        if t is not tensors[k]:
+            there[k] = there[k].expand(tensors[k].shape)
+    return there
 
 
-def packed(tensors: Sequence[Tensor], device: torch.device) -> dict[int, Tensor]:
-    """Return views of one buffer on the device, by the identity of the tensor on the host that each came from.
+def packed(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Return views of one buffer on the device, one for each tensor on the host.
 
-    Each part begins at a multiple of 16 bytes. The buffer is written by NumPy and cut by few operations: what a decision takes
-    on its way to a GPU is the time of those.
+    Each part begins at a multiple of 16 bytes. What a decision takes on its way to a GPU is the time of these few operations:
+    where parts lie is worked out once for tensors of the same shapes and dtypes.
     """
-    groups = [(dtype, [t for t in tensors if t.dtype == dtype]) for dtype in _DTYPES]
-    parts = [t for _, found in groups for t in found]
-    starts = [0]
-    for t in parts:
-        starts.append(starts[-1] + -(-t.numel() * t.dtype.itemsize // _ALIGNED) * _ALIGNED)
-    buffer = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")
+    plan = _plan(tuple((t.dtype, t.shape) for t in tensors))
+    buffer = torch.empty(plan.size, dtype=torch.uint8, pin_memory=device.type == "cuda")
     written = buffer.numpy()
-    for t, start in zip(parts, starts, strict=False):
-        values = _bytes(t)
-        written[start : start + len(values)] = values
-    arrived, views, first = buffer.to(device, non_blocking=True), dict[int, Tensor](), 0
-    for dtype, found in groups:
-        if found:
-            ends = [start // dtype.itemsize for start in starts[first : first + len(found) + 1]]
-            views.update(_cut(arrived.view(dtype), found, ends))
-            first += len(found)
-    return views
+    for t, (start, end) in zip(tensors, plan.bounds, strict=True):
+        written[start:end] = _bytes(t)
+    arrived = buffer.to(device, non_blocking=True)
+    pieces: list[Tensor] = []
+    for dtype, sizes in plan.cuts:
+        pieces += arrived.view(dtype).split_with_sizes(sizes)
+    return [pieces[at] if shape is None else pieces[at].view(shape) for at, shape in plan.found]
 
 
-def _cut(buffer: Tensor, tensors: Sequence[Tensor], starts: Sequence[int]) -> dict[int, Tensor]:
-    """Return the parts of a buffer, of a dtype, that lie from one start to the next, without the padding behind each."""
-    sizes = [starts[0]]
-    for t, start, end in zip(tensors, starts, starts[1:], strict=False):
-        sizes += [t.numel(), end - start - t.numel()]
-    parts = buffer.split_with_sizes([*sizes, buffer.numel() - sum(sizes)])[1::2]
-    return {id(t): part if t.ndim == 1 else part.view(t.shape) for t, part in zip(tensors, parts, strict=False)}
+@dataclass(frozen=True)
+class _Plan:
+    """Where tensors lie in a buffer.
+
+    Args:
+        size: Of the buffer, in bytes.
+        bounds: The first byte of each tensor, and the first one past it.
+        cuts: For each dtype, the sizes of all parts of the buffer, of tensors, of padding and of what lies around them.
+        found: Of each tensor, its number among all parts of all cuts, and its shape where it has more than one axis.
+    """
+
+    size: int
+    bounds: tuple[tuple[int, int], ...]
+    cuts: tuple[tuple[torch.dtype, tuple[int, ...]], ...]
+    found: tuple[tuple[int, torch.Size | None], ...]
+
+
+@lru_cache(maxsize=256)
+def _plan(kinds: tuple[_Kind, ...]) -> _Plan:
+    order = sorted(range(len(kinds)), key=lambda k: _DTYPES.index(kinds[k][0]))
+    starts, size = dict[int, int](), 0
+    for k in order:
+        starts[k] = size
+        size += -(-prod(kinds[k][1]) * kinds[k][0].itemsize // _ALIGNED) * _ALIGNED
+    cuts: list[tuple[torch.dtype, tuple[int, ...]]] = []
+    places, parts = dict[int, int](), 0
+    for dtype in _DTYPES:
+        sizes, at = list[int](), 0
+        for k in (k for k in order if kinds[k][0] == dtype):
+            start, count = starts[k] // dtype.itemsize, prod(kinds[k][1])
+            places[k] = parts + len(sizes) + 1
+            sizes += [start - at, count]
+            at = start + count
+        if sizes:
+            sizes.append(size // dtype.itemsize - at)
+            cuts.append((dtype, tuple(sizes)))
+            parts += len(sizes)
+    bounds = tuple((starts[k], starts[k] + prod(shape) * dtype.itemsize) for k, (dtype, shape) in enumerate(kinds))
+    found = tuple((places[k], shape if len(shape) != 1 else None) for k, (_, shape) in enumerate(kinds))
+    return _Plan(size, bounds, tuple(cuts), found)
 
 
 def _bytes(t: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     if t.dtype == torch.bfloat16:  # NumPy has none
         t = t.view(torch.int16)
-    return np.ascontiguousarray(t.numpy()).reshape(-1).view(np.uint8)
+    return t.numpy().ravel().view(np.uint8)
 
 
 def _packable(t: Tensor) -> bool:

@@ -125,7 +125,12 @@ def test_no_arguments_leave_the_choice_to_compare(answer):
             2,
             "torchmetrics.sub is missing: install featmix[compare]",
         ),
-        ({"error": OSError(28, "No space left on device")}, 2, "No space left"),
+        (
+            {"error": OSError(28, "No space left on device", "out/runs.csv")},
+            3,
+            "out/runs.csv: No space left on device. Make room",
+        ),
+        ({"error": PermissionError(13, "Permission denied", "out")}, 3, "out: Permission denied."),
         ({"error": KeyboardInterrupt()}, 130, ""),
     ],
 )

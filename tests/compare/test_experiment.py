@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import ClassVar
 
 import albumentations as A
@@ -10,7 +11,7 @@ import torch
 from rich.console import Console
 
 import featmix as fm
-from featmix.compare import experiment
+from featmix.compare import experiment, output
 from featmix.compare.contenders import contender, contenders
 from featmix.compare.digits import read_digits
 from featmix.compare.experiment import compare, make_grid, rehearse, usual_jobs
@@ -35,7 +36,7 @@ class MadeUp:
     def __exit__(self, *_):
         return None
 
-    def start(self):
+    def start(self, limit=None):
         return None
 
     def make(self, runs, settings, source):
@@ -219,3 +220,48 @@ def test_rehearsals_leave_the_random_state_alone(name):
 def test_jobs():
     assert usual_jobs(Settings()) >= 1
     assert usual_jobs(Settings(devices=1000, batch_size=2000)) == 1
+
+
+QUIET = Console(file=io.StringIO(), width=200)
+
+
+def test_another_baseline(tmp_path, pool):
+    found = compare(["moex", "mixup"], baseline="moex", seeds=2, out=tmp_path, console=QUIET)
+    assert [summary.label for summary in found.summaries] == ["moex", "none", "mixup"]
+    assert found.summaries[1].held_out_difference.mean == pytest.approx(0.0, abs=1e-3)
+    assert "vs moex" in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "pairs.csv").read_text().count("\n") == 1 + 2 * 3
+    with pytest.raises(FeatmixError, match=r"baseline.*mixup"):
+        compare(["moex", "mixup"], baseline="mixp", seeds=2, out=tmp_path, console=QUIET)
+
+
+def test_no_more_processes_than_memory_bears(tmp_path, pool, monkeypatch):
+    monkeypatch.setattr(experiment, "available_memory", lambda: 3 << 30)
+    compare(["moex"], seeds=1, jobs=999, out=tmp_path, console=QUIET)
+    assert '"jobs": 3' in (tmp_path / "settings.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("strategies", "settings", "said"),
+    [
+        ([fm.MoEx()], {}, "the name of a strategy, got MoEx"),
+        ("moex", {}, "a list of names"),
+        (["moex"], {"data": object()}, "data: expected a word"),
+        (["moex"], {"batch_size": 100_000}, "100000 with"),
+        (["moex"], {"limit": 5}, "64 with 15 training images"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_run_with_a_word_on_why(tmp_path, pool, strategies, settings, said):
+    with pytest.raises(FeatmixError, match=re.escape(said)):
+        compare(strategies, out=tmp_path, console=QUIET, **settings)
+    assert not (tmp_path / "runs.csv").exists()
+
+
+def test_another_machine_is_told(tmp_path, pool, monkeypatch):
+    compare(["moex"], seeds=1, out=tmp_path, console=QUIET)
+    monkeypatch.setattr(output, "machine", lambda: {"system": "elsewhere"})
+    console = Console(file=io.StringIO(), width=200)
+    compare(["moex"], seeds=2, out=tmp_path, console=console)
+    assert "come from 2 machines" in console.file.getvalue()
+    assert len(json.loads((tmp_path / "settings.json").read_text())["machines"]) == 2
+    assert "- Machine: system elsewhere" in (tmp_path / "summary.md").read_text()

@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 import warnings
 
 import pytest
@@ -7,7 +8,18 @@ from PIL import Image
 from rich.console import Console
 
 from featmix.compare.figure import draw_figure
-from featmix.compare.report import Circumstances, points, terminal_table, to_csv, to_markdown, write_report
+from featmix.compare.report import (
+    SPARED,
+    Circumstances,
+    pair_table,
+    points,
+    print_results,
+    result_table,
+    shown_pairs,
+    to_csv,
+    to_markdown,
+    write_report,
+)
 from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, summarize
 
@@ -73,14 +85,20 @@ def test_a_single_domain_has_no_held_out_column():
     assert "one domain" in text
 
 
-def test_the_terminal_table_fits_80_columns():
-    console = Console(width=80, file=io.StringIO())
-    console.print(terminal_table(summarize([row for row in make_rows(3) if row.strategy != "gone"])))
-    text = console.file.getvalue()
-    assert "held-out" in text
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [30, 50, 80, 200])
+def test_the_terminal_shows_every_figure_whole_at_any_width(width, terminal):
+    rows = make_rows(3)
+    console = Console(width=width, file=io.StringIO(), force_terminal=terminal, no_color=True)
+    print_results(console, summarize(rows), about(rows))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue())
     assert "…" not in text
-    assert "+10.0" in text
     assert "3 seed(s)" in text
+    flat = "".join(text.split())
+    for head, body in (result_table(summarize(rows)), pair_table(shown_pairs(rows))):
+        for cell in (cell for line in body for name, cell in zip(head, line, strict=True) if name not in SPARED):
+            assert "".join(cell.split()) in flat
+    assert terminal or "10.0 \n" in text  # what is piped has all columns
 
 
 def test_differences_are_marked_and_never_minus_zero():
@@ -92,7 +110,8 @@ def test_differences_are_marked_and_never_minus_zero():
 def test_the_figure_is_drawn(tmp_path, seeds, domains):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_figure(tmp_path / "summary.png", summarize(make_rows(seeds, domains)), {"data": "folder:/a/pacs"})
+        rows = make_rows(seeds, domains)
+        draw_figure(tmp_path / "summary.png", summarize(rows), {"data": "folder:/a/pacs"}, pairs=shown_pairs(rows))
     with Image.open(tmp_path / "summary.png") as image:
         assert image.width > image.height > 200
     assert [path.name for path in tmp_path.iterdir()] == ["summary.png"]
@@ -101,4 +120,4 @@ def test_the_figure_is_drawn(tmp_path, seeds, domains):
 def test_a_report_of_failures_alone(tmp_path):
     rows = [Row("none", "", "", 0, "plain", error="x"), Row("moex", "", "stem", 0, "plain", error="y")]
     write_report(tmp_path, summarize(rows), about(rows))
-    assert {path.name for path in tmp_path.iterdir()} == {"summary.csv", "summary.md", "summary.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"summary.csv", "pairs.csv", "summary.md", "summary.png"}

@@ -72,10 +72,10 @@ def test_failed_runs_are_left_out_of_both_sides(rows):
     assert (moex.runs, moex.failures) == (5, 1)
     assert moex.held_out.seeds == 2
     assert none.held_out.seeds == 3
-    assert moex.held_out_difference.seeds == 3
-    assert moex.held_out_difference.mean == pytest.approx(0.03)
-    assert moex.by_domain["a"].seeds == 3
-    assert moex.by_domain["b"].seeds == 2
+    assert moex.held_out_difference.seeds == 2
+    assert moex.held_out_difference.mean == pytest.approx(0.025)
+    assert moex.by_domain["a"].seeds == moex.by_domain["b"].seeds == 2  # the whole seed is left out
+    assert none.by_domain["a"].seeds == 3
 
 
 def test_a_strategy_all_of_whose_runs_failed(rows):
@@ -88,6 +88,12 @@ def test_without_a_baseline_run_there_is_no_difference(rows):
     moex = summarize([r for r in rows if r.strategy == "moex"])[0]
     assert moex.held_out_difference == Estimate()
     assert moex.held_out.seeds == 3
+
+
+def test_any_strategy_can_be_the_baseline(rows):
+    moex, none = summarize(rows, "moex")
+    assert (moex.label, moex.held_out_difference) == ("moex", Estimate())
+    assert none.held_out_difference.mean == pytest.approx(-0.03)
 
 
 def test_a_single_domain_has_no_held_out_accuracy():

@@ -65,6 +65,16 @@ def test_a_loaded_pipeline_does_the_same_bit_for_bit(tmp_path):
     assert not any(torch.equal(a, b) for a, b in zip(first[1::5], other[1::5], strict=True))
 
 
+def test_names_of_images_and_masks_are_kept():
+    for names in ({"images": ("left", "right"), "masks": "depth"}, {"images": 1, "masks": ()}, {"masks": (1, 2)}):
+        pipeline = fm.Pipeline(**names)
+        again = fm.from_dict(fm.to_dict(pipeline))
+        assert (again.images, again.masks) == (pipeline.images, pipeline.masks)
+        assert fm.to_dict(again) == fm.to_dict(pipeline)
+    with pytest.raises(fm.FeatmixError, match="keys or positions"):
+        fm.from_dict({**fm.to_dict(fm.Pipeline()), "masks": [0.5]})
+
+
 def test_parts_that_are_not_there_stay_so():
     for pipeline in (fm.Pipeline(), fm.Pipeline(mix={"input": fm.CutMix()}), fm.Pipeline(batch=K.RandomAffine(1.0), seed=3)):
         again = fm.from_dict(fm.to_dict(pipeline))

@@ -4,7 +4,6 @@ from torch import Generator, nn
 
 import featmix as fm
 from featmix.labels.composing import composed
-from featmix.sampling.draws import stream
 
 BATCH = 6
 
@@ -73,14 +72,24 @@ def test_how_often_rows_count_multiplies():
 
 
 def test_labels_from_a_memory_stay_with_two_boxes():
-    """What is not in the batch has no positions to follow: shares multiply, and nothing is lost."""
-    moex, cutmix, shape = fm.MoEx("pono", memory=8), fm.CutMix(), (BATCH, 3, 8, 8)
-    x, labels = torch.randn(shape), torch.arange(BATCH)
-    moex.remember(x, moex.recall(moex.make_params(shape), shape, labels, stream()))
-    exchanged = moex.training_params(shape, generator=Generator().manual_seed(0), target=labels)
-    one, two = (cutmix.make_params(shape) for _ in range(2))
-    mixture = labels_after(("a", cutmix, one), ("a", moex, exchanged), ("a", cutmix, two))
-    assert torch.allclose(mixture.matrix(), one.mixture.then(exchanged.mixture).then(two.mixture).matrix())
+    """What is not in the batch is followed too: a box may cut away some of what came from there."""
+    cutmix, shape = fm.CutMix(), (BATCH, 3, 8, 8)
+    for other in (fm.CutMix(memory=8, alpha=2.0), fm.Mixup(memory=8), fm.MoEx("pono", memory=8)):
+        x, labels = torch.randn(shape), torch.arange(BATCH)
+        other.remember(x, other.training_params(shape, target=labels))
+        mixed = other.training_params(shape, generator=Generator().manual_seed(0), target=labels + 10)
+        assert mixed.remembered.all()
+        one, two = (cutmix.make_params(shape, generator=Generator().manual_seed(k)) for k in (1, 2))
+        said = labels_after(("a", cutmix, one), ("a", other, mixed), ("a", cutmix, two))
+        assert said.beyond.tolist() == mixed.mixture.beyond.tolist()
+        found = []
+        for marks in torch.eye(2 * BATCH):  # of the batch, then of what is remembered
+            y = cutmix.transform(marks[:BATCH].view(-1, 1, 1, 1).expand(shape).contiguous(), one)
+            beyond = marks[BATCH:].view(-1, 1, 1, 1).expand(shape)
+            moments = isinstance(other, fm.MoEx)  # these have no places: their labels are a constant share
+            y = 0.9 * y + 0.1 * beyond if moments else other.transform(y, mixed.replaced(features=beyond))
+            found.append(cutmix.transform(y.contiguous(), two).mean((1, 2, 3)))
+        assert torch.allclose(torch.stack(found, dim=1), said.matrix(), atol=1e-6)
 
 
 @pytest.mark.parametrize("layout", ["btc", "bct"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
@@ -140,7 +140,8 @@ def test_items_of_all_forms_make_batches(form):
         images, labels = next(iter(loader))
         assert torch.equal(images, torch.from_numpy(array).movedim(-1, 0).float().div(255).expand(2, -1, -1, -1))
         assert labels.tolist() == [1, 2]
-        images, masks = next(iter(pipeline.loader([(image, mask)] * 2, batch_size=2)))
+        masked = fm.Pipeline(sample=pipeline.sample, masks=1)
+        images, masks = next(iter(masked.loader([(image, mask)] * 2, batch_size=2)))
         assert torch.equal(masks, torch.from_numpy(mask).expand(2, -1, -1))
         batch = next(iter(pipeline.loader([{"image": image, "mask": mask, "label": 3, "name": "x"}] * 2, batch_size=2)))
         assert batch["image"].shape == (2, 3, 6, 8)
@@ -162,13 +163,51 @@ def test_images_of_several_sizes_in_a_batch_are_refused():
 
 
 class Stream(IterableDataset):
+    """Grey images with their numbers, each worker its own share."""
+
+    def __init__(self, count=16):
+        self.count = count
+
     def __iter__(self):
-        return iter([])
+        info = get_worker_info()
+        first, step = (0, 1) if info is None else (info.id, info.num_workers)
+        return ((np.full((6, 6, 3), 128, np.uint8), number) for number in range(first, self.count, step))
 
 
-@pytest.mark.parametrize("source", [Stream(), 3, iter([])])
-def test_only_map_style_data_sets_are_taken(source):
-    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.dataset: source: expected a map-style data set"):
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_an_iterable_data_set_is_drawn_for_like_any_other(workers, persistent):
+    def run(seed):
+        torch.manual_seed(int.from_bytes(os.urandom(4)))
+        settings = {"batch_size": 4, "num_workers": workers, "persistent_workers": persistent and workers > 0}
+        loader = fm.Pipeline(sample=noise(), seed=seed).loader(Stream(), **settings)
+        batches = [batch for _ in range(2) for batch in loader]
+        assert sorted(label for _, labels in batches for label in labels.tolist()) == sorted([*range(16)] * 2)
+        assert batches[0][0].shape == (4, 3, 6, 6)
+        return [image.numpy().tobytes() for images, _ in batches for image in images]
+
+    first = run(0)
+    assert len(set(first)) == 32
+    assert run(0) == first
+    assert not set(run(1)) & set(first)
+
+
+def test_an_iterable_data_set_has_the_length_that_its_source_has():
+    class Counted(Stream):
+        def __len__(self):
+            return self.count
+
+    dataset = fm.Pipeline().dataset(Counted(5))
+    assert len(dataset) == 5
+    assert isinstance(dataset, IterableDataset)
+    assert "Counted" in repr(dataset)
+    with pytest.raises(TypeError):
+        len(fm.Pipeline().dataset(Stream()))
+
+
+@pytest.mark.parametrize("source", [3, iter([])])
+def test_only_data_sets_are_taken(source):
+    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.dataset: source: expected a data set.*empty in the second epoch"):
         fm.Pipeline().dataset(source)
 
 

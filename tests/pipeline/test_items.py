@@ -6,34 +6,39 @@ import torch
 from PIL import Image
 
 import featmix as fm
-from featmix.pipeline.items import as_array, as_float_image, as_mask, take_apart
+from featmix.pipeline.items import take_apart
+from featmix.pipeline.names import Names
 
 Pair = namedtuple("Pair", "image label")
 ARRAY = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
 TENSOR = torch.from_numpy(ARRAY).movedim(-1, 0)
 PICTURE = Image.fromarray(ARRAY)
+LIKE = np.zeros((4, 5))
+ONE = Names(masks=(1,))
 
 
 @pytest.mark.parametrize("image", [ARRAY, TENSOR, PICTURE], ids=["array", "tensor", "PIL"])
 def test_an_image_is_found_and_put_back(image):
-    for item, masks in [
-        (image, 0),
-        ((image, 3), 0),
-        ([image, torch.tensor(3)], 0),
-        (Pair(image, "cat"), 0),
-        ((image, np.zeros((4, 5))), 1),
-        ((image, 3, torch.zeros(2, 4, 5), Image.new("L", (5, 4))), 2),
-        ((image, np.zeros(5)), 0),  # a label as a vector
-        ((image, np.zeros((7, 5))), 0),  # boxes
-        ({"image": image, "label": 3}, 0),
-        ({"image": image, "mask": np.zeros((4, 5)), "id": "x"}, 1),
-        ({"image": image, "mask": None}, 0),
+    for item, names, masks in [
+        (image, Names(), 0),
+        ((image, 3), Names(), 0),
+        ([image, torch.tensor(3)], Names(), 0),
+        (Pair(image, "cat"), Names(), 0),
+        (Pair(image, LIKE), Names(masks=("label",)), 1),
+        ((image, LIKE), ONE, 1),
+        ((image, LIKE), Names(masks=()), 0),
+        ((image, 3, torch.zeros(2, 4, 5), Image.new("L", (5, 4))), Names(masks=(2, 3)), 2),
+        ((image, np.zeros(5)), Names(), 0),  # a label as a vector
+        ((image, np.zeros((7, 5))), Names(), 0),  # boxes
+        ({"image": image, "label": 3}, Names(), 0),
+        ({"image": image, "mask": LIKE, "id": "x"}, Names(), 1),
+        ({"image": image, "mask": None}, Names(), 0),
     ]:
-        taken = take_apart(item)
-        assert taken.image is image
+        taken = take_apart(item, names)
+        assert taken.images == (image,)
         assert len(taken.masks) == masks
         new = [f"mask {i}" for i in range(masks)]
-        again = taken.put_back("new", new)
+        again = taken.put_back(["new"], new)
         assert type(again) is (str if item is image else type(item))
         if isinstance(item, dict):
             assert again == {**item, "image": "new", **({"mask": "mask 0"} if masks else {})}
@@ -43,61 +48,82 @@ def test_an_image_is_found_and_put_back(image):
 
 
 @pytest.mark.parametrize(
-    ("item", "got"),
+    ("item", "names"),
     [
-        (3, "int"),
-        ("cat.png", "str"),
-        ((), "a tuple that begins with nothing"),
-        ((3, ARRAY), "a tuple that begins with int"),
-        ({"picture": ARRAY}, "a dictionary of \\['picture'\\]"),
-        ((torch.zeros(4, 5), 1), "a tuple that begins with Tensor"),
-        (torch.zeros(2, 3, 4, 5), "Tensor"),
+        ((7, ARRAY, LIKE, PICTURE), Names(images=(3, 1), masks=(2,))),
+        ({"left": PICTURE, "right": ARRAY, "depth": LIKE, "image": 3}, Names(images=("left", "right"), masks=("depth",))),
+        (Pair(PICTURE, ARRAY), Names(images=("image", "label"))),
     ],
 )
-def test_what_holds_no_image_is_refused(item, got):
-    with pytest.raises(fm.FeatmixError, match=f"Pipeline: item: expected an image.*got {got}"):
-        take_apart(item)
-
-
-def test_images_become_floating_channels_first():
-    for value in (ARRAY, TENSOR, PICTURE):
-        x = as_float_image(value)
-        assert x.dtype == torch.float32
-        assert torch.equal(x, TENSOR.float() / 255)
-    assert as_float_image(ARRAY[..., 0]).shape == (1, 4, 5)
-    assert as_float_image(Image.new("L", (5, 4))).shape == (1, 4, 5)
-    assert as_float_image(Image.new("RGBA", (5, 4))).shape == (3, 4, 5)
-    assert as_float_image(PICTURE.convert("P")).shape == (3, 4, 5)
-    assert float(as_float_image(np.full((4, 5), 65535, np.uint16)).max()) == 1
-    assert as_float_image(ARRAY.astype(np.float64)).dtype == torch.float32
-    floats = TENSOR.half()
-    assert as_float_image(floats) is floats
-    assert as_float_image(ARRAY[::-1, ::-1]).is_contiguous()
-
-
-def test_integers_of_unknown_range_are_refused():
-    with pytest.raises(fm.FeatmixError, match=r"Pipeline\.collate: image: expected bytes or floats, got torch\.int32"):
-        as_float_image(ARRAY.astype(np.int32))
+def test_several_images_are_found_by_name_and_put_back_under_it(item, names):
+    taken = take_apart(item, names)
+    assert taken.images == (PICTURE, ARRAY)
+    again = taken.put_back(["first", "second"], ["map"] * len(taken.masks))
+    read = take_apart(item, names).names
+    assert [again[name] for name in read] == ["first", "second", *["map"] * len(taken.masks)]
+    assert type(again) is type(item)
 
 
 @pytest.mark.parametrize(
-    ("mask", "dtype", "shape"),
+    "other",
+    [LIKE, ARRAY.copy(), LIKE.astype(np.float32), torch.zeros(3, 4, 5), PICTURE.copy(), np.zeros((4, 5), np.int64)],
+    ids=["float64", "view", "float32 target", "tensor", "PIL", "integers"],
+)
+def test_what_an_entry_of_the_images_size_is_has_to_be_said(other):
+    """A second view is no mask, a target may move or not, and a mask has to move: nobody can tell."""
+    said = r"Pipeline: item\[1\]: expected to be told what it is.*masks=\(1,\).*images=\(0, 1\).*masks=\(\)"
+    for read in (take_apart, lambda item: fm.Pipeline().collate([item])):
+        with pytest.raises(fm.FeatmixError, match=said):
+            read((ARRAY, other))
+    with pytest.raises(fm.FeatmixError, match=said):
+        fm.Pipeline(sample=lambda image: image).dataset([(ARRAY, other)])[0]
+    with pytest.raises(fm.FeatmixError, match=r"item\['target'\]: expected to be told"):
+        take_apart({"image": ARRAY, "target": other})
+    assert take_apart((ARRAY, other), Names(masks=())).masks == ()
+
+
+@pytest.mark.parametrize(
+    ("item", "names", "got"),
     [
-        (np.zeros((4, 5), np.uint8), torch.int64, (4, 5)),
-        (np.zeros((4, 5, 2), np.int32), torch.int64, (2, 4, 5)),
-        (np.zeros((4, 5), np.float64), torch.float32, (4, 5)),
-        (np.zeros((4, 5), bool), torch.bool, (4, 5)),
-        (torch.zeros(4, 5, dtype=torch.int32), torch.int64, (4, 5)),
-        (torch.zeros(2, 4, 5).half(), torch.float16, (2, 4, 5)),
-        (Image.new("P", (5, 4)), torch.int64, (4, 5)),
+        (3, Names(), "int"),
+        ("cat.png", Names(), "str"),
+        ((), Names(), "a tuple that begins with nothing"),
+        ((3, ARRAY), Names(), "a tuple that begins with int"),
+        ({"picture": ARRAY}, Names(), "a dictionary of \\['picture'\\]"),
+        ((torch.zeros(4, 5), 1), Names(), "a tuple that begins with Tensor"),
+        (torch.zeros(2, 3, 4, 5), Names(), "Tensor"),
+        ((ARRAY, 1), Names(images=(0, 1)), "a tuple with int at position 1"),
+        ((ARRAY, 1), Names(images=(2,)), "a tuple with nothing at position 2"),
+        ((ARRAY, 1), Names(images=("left",)), "a tuple, which has no key 'left'"),
+        (ARRAY, Names(images=(0, 1)), "ndarray"),
     ],
 )
-def test_masks_become_tensors(mask, dtype, shape):
-    assert as_mask(mask).dtype == dtype
-    assert as_mask(mask).shape == shape
+def test_what_holds_no_image_is_refused(item, names, got):
+    with pytest.raises(fm.FeatmixError, match=f"Pipeline: item: expected an image.*got {got}"):
+        take_apart(item, names)
 
 
-def test_palettes_of_masks_are_indices():
-    picture = Image.fromarray(np.array([[0, 3], [7, 1]], np.uint8), mode="P")
-    picture.putpalette([255 - i for i in range(256) for _ in range(3)])
-    assert as_array(picture, image=False).tolist() == [[0, 3], [7, 1]]
+def test_a_mask_that_is_none_is_refused():
+    with pytest.raises(fm.FeatmixError, match=r"masks: expected a map at 1.*got int"):
+        take_apart((ARRAY, 3), ONE)
+    with pytest.raises(fm.FeatmixError, match=r"masks: expected a map at 'seg'.*got a dictionary"):
+        take_apart({"image": ARRAY}, Names(masks=("seg",)))
+    with pytest.raises(fm.FeatmixError, match=r"masks: expected a map at 'mask'.*got list"):
+        take_apart({"image": ARRAY, "mask": [[1]]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images": 0.5}, "Pipeline: images: expected keys or positions, each once, got 0.5"),
+        ({"images": ()}, "Pipeline: images: expected at least one"),
+        ({"images": ("a", "a")}, "Pipeline: images: expected keys or positions, each once"),
+        ({"masks": -1}, "Pipeline: masks: expected keys or positions"),
+        ({"masks": (True,)}, "Pipeline: masks: expected keys or positions"),
+        ({"images": ("a", "b"), "masks": "b"}, "Pipeline: masks: expected other entries than images"),
+    ],
+)
+def test_bad_names_are_refused(settings, message):
+    with pytest.raises(fm.FeatmixError, match=message):
+        fm.Pipeline(**settings)
+    assert fm.Pipeline(images="left", masks=1).images == ("left",)

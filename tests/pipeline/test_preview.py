@@ -95,3 +95,15 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(fm.FeatmixError, match=r"Pipeline\.preview: expected matplotlib.*featmix\[pipeline\]"):
         fm.Pipeline().preview(list(IMAGES))
+
+
+def test_items_with_masks_and_several_images_are_shown_by_their_first_image():
+    def flip(left, right, mask):
+        return left[:, ::-1], right, mask
+
+    image = np.random.default_rng(0).random((6, 8, 3)).astype(np.float32)
+    pipeline = fm.Pipeline(sample=flip, images=(0, 1), masks=3)
+    figure = pipeline.preview([(image, image, 5, np.zeros((6, 8)))] * 2)
+    shown = [axis.images[0].get_array() for axis in figure.axes]
+    assert np.allclose(shown[0], image)
+    assert np.allclose(shown[2], image[:, ::-1])

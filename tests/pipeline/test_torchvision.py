@@ -14,13 +14,12 @@ tv_tensors = torchvision_or_skip("torchvision.tv_tensors")
 
 ARRAY = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 LABELS = np.arange(48).reshape(6, 8)
+FORMS = {"array": ARRAY, "tensor": torch.from_numpy(ARRAY).movedim(-1, 0), "PIL": Image.fromarray(ARRAY)}
 
 
-@pytest.mark.parametrize(
-    "image", [ARRAY, torch.from_numpy(ARRAY).movedim(-1, 0), Image.fromarray(ARRAY)], ids=["array", "tensor", "PIL"]
-)
+@pytest.mark.parametrize("image", FORMS.values(), ids=FORMS)
 def test_images_and_masks_of_all_forms_go_through_sample(image):
-    pipeline = fm.Pipeline(sample=v2.Compose([v2.RandomHorizontalFlip(p=1.0), v2.RandomCrop(4)]), seed=0)
+    pipeline = fm.Pipeline(sample=v2.Compose([v2.RandomHorizontalFlip(p=1.0), v2.RandomCrop(4)]), seed=0, masks=1)
     images, masks = next(iter(pipeline.loader([(image, LABELS)] * 4, batch_size=4)))
     assert images.shape == (4, 3, 4, 4)
     assert (type(images), images.dtype) == (torch.Tensor, torch.float32)
@@ -63,3 +62,11 @@ def test_a_loaded_pipeline_does_the_same(tmp_path):
                 mixer.draw(x, target=labels)
                 seen.append((images, x, labels))
     assert all(torch.equal(a, b) for a, b in zip(*seen, strict=True))
+
+
+@pytest.mark.parametrize("image", FORMS.values(), ids=FORMS)
+def test_several_images_are_moved_by_one_draw(image):
+    pipeline = fm.Pipeline(sample=v2.Compose([v2.RandomAffine(90), v2.RandomCrop(4)]), seed=0, images=(0, 1), masks=2)
+    for one, other, _ in pipeline.loader([(image, image, LABELS)] * 4, batch_size=1):
+        assert one.shape == (1, 3, 4, 4)
+        assert torch.equal(one, other)

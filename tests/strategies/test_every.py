@@ -1,6 +1,7 @@
 """What holds for every strategy there is: nothing here is listed by hand."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -260,13 +261,29 @@ def test_gate_per_sample_marks_the_labels_of_the_same_rows(name):
         assert torch.equal(params.mixture.matrix(), torch.eye(200))
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [(name, s) for name in EVERY for s in ("per", "lam_per") if s in fm.strategy_class(name).setting_names()],
-)
-def test_a_decision_says_all_that_acting_needs(name, setting):
-    """Whoever acts by it: nothing that was drawn a row is read as drawn for the batch, on a fast path either."""
-    drew, other = (made(name, **{setting: word}) for word in ("sample", "batch"))
+def choices_of(name):
+    """Every two ways of one setting: who drew, and who acts."""
+    settings = made(name).setting_choices().items()
+    return [(name, setting, *words) for setting, all_words in settings for words in itertools.permutations(all_words, 2)]
+
+
+@pytest.mark.parametrize(("name", "setting", "drew", "acts"), [case for name in EVERY for case in choices_of(name)])
+def test_a_decision_says_all_that_acting_needs(name, setting, drew, acts):
+    """Whoever acts by it: what was drawn in one way is not read as drawn in another, on a fast path either, or is refused."""
+    drawer, actor = (made(name, **{setting: word}) for word in (drew, acts))
     x = draw(6, 8, 12, 12, dtype=torch.float32)
-    params = decision(drew, x)
-    assert torch.equal(other.transform(x, params), drew.transform(x, params))
+    domain = torch.arange(6) % 2
+    params = drawer.make_params(x.shape, generator=torch.Generator().manual_seed(0), domain=domain)
+    expected = drawer.transform(x, params)
+    try:
+        found = actor.transform(x, params)
+    except fm.FeatmixError:
+        assert drawer.needs_shape != actor.needs_shape  # the one has places, and the other knows of none
+        return
+    assert torch.equal(found, expected)
+    assert torch.equal(actor.act(x, params), drawer.act(x, params))
+    padding = torch.arange(12).expand(6, 12, 12) < torch.arange(7, 13).view(6, 1, 1)
+    assert torch.equal(actor.transform(x, params, padding), drawer.transform(x, params, padding))
+    if hasattr(drawer, "partner_share"):
+        one, other = (strategy.partner_share(params, (12, 12)).double() for strategy in (drawer, actor))
+        assert torch.equal(one.expand(6, 8, 12, 12), other.expand(6, 8, 12, 12))

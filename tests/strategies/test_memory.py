@@ -176,8 +176,8 @@ def test_what_memory_needs_is_said():
 
 
 def test_slots_are_claimed_before_they_are_written():
-    memory = Memory(2)
+    memory = Memory(2, ("mean",))
     assert memory.recall(3, stream()) is None
-    slots = memory.claim((4, 1, 1), torch.float32, torch.tensor([7, 8, 9]))
+    slots = memory.claim((4, 1, 1), torch.tensor([7, 8, 9]))
     assert slots.tolist() == [2, 1, 0]  # the first of three has no room
     assert memory.recall(3, stream()) is None  # claimed, not written

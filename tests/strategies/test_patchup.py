@@ -124,3 +124,15 @@ def test_other_grids(layout, shape):
 def test_bad_settings_are_refused(settings):
     with pytest.raises(fm.FeatmixError, match=f"PatchUp: {next(iter(settings))}"):
         fm.PatchUp(**settings)
+
+
+def test_a_decision_to_blend_is_blended_by_an_instance_that_pastes():
+    """The decision says so: labels were decided by it, and a share of them is a share of the features."""
+    soft, hard, x = fm.PatchUp("soft", gamma=0.3, block_size=3), fm.PatchUp("hard"), draw(5, 6, 10, 8)
+    params = soft.make_params(x.shape, generator=torch.Generator().manual_seed(0))
+    blend, partner = params.blend.double().view(-1, 1, 1, 1), x[params.partner]
+    expected = torch.where(params.changed, blend * x + (1 - blend) * partner, x)
+    torch.testing.assert_close(hard.transform(x, params), expected)
+    torch.testing.assert_close(hard.partner_share(params, (10, 8)).double().mean((1, 2, 3)), 1 - params.lam.double())
+    with pytest.raises(fm.FeatmixError, match=r"expected blocks to paste into torch\.uint8, got blocks to blend"):
+        hard.transform(torch.zeros(5, 6, 10, 8, dtype=torch.uint8), params)

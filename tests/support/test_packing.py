@@ -54,16 +54,14 @@ def test_what_arrives_is_what_was_sent(count):
     """On the host itself, where values can be looked at."""
     tensors = [values(dtype, count, *more, seed=k) for k, more in enumerate([(), (2,), (1, 3)]) for dtype in DTYPES[:-1]]
     there = packed(tensors, torch.device("cpu"))
-    assert len(there) == len(tensors)
-    for t in tensors:
-        found = there[id(t)]
+    for t, found in zip(tensors, there, strict=True):
         assert found.dtype == t.dtype
         assert torch.equal(found, t)
 
 
 def test_parts_of_the_buffer_are_aligned():
     tensors = [values(dtype, 3) for dtype in DTYPES[:-1]]
-    found = packed(tensors, torch.device("cpu")).values()
+    found = packed(tensors, torch.device("cpu"))
     starts = sorted(t.untyped_storage().data_ptr() + t.storage_offset() * t.element_size() for t in found)
     assert all((start - starts[0]) % 16 == 0 for start in starts)
     assert len(starts) == len(set(starts))
@@ -73,8 +71,8 @@ def test_views_are_packed_by_their_values():
     base = torch.arange(24).view(4, 6)
     tensors = [base.t(), base[:, ::2], base[1:2].expand(3, 6)]
     there = packed(tensors, torch.device("cpu"))
-    assert all(torch.equal(there[id(t)], t) for t in tensors)
-    assert all(there[id(t)].is_contiguous() for t in tensors)
+    assert all(torch.equal(found, t) for found, t in zip(there, tensors, strict=True))
+    assert all(found.is_contiguous() for found in there)
 
 
 def test_empty_tensors_and_dtypes_that_are_not_packed_arrive_too():

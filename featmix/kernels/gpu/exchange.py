@@ -31,32 +31,25 @@ def exchange(x: Tensor, blend: Blend, *, keep: bool) -> tuple[Tensor, tuple[Tens
         keep: Whether there will be a backward pass.
 
     Returns:
-        The result in the memory format of ``x``, and what :func:`exchange_back` needs: the moments, and where they are
-        constants, a tensor without memory that has the format of ``x``.
+        The result in the memory format of ``x``, and what :func:`exchange_back` needs: the moments.
     """
     made = _launches(x.shape, x.stride(), blend.dims, x.element_size(), blend.unbiased)
     y = torch.empty_like(x)
     moments = torch.empty((2, len(x), made.groups), dtype=torch.float32, device=x.device) if keep else None
     made.forward((x, y, blend.partner, blend.lam, moments), blend.eps, blend.outside)
-    if moments is None:
-        return y, ()
-    return y, (moments, torch.empty_like(x, device="meta")) if blend.detach else (moments,)
+    return y, () if moments is None else (moments,)
 
 
 def exchange_back(g: Tensor, x: Tensor | None, saved: tuple[Tensor, ...], blend: Blend) -> Tensor:
     """The gradient of the features.
 
     Args:
-        g: That of the result, in any memory format.
+        g: That of the result, with the strides of the features.
         x: The features; ``None`` where all moments are constants.
         saved: What :func:`exchange` kept.
         blend: What it was given.
     """
-    like = saved[1] if x is None else x
-    strides = like.stride()
-    made = _launches(like.shape, strides, blend.dims, g.element_size(), blend.unbiased)
-    if g.stride() != strides:
-        g = torch.empty_like(like, dtype=g.dtype, device=g.device).copy_(g)
+    made = _launches(g.shape, g.stride(), blend.dims, g.element_size(), blend.unbiased)
     dx = torch.empty_like(g)
     if blend.detach:
         made.scale((g, dx, blend.partner, blend.lam, saved[0]), blend.outside)

@@ -24,7 +24,7 @@ class Launch:
         programs: How many run, in a grid of one axis.
         arguments: Sizes, strides and constants, in the order of the program's arguments.
         warps: Of 32 threads each, for one program.
-        held: What Triton compiled, by the device, by whether all tensors are aligned, and by the dtype of each (or ``None``).
+        held: What runs it, by the device, by whether all tensors are aligned, and by the dtype of each (or ``None``).
     """
 
     program: Any
@@ -54,13 +54,13 @@ class Launch:
                 addresses |= tensor.data_ptr()
         key = (index, addresses % _ALIGNED, *dtypes)
         held = self.held.get(key)
-        grid = (self.programs, 1, 1)
         if held is not None:
-            held[grid](*tensors, *values, *self.arguments)
+            held(*tensors, *values, *self.arguments, stream=torch._C._cuda_getCurrentRawStream(index))
             return
+        grid = (self.programs, 1, 1)
         made = self.program[grid](*tensors, *values, *self.arguments, num_warps=self.warps)
         if index >= 0:  # the interpreter compiles nothing
-            self.held[key] = made
+            self.held[key] = made[grid]
 
 
 _ALIGNED = 16  # bytes that a thread reads at once

@@ -65,9 +65,9 @@ def _across(loops: Loops, rows: int, width: int, *, back: bool) -> Tile:
         return Tile(max(1, min(wide, lanes) // loops.bundle), min(deep, depth), warps, stages)
 
     if lanes <= 8 and depth > 64:  # a few channels side by side: the tile is deep instead
-        return Tile(max(1, lanes // loops.bundle), (4096 if back else 8192) // lanes, 16 if back else 32)
-    if depth <= 8:
-        return tile(512, depth, depth)
+        return Tile(max(1, lanes // loops.bundle), (4096 if back else 8192) // lanes, 32)
+    if depth <= 8:  # no more warps than cover the groups by vectors: others would share groups, and meet for every sum
+        return tile(512, depth, width) if depth <= 4 else tile(256, depth, max(1, width // 2))
     if depth <= 64:
         return tile(min(128, 2048 // depth), 64, 2)
     if depth > 256 and rows * loops.outer[0] * -(-loops.inner[0] * loops.bundle // 64) < _FEW:
@@ -76,6 +76,8 @@ def _across(loops: Loops, rows: int, width: int, *, back: bool) -> Tile:
         return tile(128, 16, 4, 3 if streams and not back else 1)
     if width == 4 and depth <= 256:
         return tile(32, 256, 4)
+    if depth > 512 and streams and not back:
+        return tile(64, 64, 4, 3)
     return tile(64, 32, 4, 3 if streams else 1)
 
 

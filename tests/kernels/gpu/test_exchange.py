@@ -1,12 +1,13 @@
 """Moment exchange in one launch each way against the formula in float64, in Triton's interpreter or on a GPU."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 
 from featmix.errors import FeatmixError
-from featmix.kernels.exchange import Blend
+from featmix.kernels.exchange import Blend, exchange, in_strides
 from featmix.normalizers.kinds import normalizer
 from tests.kernels.gpu.devices import DEVICE
 from tests.kernels.gpu.formulas import exchanged, features, near, takers
@@ -68,7 +69,7 @@ def compare(view, blend):
     roundings = 4 if view.numel() < 10_000 else 32  # the interpreter adds one after the other what a device adds in pairs
     g = features(view.shape, view.dtype, seed=2)  # contiguous, whatever the view is
     y, saved = kernels.exchange(view, blend, keep=True)
-    back = kernels.exchange_back(g, None if blend.detach else view, saved, blend)
+    back = kernels.exchange_back(in_strides(g, view.stride()), None if blend.detach else view, saved, blend)
     exact, plain = by_formula(view, g, blend, torch.float64), by_formula(view, g, blend, torch.float32)
     for found, right, formula in zip((y, back), exact, plain, strict=True):
         near(found, right, formula, view.dtype, roundings)
@@ -174,7 +175,8 @@ def test_a_large_mean_costs_no_digits(name, shape, last):
     assert (y - exact).abs().max() <= 2 * torch.finfo(torch.float32).eps * exact.abs().max()
     std = view.double().var(blend.dims).add(1e-5).sqrt().flatten(1).sort(1).values
     torch.testing.assert_close(moments[1].double().sort(1).values, std, rtol=1e-4, atol=0)
-    assert (kernels.exchange_back(g, view, (moments,), blend) - gradient).abs().max() < 1e-4 * gradient.abs().max()
+    back = kernels.exchange_back(in_strides(g, view.stride()), view, (moments,), blend)
+    assert (back - gradient).abs().max() < 1e-4 * gradient.abs().max()
 
 
 @pytest.mark.parametrize("shape", [(5, 3, 4, 5), (5, 3, 70, 70)])
@@ -195,10 +197,13 @@ def test_what_is_not_finite_reaches_those_who_take_it_and_nobody_else(shape):
 
 def test_a_gradient_of_any_format():
     view, blend = case("pono", "bchw", SHAPES["bchw"], True, lam=shares())
-    _, saved = kernels.exchange(view, blend, keep=True)
-    expanded = torch.ones((), device=DEVICE).expand(view.shape)
-    whole = kernels.exchange_back(torch.ones_like(view), view, saved, blend)
-    assert torch.equal(kernels.exchange_back(expanded, view, saved, blend), whole)
+    for each in (blend, replace(blend, detach=True)):
+        leaf = view.clone().requires_grad_()
+        y = exchange(leaf, each, kernels)
+        whole, expanded = torch.ones_like(view), torch.ones((), device=DEVICE).expand(view.shape)
+        found = [torch.autograd.grad(y, leaf, g, retain_graph=True)[0] for g in (whole, expanded, whole.contiguous())]
+        assert torch.equal(found[0], found[1])
+        assert torch.equal(found[0], found[2])
 
 
 def test_one_row_and_constant_groups():

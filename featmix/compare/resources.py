@@ -1,0 +1,38 @@
+"""How many processes a machine bears."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+WORKER_BYTES = 1 << 30  # a worker with torch, the data of a small set and a network, generously
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes that new processes may take without any being put out, where the system says (Linux does)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+
+
+def bearable_jobs(wanted: int, runs: int, memory: int | None) -> int:
+    """Return how many processes are started: no more than there are runs, or than memory bears, and one at least.
+
+    Args:
+        wanted: How many were asked for.
+        runs: How many runs there are to make.
+        memory: Bytes that are free, if known.
+
+    Example:
+        >>> bearable_jobs(999, 120, 24 << 30), bearable_jobs(6, 4, None)
+        (24, 4)
+    """
+    bearable = wanted if memory is None else memory // WORKER_BYTES
+    return max(1, min(wanted, runs, bearable))

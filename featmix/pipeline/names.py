@@ -1,0 +1,80 @@
+"""Which entries of an item are images, and which are maps that move with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from featmix.errors import FeatmixError
+from featmix.pipeline.origin import library_of
+
+Name = str | int
+_OF_ALBUMENTATIONS = frozenset({"masks", "images", "volume", "volumes", "mask3d", "masks3d"})  # it moves them by itself
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is said of the entries of an item: keys of a dictionary, positions of a tuple.
+
+    Args:
+        images: The images; ``None`` for the key ``image``, or the first entry.
+        masks: Maps that move with the image; ``None`` for the key ``mask``, and then no other entry may look like one.
+        more_images: Further keys of images that a transform says it knows, for ``images=None``.
+        more_masks: The same of masks, for ``masks=None``.
+        known: Keys that a transform takes care of by itself.
+    """
+
+    images: tuple[Name, ...] | None = None
+    masks: tuple[Name, ...] | None = None
+    more_images: tuple[str, ...] = ()
+    more_masks: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
+
+
+def names_for(images: Any, masks: Any, sample: Any) -> Names:
+    """The names of a pipeline's images and masks.
+
+    Args:
+        images: A key or position, or several.
+        masks: The same.
+        sample: The ``sample`` part; what albumentations knows as ``additional_targets`` counts as named.
+
+    Raises:
+        FeatmixError: If they are no names, or one stands for both.
+
+    Example:
+        >>> names_for(("left", "right"), "depth", None).masks
+        ('depth',)
+    """
+    ours, maps = _checked("images", images), _checked("masks", masks)
+    if ours == ():
+        raise FeatmixError("Pipeline", "images", expected="at least one key or position", got="none")
+    if ours and maps and set(ours) & set(maps):
+        raise FeatmixError("Pipeline", "masks", expected="other entries than images", got=repr(masks))
+    if library_of(sample) != "albumentations":
+        return Names(ours, maps)
+    kinds = targets_of(sample)
+    more_images, more_masks = (tuple(name for name, kind in kinds.items() if kind == wanted) for wanted in ("image", "mask"))
+    return Names(ours, maps, more_images, more_masks, _OF_ALBUMENTATIONS | set(kinds))
+
+
+def targets_of(transform: Any) -> dict[str, str]:
+    """Return the ``additional_targets`` of a transform of albumentations: what each name stands for."""
+    found = getattr(transform, "additional_targets", None) or getattr(transform, "_additional_targets", None)
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _checked(argument: str, names: Any) -> tuple[Name, ...] | None:
+    if names is None:
+        return None
+    given = (names,) if isinstance(names, str | int) else names
+    fits = isinstance(given, Sequence) and all(_is_name(name) for name in given) and len(set(given)) == len(given)
+    if not fits:
+        fix = f"{argument}=('left', 'right') of dictionaries, {argument}=(0, 1) of tuples."
+        raise FeatmixError("Pipeline", argument, expected="keys or positions, each once", got=repr(names), fix=fix)
+    return tuple(given)
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) or (isinstance(name, int) and not isinstance(name, bool) and name >= 0)
