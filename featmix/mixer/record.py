@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -15,12 +16,12 @@ class Record:
     Attributes:
         taken: Whether a training forward took the decision.
         asked: Whether anybody asked what the labels became.
-        outputs: Outputs of unknown origin that a loss was asked for.
+        outputs: Weak references to outputs of unknown origin that a loss was asked for.
     """
 
     taken: bool = False
     asked: bool = False
-    outputs: list[weakref.ref[Tensor]] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
 
     def knows(self, output: Tensor, *, last: bool) -> bool:
         """Return whether an output of unknown origin is taken for this decision's.

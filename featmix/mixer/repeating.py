@@ -29,7 +29,7 @@ class Repeating:
         the first forward nothing is to be armed, so that a closure may call it every time.
 
         Args:
-            mix: What :meth:`draw` returned; of another mixer too, whose tree has the same sites.
+            mix: What :meth:`featmix.Mixer.draw` returned; of another mixer too, whose tree has the same sites.
 
         Raises:
             FeatmixError: If another decision waits for its forward, or the mix is of a mixer with other sites.
@@ -70,7 +70,7 @@ class Repeating:
         forward, or another one with a mixer of its own whose tree has the same sites: ``teacher_mixer.teaching(mix)``.
 
         Args:
-            mix: What :meth:`draw` returned, of this mixer or of the student's.
+            mix: What :meth:`featmix.Mixer.draw` returned, of this mixer or of the student's.
 
         Raises:
             FeatmixError: If no such forward took the decision, or the mix is of a mixer with other sites.

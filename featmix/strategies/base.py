@@ -150,8 +150,8 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
 
     @property
     def remembers(self) -> bool:
-        """True if later decisions need what :meth:`remember` keeps."""
-        return type(self).remember is not Strategy.remember and getattr(self, "memory", 0) is not None
+        """True if later decisions need what :meth:`remember` keeps: a strategy with a setting ``memory``."""
+        return getattr(self, "memory", None) is not None
 
     @property
     def takes_masks(self) -> bool:
