@@ -228,7 +228,7 @@ class Mixer(Repeating):
         return {**vars(self), "_switch": None, "_runnable": self._root, "_sent_by": sent_by}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _switch=Switch(Notices(self.tree)))
+        vars(self).update(state, _switch=Switch(Notices(state["tree"])))
 
     def _attach_to_copy(self) -> None:
         if self._sent_by is None:

@@ -37,8 +37,7 @@ def check_output(method: str, switch: Switch, decision: Decision, output: Tensor
             expected="a training forward of the attached model between draw and loss",
             got="none",
             fix="If you did call it: it is in eval mode, or ran under no_grad (as with use_reentrant=True around the whole "
-            "model: pass use_reentrant=False), or was compiled and run before attach, or it is not what you attached to, but "
-            "a copy of it.",
+            "model: pass use_reentrant=False), or it is not what you attached to, but a copy of it.",
         )
     if found is None and record.knows(output, last=last):
         switch.check_fired(decision)

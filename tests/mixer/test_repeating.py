@@ -16,7 +16,8 @@ from tests.mixer.test_checkpointing import Checkpointed
 TREES = {
     "input and hidden": lambda: {"input": fm.CutMix(), "stem": moex()},
     "one of": lambda: fm.OneOf([fm.At(site, fm.Mixup()) for site in ("input", "stem", "layer1")]),
-    "memory": lambda: {"stem": moex(memory=4)},
+    "memory of moments": lambda: {"stem": moex(memory=4)},
+    "memory of features": lambda: {"stem": fm.Mixup(memory=4), "layer1": fm.CutMix(memory=8)},
     "no labels": lambda: {"stem": fm.MixStyle(p=1.0)},
 }
 
