@@ -33,9 +33,9 @@ class Mix:
         self._applied()
         return self.mixture.loss(criterion, output, target)
 
-    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
+    def accuracy(self, output: Tensor, target: Tensor, *, top_k: int = 1, threshold: float | None = None) -> Tensor:
         """See :meth:`Mixture.accuracy`."""
-        return self.mixture.accuracy(output, target)
+        return self.mixture.accuracy(output, target, top_k=top_k, threshold=threshold)
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
         """See :meth:`Mixture.dense`."""
