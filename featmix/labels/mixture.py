@@ -137,6 +137,9 @@ class Mixture:
         sources, shares = self._sources(0 if other.beyond is None else len(other.beyond))
         index, weight = _chained(sources, shares, other.index, other.weight)
         composed = made(index, weight, _joined(self.beyond, other.beyond), _product(self.scale, other.scale))
+        here, there = self._there(), other._there()
+        if index.device.type != "cpu" and here is not None and there is not None:
+            vars(composed)["_origin"] = here.then(there)
         if index.shape[1] <= max(composed._known, 1):
             return composed
         rows = torch.arange(composed._known, device=index.device).expand(len(self), -1)
