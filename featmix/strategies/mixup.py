@@ -34,6 +34,9 @@ class Mixup(ContentStrategy[Params]):
     *When it hurts.* Small models underfit with a large ``alpha``; between samples of unlike scale the blend is no example
     of anything.
 
+    *Where it departs from published code.* In nothing but partners: a derangement, where ``randperm`` there leaves some
+    rows alone (``partner="permutation"``).
+
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.
         lam_per: One ``lam`` for the ``batch`` (as published) or one for each ``sample``.
