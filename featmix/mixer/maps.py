@@ -46,6 +46,8 @@ def mapped(acting: Acting, output: Tensor, target: Tensor, label_map: bool | Non
                 got="a label map, and shares of whole samples before it",
                 fix="List strategies with places first.",
             )
+        if params.mixture.beyond is not None:
+            raise FeatmixError("Mix.loss", "target", expected="partners of the batch", got="maps that are not in it")
         target = strategy.dense_targets(target, params)
         if params.mixture.scale is not None:
             counted = _counting(params.mixture)

@@ -146,6 +146,17 @@ def test_indices_of_any_integer_dtype_with_weights_and_in_maps(dtype):
         torch.testing.assert_close(one, mx.loss(criterion, scores[..., 0, 0], y))
 
 
+@settings
+@pytest.mark.parametrize("positions", [(), (2, 3)], ids=["rows", "maps"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_nothing_is_read_off_the_device(settings, positions, reduction):
+    """Tensors on ``meta`` have no values: reading one is an error."""
+    mixture = half(torch.arange(6).roll(1)).then(half(torch.arange(6).roll(2))).to("meta")
+    output, y = torch.empty(6, 5, *positions, device="meta"), torch.empty(6, *positions, dtype=torch.int64, device="meta")
+    loss = mixture.loss(nn.CrossEntropyLoss(**settings, reduction=reduction).to("meta"), output, y)
+    assert loss.shape == ((6, *positions) if reduction == "none" else ())
+
+
 def test_reductions():
     losses = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
     assert reduced(losses, None, "mean", None) == 3.0

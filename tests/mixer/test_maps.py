@@ -140,6 +140,16 @@ def test_boxes_first_and_shares_after_them():
     torch.testing.assert_close(mix.loss(dice, output, MAPS), expected)
 
 
+def test_nothing_is_read_off_the_device():
+    """Tensors on ``meta`` have no values: reading one is an error."""
+    model = nn.Conv2d(3, CLASSES, 1).to("meta")
+    x, y = IMAGES.to("meta"), MAPS.to("meta")
+    with fm.attach(model, fm.Compose([fm.At("input", fm.CutMix()), fm.At("input", fm.MoEx("in"))]), seed=0) as mixer:
+        mix, output = mixer.draw(x), model(x)
+        for criterion in (F.cross_entropy, nn.CrossEntropyLoss(ignore_index=2), dice):
+            assert mix.loss(criterion, output, y).shape == ()
+
+
 def test_shares_before_boxes_are_refused():
     mix = step(fm.Compose([fm.At("input", fm.Mixup()), fm.At("input", fm.CutMix())]))
     with pytest.raises(fm.FeatmixError, match="cutmix before strategies whose label shares have no place"):
