@@ -47,7 +47,7 @@ def _moex_pyramidnet() -> Tree:
 def _moex_pointnet() -> Tree:
     """IN after the first set abstraction; ``gn`` of the same code averages over the channels of each point: that is ``pono``.
 
-    Its name here is made up: the site has to return features (B, N, C), and set abstractions return coordinates too, or all
+    The site's name here is made up: it has to return features (B, N, C), and set abstractions return coordinates too, or all
     points in one axis. Let the features go through a module of their own, and name that one.
     """
     return At("sa1.features", create("moex", norm="in", lam=0.9, p=0.5, layout="bnc"))

@@ -82,13 +82,13 @@ def _patchup_hard() -> Tree:
 
 @recipe("patchup-soft/cifar-wrn28-10", source=f"{PATCHUP}, README.md and models/wide_resnet.py")
 def _patchup_soft_wide() -> Tree:
-    """The same for a Wide ResNet, whose code leaves the label of the third term unmixed at the input."""
+    """Wide ResNet: as ``patchup-soft/cifar``, but for labels at the input, which its code weighs ``(1 + u, 1 - u)``."""
     return _patchup(mode="soft", gamma=0.75, p=1.0, third_term="own")
 
 
 @recipe("patchup-hard/cifar-wrn28-10", source=f"{PATCHUP}, README.md and models/wide_resnet.py")
 def _patchup_hard_wide() -> Tree:
-    """The same for a Wide ResNet, whose code leaves the label of the third term unmixed at the input."""
+    """Wide ResNet: as ``patchup-hard/cifar``, but for labels at the input, which its code weighs ``(1 + u, 1 - u)``."""
     return _patchup(mode="hard", gamma=0.5, p=0.7, third_term="own")
 
 
