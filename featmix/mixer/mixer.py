@@ -107,7 +107,7 @@ class Mixer:
         decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
         self._switch.next = decision
         strategies = {key: self._leaves[key].strategy for key in self._order}
-        return Mix(params, mixture, strategies, lambda: self._check_applied(decision))
+        return Mix(params, mixture, strategies, lambda due: self._check_applied(decision, due))
 
     def discard(self) -> None:
         """Drop a decision that no forward has taken."""
@@ -291,7 +291,10 @@ class Mixer:
             self._generator = Generator().manual_seed(derived(self._seed, rank()))
         return self._generator
 
-    def _check_applied(self, decision: Decision) -> None:
+    def _check_applied(self, decision: Decision, due: bool) -> None:
+        """Check that a forward came past all sites; unless it is ``due`` by now, it may still be to come, or running."""
+        if not due and decision in (self._switch.next, self._switch.current):
+            return
         if self._switch.next is decision:
             raise FeatmixError(
                 "Mix.loss",
@@ -346,5 +349,5 @@ def _checked_generator(generator: Generator | None) -> Generator | None:
     return generator
 
 
-def _nothing() -> None:
+def _nothing(_due: bool) -> None:
     return None
