@@ -76,7 +76,7 @@ def main(*, epochs: int = 10, limit: int | None = None) -> dict[str, float]:
             model.train()
             for batch in loader:
                 mix = mixer.draw(batch["image"])
-                loss = F.cross_entropy(model(batch["image"]), mix.dense_targets(batch["mask"]))
+                loss = mix.loss(F.cross_entropy, model(batch["image"]), batch["mask"])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

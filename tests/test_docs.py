@@ -114,3 +114,14 @@ def test_readme_table_notices_a_stale_one(tmp_path, capsys):
 def test_readme_table_refuses_a_file_without_markers(text):
     with pytest.raises(ValueError, match="once each"):
         runpy.run_path(str(TOOL))["updated"](text)
+
+
+def test_design_lists_the_departures_of_every_strategy():
+    names = runpy.run_path(str(ROOT / "docs" / "_ext" / "departures.py"))
+    (page,) = names["pages"]().values()
+    assert re.findall(r"<strategy-([a-z-]+)>", page) == registry.list_strategies()
+    assert all(len(names["departure"](name)) > 40 for name in registry.list_strategies())
+    assert "parts/departures.md" in (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    assert "(1 + u, 1 - u)" in registry.strategy_class("patchup").__doc__
+    for name, said in (("moex", "``pono``"), ("dsu", "input alone"), ("resizemix", 'sampling="published"')):
+        assert said in names["departure"](name)

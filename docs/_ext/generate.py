@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cards
 import commands
+import departures
 import faults
 import front
 import laws
@@ -39,7 +40,21 @@ def generate(app: Sphinx) -> None:
     if stamp.exists() and stamp.read_text() == now:
         return
     files: dict[str, bytes] = {"stamp.txt": now.encode()}
-    for source in (tables, front, cards, shown, presets, programs, reference, commands, laws, faults, outputs, measured):
+    for source in (
+        tables,
+        front,
+        cards,
+        shown,
+        presets,
+        programs,
+        reference,
+        commands,
+        laws,
+        faults,
+        outputs,
+        measured,
+        departures,
+    ):
         for name, content in source.pages().items():
             if name in files:
                 raise ValueError(f"{source.__name__} writes {name}, which another module writes already")

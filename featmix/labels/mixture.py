@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.criteria import mixed_losses
+from featmix.labels.criteria import mixed_loss
+from featmix.labels.scores import weighted_accuracy
+from featmix.labels.sharing import OnHost
 from featmix.labels.targets import blended
 from featmix.support.packing import sent
 
@@ -41,6 +43,7 @@ class Mixture:
     weight: Tensor
     beyond: Tensor | None = None
     scale: Tensor | None = None
+    _origin: Mixture | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check what a user constructs; what the library makes itself goes by :func:`made`."""
@@ -68,7 +71,10 @@ class Mixture:
     def identity(batch: int, device: torch.device | str | None = None) -> Mixture:
         """Return the mixture that leaves ``batch`` rows as they are."""
         rows = torch.arange(batch, device=device).unsqueeze(1)
-        return made(rows, torch.ones(batch, 1, dtype=torch.float32, device=device))
+        mixture = made(rows, torch.ones(batch, 1, dtype=torch.float32, device=device))
+        if rows.device.type != "cpu" and not torch.compiler.is_compiling():
+            vars(mixture)["_origin"] = Mixture.identity(batch, "cpu")
+        return mixture
 
     @staticmethod
     def pair(partner: Tensor, lam: Tensor) -> Mixture:
@@ -97,7 +103,20 @@ class Mixture:
         """Return the same mixture made of these tensors, in the order of :meth:`tensors`."""
         index, weight, *rest = tensors
         beyond = None if self.beyond is None else rest.pop(0)
-        return made(index, weight, beyond, rest.pop(0) if rest else None)
+        mixture = made(index, weight, beyond, rest.pop(0) if rest else None)
+        vars(mixture)["_origin"] = self._there()
+        return mixture
+
+    def _there(self) -> Mixture | None:
+        """Return this mixture on the host, or the one on the host that it was sent from."""
+        return self if self.index.device.type == "cpu" else self._origin
+
+    def _on_host(self) -> OnHost | None:
+        """Return the tensors as arrays, where the host knows what is in them: nothing is read off an accelerator."""
+        origin = None if torch.compiler.is_compiling() else self._there()
+        if origin is None or origin.weight.requires_grad:
+            return None
+        return OnHost(origin.index.numpy(), origin.weight.numpy(), None if origin.scale is None else origin.scale.numpy())
 
     def then(self, other: Mixture) -> Mixture:
         """Return the mixture of applying ``other`` after this one: ``W_other @ W_self``. Not commutative.
@@ -118,6 +137,9 @@ class Mixture:
         sources, shares = self._sources(0 if other.beyond is None else len(other.beyond))
         index, weight = _chained(sources, shares, other.index, other.weight)
         composed = made(index, weight, _joined(self.beyond, other.beyond), _product(self.scale, other.scale))
+        here, there = self._there(), other._there()
+        if index.device.type != "cpu" and here is not None and there is not None:
+            vars(composed)["_origin"] = here.then(there)
         if index.shape[1] <= max(composed._known, 1):
             return composed
         rows = torch.arange(composed._known, device=index.device).expand(len(self), -1)
@@ -154,19 +176,35 @@ class Mixture:
         return blended(self._with_beyond("dense", target), self.index, self.weight, num_classes)
 
     def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
-        """Return ``sum_k weight_k * criterion(output, target[index_k])``, averaged over the batch: a scalar.
+        """Return ``sum_k weight_k * criterion(output, target[index_k])``, reduced as the criterion asks.
 
-        A mean is over samples. Class weights therefore scale the loss, where torch divides their sum out again, and a
-        sample with ``ignore_index`` counts as a loss of 0.
+        *Where no label is mixed*, in eval mode or where ``p`` left the batch alone, it is ``criterion(output, target)`` itself.
+
+        *A mean is torch's own.* Over class indices torch divides by what these count: their class weights, and nothing for
+        ``ignore_index``. Here they count by their shares,
+
+        ``sum_i sum_k weight_ik * w[y_k] * l(output_i, y_k) / sum_i sum_k weight_ik * w[y_k]``, with ``y_k = target[index_ik]``,
+
+        which is torch's mean where nothing is mixed. Soft targets of cross entropy are divided by their number, as torch does:
+        under class weights ``F.cross_entropy(output, mx.dense(target, L), weight=w)`` is the same sum divided by ``B``. All
+        other means are over losses.
+
+        *A criterion that only gives a mean* (or another single number) is exact where all rows share their weights, as with one
+        strength for the batch: ``sum_k weight_k * criterion(output, target[index[:, k]])``. Else it is refused.
 
         Args:
             criterion: A torch loss function, or a loss module of any reduction (its ``mean``, ``sum`` or ``batchmean`` is
-                applied to the weighted losses), or anything that returns a loss for each sample.
+                applied to the weighted losses; ``none`` gives them as they are), or anything that returns a loss for each
+                sample, which is averaged, or one number.
             output: Model output, ``(B, ...)``.
             target: Targets, ``(B, ...)``, whatever ``criterion`` takes.
 
+        Returns:
+            A scalar; with ``reduction="none"`` the mixed losses, ``(B, ...)``.
+
         Raises:
-            FeatmixError: If the batch does not fit or is empty, or ``criterion`` returns no loss a sample.
+            FeatmixError: If the batch does not fit or is empty, or ``criterion`` returns one number and rows do not share
+                their weights, or no loss at all.
 
         Example:
             >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.9, 0.9]))
@@ -181,36 +219,37 @@ class Mixture:
         if self.index.device != target.device:
             return self.to(target.device).loss(criterion, output, target)
         target = self._with_beyond("loss", target)
-        total, reduction = mixed_losses(criterion, output, target, self.index, self.weight)
-        if self.scale is not None:
-            total = total * self.scale.to(total.dtype).view(-1, *[1] * (total.ndim - 1))
-        if reduction == "sum":
-            return total.sum()
-        return total.sum() / len(self) if reduction == "batchmean" else total.mean()
+        return mixed_loss(criterion, output, target, self.index, self.weight, scale=self.scale, on_host=self._on_host)
 
-    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return weighted top-1: the share of each row's label weight on the predicted class, averaged; a scalar.
+    def accuracy(self, output: Tensor, target: Tensor, *, top_k: int = 1, threshold: float | None = None) -> Tensor:
+        """Return the share of each row's label weight that is predicted, averaged; a scalar.
 
         Args:
-            output: Scores, ``(B, L)``.
-            target: Class indices ``(B,)``, or one-hot or soft targets ``(B, L)``, of which the largest entry counts.
+            output: Scores ``(B, L)``; or one score a row, ``(B,)`` or ``(B, 1)``, for two classes.
+            target: Class indices ``(B,)``, or one-hot or soft targets ``(B, L)``, of which the largest entry counts. With
+                ``threshold``: labels that are on or off, of the shape of ``output`` (of two classes also ``(B,)``); soft ones
+                are on above 0.5.
+            top_k: A class counts as predicted if it is among so many of the largest scores.
+            threshold: A label counts as predicted if its score is above it: 0 for logits, 0.5 for probabilities. Needed for one
+                score a row and for several labels a row, where no class is the largest; each label is then judged by itself.
 
         Raises:
-            FeatmixError: If the batch does not fit or is empty, or ``output`` are no scores.
+            FeatmixError: If the batch does not fit or is empty, ``output`` are no scores, or they need a threshold. That
+                rows of ``target`` have several labels is seen on the CPU; on an accelerator, where nothing is read, the result
+                is NaN.
+
+        Example:
+            >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]))
+            >>> mx.accuracy(torch.tensor([[2.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1]))
+            tensor(0.5000)
+            >>> mx.accuracy(torch.tensor([2.0, -1.0]), torch.tensor([1, 0]), threshold=0.0)
+            tensor(0.7500)
         """
         self._check_batch("accuracy", output=output, target=target)
-        if output.ndim != 2 or len(self) == 0:
-            raise FeatmixError(
-                "Mixture.accuracy", "output", expected="scores (B, L) of at least one row", got=tuple(output.shape)
-            )
-        if target.ndim > 2:
-            raise FeatmixError("Mixture.accuracy", "target", expected="targets (B,) or (B, L)", got=tuple(target.shape))
         if self.index.device != target.device:
-            return self.to(target.device).accuracy(output, target)
+            return self.to(target.device).accuracy(output, target, top_k=top_k, threshold=threshold)
         target = self._with_beyond("accuracy", target)
-        classes = target.argmax(1) if target.ndim > 1 else target
-        hit = output.argmax(1, keepdim=True) == classes[self.index]
-        return (hit * self.weight).sum(1).mean()
+        return weighted_accuracy(output, target, self.index, self.weight, top_k=top_k, threshold=threshold)
 
     def _sources(self, more: int) -> tuple[Tensor, Tensor]:
         """Return index and weight of this mixture, and of ``more`` rows beyond the batch that it does not touch."""
@@ -244,7 +283,7 @@ class Mixture:
 def made(index: Tensor, weight: Tensor, beyond: Tensor | None = None, scale: Tensor | None = None) -> Mixture:
     """Return a mixture whose parts are right by construction: nothing is checked."""
     mixture = object.__new__(Mixture)
-    vars(mixture).update(index=index, weight=weight, beyond=beyond, scale=scale)
+    vars(mixture).update(index=index, weight=weight, beyond=beyond, scale=scale, _origin=None)
     return mixture
 
 

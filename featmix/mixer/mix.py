@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from featmix.labels.mixture import Mixture
+from featmix.mixer.maps import mapped
 from featmix.mixer.origin import check_output
 from featmix.mixer.switch import Decision, Switch
 from featmix.strategies.base import Strategy
@@ -40,20 +41,37 @@ class Mix:
         self._asked()
         return self._mixture
 
-    def loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+    def loss(
+        self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor, *, label_map: bool | None = None
+    ) -> Tensor:
         """See :meth:`Mixture.loss`; checks that the output came from a forward with this decision.
+
+        A label map, ``(B, *positions)`` or ``(B, L, *positions)`` for an output with positions, goes the way of the features
+        where boxes or masks mixed them, as :meth:`dense_targets` says, and the criterion gets the map that comes out, with
+        what is ignored. Strategies whose shares have no place, after them or alone, weigh it as any target.
+
+        Args:
+            criterion: See :meth:`Mixture.loss`.
+            output: Model output, ``(B, ...)``.
+            target: Targets or label maps, not mixed.
+            label_map: Whether ``target`` is a map of the features' positions; ``None`` goes by shapes, and refuses what could
+                be either.
 
         Raises:
             FeatmixError: If no training forward has taken the decision, or the output is another forward's, or a site did not
-                fire.
+                fire, or a label map cannot follow.
         """
         self._check("Mix.loss", output)
-        return self.mixture.loss(criterion, output, target)
+        acting = [
+            (s, self.params[key]) for key, s in self._strategies.items() if s.tags.mixes_labels and self.params[key].acts()
+        ]
+        mixture, target = mapped(acting, output, target, label_map) or (self.mixture, target)
+        return mixture.loss(criterion, output, target)
 
-    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
+    def accuracy(self, output: Tensor, target: Tensor, *, top_k: int = 1, threshold: float | None = None) -> Tensor:
         """See :meth:`Mixture.accuracy`; checks the output as :meth:`loss` does."""
         self._check("Mix.accuracy", output)
-        return self._mixture.accuracy(output, target)
+        return self._mixture.accuracy(output, target, top_k=top_k, threshold=threshold)
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
         """See :meth:`Mixture.dense`."""
@@ -66,8 +84,10 @@ class Mix:
             target_map: Class indices ``(B, *positions)``, or ``(B, K, *positions)``; see :meth:`Strategy.dense_targets`.
 
         Raises:
-            FeatmixError: If a strategy mixes labels without saying where, or the map does not fit.
+            FeatmixError: If a strategy mixes labels without saying where, the map does not fit, or a forward that has taken
+                the decision did not come past all sites.
         """
+        self._check_sites()
         for key, strategy in self._strategies.items():
             target_map = strategy.dense_targets(target_map, self.params[key])
         return target_map
@@ -75,6 +95,12 @@ class Mix:
     def _check(self, method: str, output: Tensor) -> None:
         if self.decision is not None and self._switch is not None:
             check_output(method, self._switch, self.decision, output)
+
+    def _check_sites(self) -> None:
+        """Check that a forward came past all sites, if one has begun and is over."""
+        decision, switch = self.decision, self._switch
+        if decision is not None and switch is not None and decision not in (switch.next, switch.current):
+            switch.check_fired(decision)
 
     def _asked(self) -> None:
         if self.decision is not None:

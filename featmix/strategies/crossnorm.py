@@ -62,9 +62,10 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
 
     *When it hurts.* Where the class is in the style. A flat crop as receiver is amplified by up to ``std_j / sqrt(eps)``.
 
-    *Beside the published code.* A map on which no crop can hold two positions and a tenth of the area is taken whole, where
-    the code would draw for ever. Alone in a batch a row passes through; with crops and ``partner="permutation"`` (the
-    published ``randperm``) a row that is its own partner is restyled by a crop of itself, as published.
+    *Where it departs from published code.* A map on which no crop can hold two positions and a tenth of the area is taken
+    whole, where the code would draw for ever. Alone in a batch a row passes through; with crops and
+    ``partner="permutation"`` (the published ``randperm``) a row that is its own partner is restyled by a crop of itself, as
+    published.
 
     Args:
         norm: Any intra-instance normalizer, ``in`` as published; crops need one that averages over positions: ``in``, ``ln``,

@@ -47,10 +47,11 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
     *When it hurts.* Two singular value decompositions of (B, C) for each forward. Small batches tell little of a covariance:
     of B samples there are at most B - 1 directions, and noise along the others has standard deviation 1e-6.
 
-    *Where published code differs.* It fails in half precision, in double precision, with one channel and with one sample.
-    Here the root is taken in float64, one channel is like any other number, and one sample passes through. Eigenvectors are
-    taken as the right singular vectors of the centred moments: those of ``C S + eps I`` are the same, but ``S`` holds squares,
-    in which small deviations beside large ones are lost. A row that is not finite stays as it is and does not count in ``S``.
+    *Where it departs from published code.* That code fails in half precision, in double precision, with one channel and
+    with one sample. Here the root is taken in float64, one channel is like any other number, and one sample passes through.
+    Eigenvectors are taken as the right singular vectors of the centred moments: those of ``C S + eps I`` are the same, but
+    ``S`` holds squares, in which small deviations beside large ones are lost. A row that is not finite stays as it is and
+    does not count in ``S``.
 
     Args:
         norm: ``in``, or any normalizer with one mean a channel or a group.

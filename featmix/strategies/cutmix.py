@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Unpack, get_args
+from typing import Any, Unpack, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featmix.errors import FeatmixError
 from featmix.kernels.dispatch import RowKernels
 from featmix.kernels.mixing import Rows
+from featmix.labels.composing import LabelStep
+from featmix.labels.mixture import made
 from featmix.layouts import inside
 from featmix.sampling.boxes import area_of, boxes
 from featmix.sampling.draws import beta
@@ -66,10 +69,15 @@ class CutMix(ContentStrategy[CutMixParams]):
     *Small batches.* With ``memory=N`` boxes are cut from the last N samples that came by, whichever batch they were in, and
     bring the labels they had; see :class:`~featmix.Mixup`.
 
+    *Where it departs from published code.* In nothing but partners: a derangement, where ``randperm`` there leaves some
+    rows alone (``partner="permutation"``). ``own_term`` is for PatchUp at the input of a Wide ResNet.
+
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
         loss_weight: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
+        own_term: The part, in [0, 1], of a mixed row's loss that is of its own label, whatever the area: labels then are not
+            what the features hold. ``None`` is 0.
         inplace: Write into the batch instead of new memory.
         memory: Samples to remember; ``None`` for none, as published.
         p: Probability that a batch (or a row) is mixed.
@@ -102,6 +110,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         alpha: float | Schedule = 1.0,
         lam_per: Per = "batch",
         loss_weight: float | Schedule = 1.0,
+        own_term: float | None = None,
         inplace: bool = False,
         memory: int | None = None,
         p: float | Schedule = 1.0,
@@ -111,6 +120,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
+        self.own_term = None if own_term is None else self._in_range("own_term", own_term, 0, 1)
         self.inplace = self._flag("inplace", inplace)
         self._remember_last(memory)
 
@@ -120,7 +130,29 @@ class CutMix(ContentStrategy[CutMixParams]):
         kept = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
         box = boxes(draw.random, sizes, kept)
         lam = 1 - area_of(box) / max(prod(sizes), 1)
-        return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, box=draw.gated(box, 0), sizes=sizes)
+        said: dict[str, Any] = {"box": draw.gated(box, 0), "sizes": sizes}
+        return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, own_term=self.own_term or 0.0, **said)
+
+    def with_mask(self, params: CutMixParams, mask: Tensor) -> CutMixParams:
+        """Return a decision that knows of padding, with label weights that count real positions only."""
+        params = super().with_mask(params, mask)
+        if not self.own_term:
+            return params
+        index, weight, scale = params.mixture.index, params.mixture.weight, params.mixture.scale
+        other = weight[:, 1:] * (1 - self.own_term)
+        return params.replaced(mixture=made(index, torch.cat([1 - other, other], dim=1), scale=scale))
+
+    def label_step(self, place: str, params: CutMixParams) -> LabelStep | None:
+        """Return what a decision does to labels, position by position unless a part of the loss has no place."""
+        step = super().label_step(place, params)
+        return replace(step, grid=None) if step is not None and self.own_term else step
+
+    def dense_targets(self, target_map: Tensor, params: CutMixParams) -> Tensor:
+        """Return label maps for the mixed batch; see :meth:`featmix.Strategy.dense_targets`."""
+        if self.own_term:
+            got = f"own_term={self.own_term}"
+            raise FeatmixError(self._who, "dense_targets", expected="labels that are what features hold", got=got)
+        return super().dense_targets(target_map, params)
 
     def act(self, x: Tensor, params: CutMixParams) -> Tensor:
         """Return the features with the partner's box pasted in."""

@@ -38,9 +38,11 @@ class DSU(StyleNoise[DSUParams]):
 
     *Suggested settings.* ``p=0.5`` in classification, re-identification and segmentation alike.
 
-    *When it hurts.* In small batches the spread is a poor estimate; a batch of one has none and passes through, where the
-    published code gives NaN. A row that is not finite stays as it is and does not count in the spread; in the published
-    code it spoils the batch.
+    *When it hurts.* In small batches the spread is a poor estimate; a batch of one has none.
+
+    *Where it departs from published code.* A batch of one and maps of one position pass through, where that code gives NaN.
+    A row that is not finite stays as it is and does not count in the spread; there it spoils the batch. Its segmentation
+    claims the six sites and runs at the input alone: so does the preset ``dsu/gta5-resnet101``.
 
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.

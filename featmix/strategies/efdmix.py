@@ -37,14 +37,14 @@ class EFDMix(Strategy[Params]):
 
     *Suggested settings.* ``alpha=0.1``, ``p=0.5``; ``partner="crossdomain"`` where there are several source domains.
 
-    *When it hurts.* Sorting costs several times what moments cost. With a single position there is no distribution, and the
-    published code silently becomes Mixup without labels; here such features pass through.
+    *When it hurts.* Sorting costs several times what moments cost. With a single position there is no distribution.
 
-    *Where published code differs.* Its stop-gradient stands on the subtracted ``x`` alone: one's own gradient is 1, not
-    ``lam``, and ``1 - lam`` reaches the partner. That is the default here; ``gradient="exact"`` is the gradient of the formula.
-    The blend starts from the nearer end, ``m`` where ``lam`` is below one half: at ``lam = 0`` the result is ``m`` bit for bit,
-    and a small ``lam`` does not drown ``m`` in the rounding of a larger ``x``, as it does in the published order of operations.
-    Half types come back as they went in (published: float32).
+    *Where it departs from published code.* Features with a single position pass through; that code silently becomes Mixup
+    without labels there. Its stop-gradient stands on the subtracted ``x`` alone: one's own gradient is 1, not ``lam``, and
+    ``1 - lam`` reaches the partner. That is the default here too; ``gradient="exact"`` is the gradient of the formula.
+    Sorting is stable. The blend starts from the nearer end, ``m`` where ``lam`` is below one half: at ``lam = 0`` the
+    result is ``m`` bit for bit, and a small ``lam`` does not drown ``m`` in the rounding of a larger ``x``, as it does in
+    the published order of operations. Half types come back as they went in (published: float32).
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.

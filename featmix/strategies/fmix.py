@@ -61,9 +61,10 @@ class FMix(ContentStrategy[FMixParams]):
     the data, the mask's own outlines teach something false.
 
     *Where it departs from published code.* That code reads two rows of the spectrum as real and imaginary part, so that its
-    masks vary with the lowest two frequencies of the last axis only, and it fails on maps of height 1; ``spectrum="published"``
-    does the same where it can. Its labels get the ``lam`` that was drawn; here they get ``mean(M)``, which is what the features
-    hold; ``labels="sampled"`` gives the other (without padding: shares of real positions are always realised ones).
+    masks vary with the lowest two frequencies of the last axis only, and it fails on maps of height 1;
+    ``spectrum="published"`` does the same where it can, with frequencies in float64 (the fields differ by 4e-8, the masks
+    do not). Its labels get the ``lam`` that was drawn; here they get ``mean(M)``, which is what the features hold;
+    ``labels="sampled"`` gives the other (without padding: shares of real positions are always realised ones).
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.

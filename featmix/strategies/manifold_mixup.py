@@ -26,6 +26,9 @@ class ManifoldMixup(Mixup):
 
     *When it hurts.* As Mixup: small models underfit with a large ``alpha``.
 
+    *Where it departs from published code.* In partners, as Mixup does, and in the loss, which is the caller's: that code
+    has binary cross entropy on the softmax.
+
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.
         lam_per: One ``lam`` for the ``batch`` (as published) or one for each ``sample``.

@@ -35,6 +35,11 @@ class MixStyle(MomentStrategy[Params]):
     *When it hurts.* Never in the last stage, where the moments carry the class: there it costs Market-to-Duke
     re-identification more than half of its mAP (10.2 against 23.8).
 
+    *Where it departs from published code.* Maps of one position pass through, which there become NaN. Half types come back
+    as they went in, there as float32. Partners are a derangement where domains do not choose them;
+    ``partner="permutation"`` is the ``randperm`` there. Its version for reinforcement learning has the biased variance and
+    its gate commented out: ``unbiased=False, p=1``.
+
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.

@@ -39,6 +39,9 @@ class Mixup(ContentStrategy[Params]):
     with the labels they had; the very first batch mixes within itself. They are kept in float32 and carry no gradient.
     Decisions then need ``target=``, and in hidden layers an attached mixer ``example=``; a published setting is not known.
 
+    *Where it departs from published code.* In nothing but partners: a derangement, where ``randperm`` there leaves some
+    rows alone (``partner="permutation"``).
+
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.
         lam_per: One ``lam`` for the ``batch`` (as published) or one for each ``sample``.

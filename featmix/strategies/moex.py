@@ -38,6 +38,13 @@ class MoEx(MomentStrategy[Params]):
     *When it hurts.* A flat receiver (standard deviation near zero) is amplified by up to ``std_j / sqrt(eps)``; raise
     ``eps`` where that happens.
 
+    *Where it departs from published code.* The operator there computes in float32: here float64 stays float64. Groups of
+    one element pass through, there NaN; numbers of groups that do not divide the channels are refused, there an obscure
+    error. ``bn`` fails there at any partner but the first, and is refused here. Moments of positives take one pass there,
+    which can give NaN, and two here. ``gn`` of its code for point clouds averages over the channels of each point of (B, T,
+    G, D): that is ``pono`` here. Its CIFAR network runs the stem twice a step, which moves running statistics twice; and in
+    one of its ImageNet scripts CutMix, once on, leaves MoEx no step.
+
     *Small batches.* With ``memory=N`` partners are drawn from the last N samples that went through this site, whichever
     batch they were in, with the labels they had; the very first batch exchanges within itself. What is remembered carries no
     gradient. Decisions then need ``target=``, and an attached mixer needs ``example=``; a published setting is not known.

@@ -35,9 +35,11 @@ class PAdaIN(MomentStrategy[Params]):
     *When it hurts.* Where the class is in the style: colours, textures. ``p`` is small because places are many: with 49 of
     them 39 % of the steps of a ResNet-50 are touched somewhere.
 
-    *The published code* differs in one point from the formula above, which is that of the paper: it adds ``eps`` once more to
-    the content's ``std``, outside the root. A row that is its own partner is then scaled by ``std / (std + eps)``: 0.997 on a
-    flat channel. ``eps_outside=True`` does so. It takes partners by ``partner="permutation"``.
+    *Where it departs from published code.* It adds ``eps`` once more to the content's ``std``, outside the root, where the
+    formula above, the paper's, has it once. A row that is its own partner is then scaled by ``std / (std + eps)``: 0.997 on
+    a flat channel. ``eps_outside=True`` does so. It takes partners by ``partner="permutation"``. Its segmentation runs on
+    the images too, as the preset ``padain/gta5-resnet101`` does; there the adversarial stage restyles the first half of the
+    batch by the second, in order.
 
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.

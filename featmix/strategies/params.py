@@ -96,6 +96,7 @@ class Params:
         *,
         mixture: Mixture | None = None,
         loss_weight: float = 1.0,
+        own_term: float = 0.0,
         **own: Any,
     ) -> Self:
         """Return the decision of one draw. Gates are applied here, once: rows that are not active keep ``lam`` 1.
@@ -105,6 +106,7 @@ class Params:
             lam: ``(B,)``, ``(1,)`` or a number, the weight of the sample itself; ``None`` where the strategy has none.
             mixture: What the labels become, where it is not what ``lam`` says.
             loss_weight: What the loss of a row that is mixed is multiplied with.
+            own_term: The part of that loss that is of the row's own label, whatever ``lam`` says.
             own: The fields of a subclass; arrays become tensors.
 
         Example:
@@ -115,7 +117,8 @@ class Params:
         """
         kept = None if lam is None else draw.gated(np.asarray(lam, dtype=np.float32).reshape(-1), 1.0)
         if mixture is None:
-            mixture = _mixture(draw, kept, loss_weight)
+            shared = kept if kept is None or not own_term else kept + (1 - kept) * np.float32(own_term)
+            mixture = _mixture(draw, shared, loss_weight)
         tensors = {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in own.items()}
         share = None if kept is None else torch.from_numpy(kept)
         params = cls(torch.from_numpy(draw.partner), torch.from_numpy(draw.active), share, mixture, **tensors)

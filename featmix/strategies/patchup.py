@@ -28,6 +28,7 @@ from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
 Mode = Literal["soft", "hard"]
+ThirdTerm = Literal["mixed", "own"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +71,21 @@ class PatchUp(ContentStrategy[PatchUpParams]):
     ``w``. The mixture therefore has the scale ``loss_weight`` = 2 for rows that are mixed; rows that are not have one term.
 
     *Where to put it.* At one of several places each step, the input among them, where the paper has a CutMix:
-    ``fm.OneOf.over(fm.PatchUp(), ["input", "conv1", "layer1"])``.
+    ``fm.OneOf.over(fm.PatchUp(), ["input", "conv1", "layer1"])``. With the share ``u`` of the image that stays, the code of
+    the PreAct ResNet weighs ``l(y_i)`` and ``l(y_j)`` by ``(2u, 2 - 2u)`` there, as in hidden layers. That of the Wide
+    ResNet leaves the third term's label unmixed: ``(1 + u, 1 - u)``, which is ``third_term="own"``.
 
     *Suggested settings.* Soft: ``gamma=0.75``, ``p=1``; hard: ``gamma=0.5``, ``p=0.7``; blocks of 7 in both.
 
     *When it hurts.* On small maps blocks cover nearly everything: with ``gamma=0.75`` 99.8 % of an 8x8 map. ``gamma`` is not
     the share that changes; in a 32x32 map 0.75 gives 0.64.
 
-    *Where it departs from published code.* Blocks larger than the map are cut to the largest odd side that fits, seeds are no
-    likelier than 1, and maps need not be square; that code divides by zero, raises, or gets ``u`` wrong. It also keeps the
-    seeds' probability of the first map that it sees. Its one network has blocks of 7, 7, 5 and 3 along its stages; set
-    ``block_size`` for each site to do the same. ``loss_weight=1.0`` gives mixed rows the weight of the others.
+    *Where it departs from published code.* Blocks larger than the map are cut to the largest odd side that fits, seeds are
+    no likelier than 1, and maps need not be square; that code divides by zero, raises, or gets ``u`` wrong. It also keeps
+    the seeds' probability of the first map that it sees. Its Wide ResNet has blocks of 7, 7, 5 and 3 along its stages, of
+    which the published runs use the first two, and its PreAct ResNet has 7 everywhere; set ``block_size`` for each site to
+    do the same. ``loss_weight=1.0`` gives mixed rows the weight of the others. At the input its two networks weigh labels
+    differently: ``third_term`` says by which.
 
     Args:
         mode: ``soft`` or ``hard``.
@@ -89,6 +94,8 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         alpha: Of the Beta distribution of ``b``, at least 0; hard mode has no use for it.
         lam_per: One ``b`` for the ``batch`` (as published) or one for each ``sample``.
         loss_weight: What the loss of a mixed row is multiplied with.
+        third_term: Whose label the third term has at the input: ``mixed`` by content (as in the PreAct ResNet's code), or the
+            sample's ``own`` (as in the Wide ResNet's). Of use to :meth:`at_input` alone.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
             :class:`~featmix.Strategy`.
@@ -124,6 +131,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         alpha: float | Schedule = 2.0,
         lam_per: Per = "batch",
         loss_weight: float | Schedule = 2.0,
+        third_term: ThirdTerm = "mixed",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
     ) -> None:
@@ -136,12 +144,19 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         self.alpha = self._scheduled("alpha", alpha, 0, 1e6)
         self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
         self.loss_weight = self._scheduled("loss_weight", loss_weight, 0, 1e6)
+        self.third_term = self._one_of("third_term", third_term, get_args(ThirdTerm))
         self.tags = dataclasses.replace(self.tags, needs_float=mode == "soft")  # hard mode only copies
 
     def at_input(self) -> Strategy:
-        """Return CutMix with the same weight of its loss, which the paper has at the input."""
+        """Return CutMix with the same weight of its loss, which the paper has at the input.
+
+        Example:
+            >>> PatchUp(third_term="own").at_input().make_params((2, 3, 8, 8)).mixture.scale
+            tensor([2., 2.])
+        """
         common = {name: getattr(self, name) for name in CommonSettings.__optional_keys__}
-        return CutMix(loss_weight=self.loss_weight, p=self.p, **common)
+        own_term = 0.5 if self.third_term == "own" else None
+        return CutMix(loss_weight=self.loss_weight, own_term=own_term, p=self.p, **common)
 
     def decide(self, shape: Sequence[int], draw: Draw) -> PatchUpParams:
         """Draw the blocks, and in soft mode the blend."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Unpack, get_args
+from typing import Literal, Unpack, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from featmix.strategies.params import Draw, Params, decided_sizes
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
+Sampling = Literal["whole", "published"]
+
 
 @dataclass(frozen=True, eq=False)
 class ResizeMixParams(Params):
@@ -38,10 +40,13 @@ class ResizeMixParams(Params):
         mixture: See :class:`~featmix.strategies.params.Params`.
         box: ``(B, d, 2)`` int64, first position inside and first past the box, for each of ``d`` position axes.
         sizes: The sizes of the position axes that the box was drawn for.
+        step: ``(B,)`` float32, how many positions of the partner lie between two of its copy; ``None`` where all of the partner
+            is shrunk, and the box says it.
     """
 
     box: Tensor
     sizes: tuple[int, ...]
+    step: Tensor | None = None
 
 
 @register("resizemix")
@@ -58,10 +63,11 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
 
     *When it hurts.* Where size carries the class: the pasted objects are smaller than any that the data has.
 
-    *Where it departs from published code.* That code shrinks by ``F.interpolate(scale_factor=tau)``, which steps by ``1 / tau``
-    and so leaves out an edge of the partner where ``tau * S`` is no whole number, and it fails on maps so small that a side
-    of the box is 0; here all of the partner is shrunk, to one position at least. A row that is its own partner
-    (``partner="permutation"`` has such rows) stays as it is; there it gets its own small copy.
+    *Where it departs from published code.* That code shrinks by ``F.interpolate(scale_factor=tau)``, which steps by ``1 /
+    tau`` and so leaves out an edge of the partner where ``tau * S`` is no whole number: two thirds of the pasted pixels
+    differ. ``sampling="published"`` does the same. It fails on maps so small that a side of the box is 0; here that side is
+    one position. A row that is its own partner (``partner="permutation"`` has such rows) stays as it is; there it gets its
+    own small copy.
 
     Under a padding mask the partner is shrunk with its padding, of which nothing is pasted: inside the box positions change
     that are real in the sample and come from real ones of the partner. Label maps of a finer resolution go in blocks, each
@@ -69,6 +75,8 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
 
     Args:
         scope: Smallest and largest ``tau``, with ``0 < low <= high <= 1``.
+        sampling: ``whole``: the box holds all of the partner; or ``published``: position ``k`` of it is the partner's position
+            ``floor(k / tau)``.
         lam_per: One ``tau`` for the ``batch`` (as published) or one for each ``sample``; each sample has a place of its own.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
@@ -102,6 +110,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         self,
         *,
         scope: tuple[float, float] = (0.1, 0.8),
+        sampling: Sampling = "whole",
         lam_per: Per = "batch",
         p: float | Schedule = 1.0,
         **common: Unpack[CommonSettings],
@@ -113,6 +122,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         if not 0 < low <= high:
             raise FeatmixError(self._who, "scope", expected="0 < low <= high <= 1", got=repr(scope))
         self.scope = (low, high)
+        self.sampling = self._one_of("sampling", sampling, get_args(Sampling))
         self.lam_per = self._one_of("lam_per", lam_per, get_args(Per))
 
     def decide(self, shape: Sequence[int], draw: Draw) -> ResizeMixParams:
@@ -123,7 +133,8 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         box = boxes_inside(draw.random, sizes, np.broadcast_to(scale, batch))
         moved = draw.partner != np.arange(batch)
         lam = np.where(moved, 1 - area_of(box) / max(prod(sizes), 1), 1.0)
-        return ResizeMixParams.of(draw, lam, box=box, sizes=sizes)
+        step = draw.every((1 / scale).astype(np.float32)) if self.sampling == "published" else None
+        return ResizeMixParams.of(draw, lam, box=box, sizes=sizes, step=step)
 
     def act(self, x: Tensor, params: ResizeMixParams) -> Tensor:
         """Return the features with the shrunk partner pasted in."""
@@ -135,7 +146,9 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         return mixed.movedim(1, lay.channel)
 
     def rows(self, x: Tensor, params: ResizeMixParams, kernels: RowKernels, taker: Tensor | None) -> Rows | None:
-        """Return the rows by a fast path."""
+        """Return the rows by a fast path, which shrinks all of the partner."""
+        if params.step is not None:
+            return None
         lay = self.layout_of(x.shape)
         decided_sizes(self._who, params.sizes, lay.spatial_shape(x.shape), "a box")
         return kernels.shrink(x, params.partner, params.box, lay.positions, taker)
@@ -151,8 +164,12 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
         taken = maps.index_select(0, params.partner)
         for k, size in enumerate(decided_sizes):
             first, past = box[:, k, :1], box[:, k, 1:]
-            step = (torch.arange(size, device=box.device) - first) * size
-            source = torch.div(step, (past - first).clamp(min=1), rounding_mode="floor").clamp(0, size - 1)
+            place = torch.arange(size, device=box.device) - first
+            if params.step is None:
+                source = torch.div(place * size, (past - first).clamp(min=1), rounding_mode="floor")
+            else:  # in float32, as ``F.interpolate`` computes it
+                source = (place * params.step.unsqueeze(1)).floor().long()
+            source = source.clamp(0, size - 1)
             source = _in_blocks(source, maps.shape[2 + k])
             index = source.view(len(box), 1, *(source.shape[1] if axis == k else 1 for axis in range(len(decided_sizes))))
             taken = taken.gather(2 + k, index.expand_as(taken))
@@ -171,11 +188,17 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
                 continue
             small, box = x[j], [slice(None)] * (x.ndim - 1)
             for axis, (first, past) in zip(positions, params.box[i].tolist(), strict=True):
-                rows = [k * x.shape[axis] // (past - first) for k in range(past - first)]
+                rows = [self._source(params, i, k, past - first, x.shape[axis]) for k in range(past - first)]
                 small = small.take(rows, axis=axis - 1)
                 box[axis - 1] = slice(first, past)
             y[i][tuple(box)] = small
         return y
+
+    @staticmethod
+    def _source(params: ResizeMixParams, row: int, place: int, side: int, size: int) -> int:
+        if params.step is None:
+            return place * size // side
+        return min(int(np.float32(place) * params.step[row].numpy()), size - 1)
 
 
 def _in_blocks(source: Tensor, size: int) -> Tensor:

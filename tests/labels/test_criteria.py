@@ -49,6 +49,9 @@ OWN = {
     "cross entropy, both": (F.cross_entropy, nn.CrossEntropyLoss, {"weight": WEIGHT, **SMOOTH}, LOGITS, INDICES),
     "cross entropy, ignored": (F.cross_entropy, nn.CrossEntropyLoss, {"weight": WEIGHT, **SMOOTH}, LOGITS, SOME_IGNORED),
     "cross entropy, another ignored": (F.cross_entropy, nn.CrossEntropyLoss, {"ignore_index": 3}, LOGITS, INDICES),
+    "nll": (F.nll_loss, nn.NLLLoss, {}, LOGITS.log_softmax(1), INDICES),
+    "nll, ignored": (F.nll_loss, nn.NLLLoss, {"weight": WEIGHT}, LOGITS.log_softmax(1), SOME_IGNORED),
+    "nll, maps": (F.nll_loss, nn.NLLLoss, {"weight": WEIGHT, "ignore_index": 1}, SCORES.log_softmax(1), MAPS),
     "cross entropy, soft": (F.cross_entropy, nn.CrossEntropyLoss, {}, LOGITS, SOFT),
     "cross entropy, soft, both": (F.cross_entropy, nn.CrossEntropyLoss, {"weight": WEIGHT, **SMOOTH}, LOGITS, SOFT),
     "cross entropy, maps": (F.cross_entropy, nn.CrossEntropyLoss, {"weight": WEIGHT, **SMOOTH}, SCORES, MAPS),
@@ -78,30 +81,41 @@ FORMS = {
 REDUCTIONS = ["mean", "sum", "none"]
 
 
-def by_columns(each, mixture, output, target, reduction="mean"):
-    """The definition. ``each`` gives the losses of single samples."""
-    total = 0
+def by_columns(each, mixture, output, target, reduction="mean", counts=None):
+    """The definition. ``each`` gives the losses of single samples, ``counts`` what single targets count in a mean."""
+    total, counted = 0, 0
     for k in range(mixture.index.shape[1]):
         part = each(output, target[mixture.index[:, k]])
-        total = total + part * mixture.weight[:, k].double().view(-1, *[1] * (part.ndim - 1))
+        share = mixture.weight[:, k].double().view(-1, *[1] * (part.ndim - 1))
+        total = total + part * share
+        counted = counted + (part.new_ones(part.shape) if counts is None else counts(target[mixture.index[:, k]])) * share
     if mixture.scale is not None:
         total = total * mixture.scale.double().view(-1, *[1] * (total.ndim - 1))
-    return {"sum": total.sum(), "batchmean": total.sum() / len(output)}.get(reduction, total.mean())
+    by_name = {"sum": total.sum(), "batchmean": total.sum() / len(output), "none": total}
+    return by_name.get(reduction, total.sum() / counted.sum())
+
+
+def counts_of(settings, target):
+    """What torch's means over class indices divide by; ``None`` where it is the number of losses."""
+    ignored, weight = settings.get("ignore_index", -100), settings.get("weight", torch.ones(CLASSES, dtype=torch.float64))
+    if target.dtype != torch.int64:
+        return None
+    return lambda target: weight[target.clamp(min=0)] * (target != ignored)
 
 
 def with_gradient(loss_of, output):
     output = output.clone().requires_grad_()
     loss = loss_of(output)
-    return loss.detach(), torch.autograd.grad(loss, output)[0]
+    return loss.detach(), torch.autograd.grad(loss.sum(), output)[0]
 
 
-def check(criterion, each, mixture, output, target, reduction="mean"):
+def check(criterion, each, mixture, output, target, reduction="mean", counts=None):
     found = with_gradient(lambda out: mixture.loss(criterion, out, target), output)
-    expected = with_gradient(lambda out: by_columns(each, mixture, out, target, reduction), output)
+    expected = with_gradient(lambda out: by_columns(each, mixture, out, target, reduction, counts), output)
     for one, other in zip(found, expected, strict=True):
         assert one.dtype == torch.float64
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
-    assert found[0].ndim == 0
+    assert (found[0].ndim == 0) == (reduction != "none")
     assert bool((found[1] != 0).any())
 
 
@@ -112,7 +126,8 @@ def check(criterion, each, mixture, output, target, reduction="mean"):
 def test_torchs_own_criteria_by_their_definition(name, form, reduction, mixture):
     function, module, settings, output, target = OWN[name]
     each = functools.partial(function, **settings, reduction="none")
-    check(FORMS[form](function, module, settings, reduction), each, mixture, output, target, reduction)
+    criterion = FORMS[form](function, module, settings, reduction)
+    check(criterion, each, mixture, output, target, reduction, counts_of(settings, target))
 
 
 class Calls(TorchFunctionMode):
@@ -196,13 +211,14 @@ def test_criteria_of_ones_own_are_called_once_a_column(mixture):
         return rows if reduction == "none" else rows.mean()
 
     check(own, functools.partial(own, reduction="none"), mixture, LOGITS, target)
-    assert calls == ["none"] * 2 * columns
+    assert calls == (["mean"] if mixture is MIXTURES["identity"] else ["none"] * columns) + ["none"] * columns
     squares = Squares()
     check(squares, squares, mixture, LOGITS, target)
     assert squares.seen == 2 * columns
     for reduction in REDUCTIONS:
         check(Reduced(reduction), Reduced("none"), mixture, LOGITS, target, reduction)
-        check(Focal(reduction=reduction), Focal(reduction="none"), mixture, LOGITS, INDICES, reduction)
+        if mixture is not MIXTURES["identity"]:  # where it says itself what its mean is
+            check(Focal(reduction=reduction), Focal(reduction="none"), mixture, LOGITS, INDICES, reduction)
 
 
 def test_lambdas_and_callables_that_cannot_be_hashed():
@@ -291,6 +307,7 @@ def test_a_class_that_the_output_does_not_have_is_an_error():
 
 
 def test_a_loss_that_is_none_a_sample_is_refused():
-    for criterion in (lambda out, _: out.mean(), lambda *_: 1.0, lambda out, _: out[:2]):
-        with pytest.raises(FeatmixError, match="a loss for each of the 6 samples"):
-            MIXTURES["pair"].loss(criterion, LOGITS, INDICES)
+    for mixture in ("pair", "identity"):
+        for criterion in (lambda *_: 1.0, lambda out, _: out[:2]):
+            with pytest.raises(FeatmixError, match="a loss for each of the 6 samples"):
+                MIXTURES[mixture].loss(criterion, LOGITS, INDICES)

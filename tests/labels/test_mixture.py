@@ -165,7 +165,7 @@ def test_modules_of_any_reduction_stay_as_they_were(reduction):
     mx, output, target = mix(), draw(5, 4), torch.tensor([0, 3, 1, 2, 0])
     criterion = nn.CrossEntropyLoss(reduction=reduction, label_smoothing=0.1)
     each = F.cross_entropy(output, mx.dense(target, 4).double(), reduction="none", label_smoothing=0.1)
-    close(mx.loss(criterion, output, target), each.sum() if reduction == "sum" else each.mean())
+    close(mx.loss(criterion, output, target), {"sum": each.sum(), "mean": each.mean(), "none": each}[reduction])
     assert criterion.reduction == reduction
 
 
@@ -233,6 +233,8 @@ def test_accuracy_counts_the_weight_on_the_predicted_class():
         ),
         (lambda mx: mx.loss(lambda o, t: (o - t).mean(), torch.zeros(5), torch.zeros(5)), r"Pass it with reduction='none'"),
         (lambda mx: mx.accuracy(torch.zeros(5, 3), torch.zeros(4).long()), r"Mixture\.accuracy: target"),
+        (lambda mx: mx.accuracy(torch.zeros(5, 3, 2), torch.zeros(5).long()), r"expected scores \(B, L\)"),
+        (lambda mx: mx.accuracy(torch.zeros(5, 3), torch.zeros(5, 1).long()), r"expected targets \(B,\) or \(B, 3\)"),
     ],
 )
 def test_refusals(attempt, message):

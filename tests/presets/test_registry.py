@@ -31,15 +31,13 @@ FIGURES = {  # name: sites, strategy, settings
     "efdmix/pacs-single-resnet18": (STAGES[:3], "efdmix", {"alpha": 0.1, "p": 0.5, "partner": "derangement"}),
     "efdmix/pacs-single-resnet50": (STAGES[:3], "efdmix", {"alpha": 0.1, "p": 0.5, "partner": "derangement"}),
     "efdmix/reid-osnet": (["conv2", "conv3"], "efdmix", {"alpha": 0.1, "p": 0.5}),
-    **{
-        f"dsu/{on}": (SIX, "dsu", {"p": 0.5})
-        for on in ("pacs-resnet18", "officehome-resnet18", "reid-resnet50", "gta5-resnet101")
-    },
+    **{f"dsu/{on}": (SIX, "dsu", {"p": 0.5}) for on in ("pacs-resnet18", "officehome-resnet18", "reid-resnet50")},
+    "dsu/gta5-resnet101": (["input"], "dsu", {"p": 0.5}),
     "csu/pacs-resnet18": (SIX, "csu", {"alpha": 0.3, "p": 0.5}),
     "csu/reid-osnet": (["conv2", "conv3", "conv4"], "csu", {"alpha": 0.3, "p": 0.5}),
     "padain/imagenet-resnet50": (49, "padain", {"p": 0.01}),
     "padain/cifar100-resnet18": (17, "padain", {"p": 0.01}),
-    "padain/gta5-resnet101": (99, "padain", {"p": 0.01}),
+    "padain/gta5-resnet101": (100, "padain", {"p": 0.01}),
     "crossnorm/cifar-wideresnet": (18, "crossnorm", {"crop": "neither", "p": 1.0}),
     "crossnorm/cifar-densenet": (36, "crossnorm", {"crop": "neither", "p": 1.0}),
     "crossnorm/imagenet-resnet50": (["input"], "crossnorm", {"crop": "both", "p": 0.5}),
@@ -57,9 +55,12 @@ FIGURES = {  # name: sites, strategy, settings
     "resizemix/imagenet": (["input"], "resizemix", {"p": 1.0}),
 }
 BLOCKS = {"block_size": 7, "alpha": 2.0}
+SOFT, HARD = {"mode": "soft", "gamma": 0.75, "p": 1.0, **BLOCKS}, {"mode": "hard", "gamma": 0.5, "p": 0.7, **BLOCKS}
 PATCHUP = {
-    "patchup-soft/cifar": {"mode": "soft", "gamma": 0.75, "p": 1.0, **BLOCKS},
-    "patchup-hard/cifar": {"mode": "hard", "gamma": 0.5, "p": 0.7, **BLOCKS},
+    "patchup-soft/cifar": SOFT,
+    "patchup-hard/cifar": HARD,
+    "patchup-soft/cifar-wrn28-10": SOFT | {"third_term": "own"},
+    "patchup-hard/cifar-wrn28-10": HARD | {"third_term": "own"},
 }
 EVERY = fm.list_presets()
 FOUND = [name for name in EVERY if name.rpartition("-")[2] in NETWORKS and "densenet265" not in name]
@@ -89,6 +90,7 @@ def test_figures_of_patchup(name):
     assert [leaf.site for leaf in tree.leaves()] == ["input", "conv1", "layer1"]
     assert isinstance(cutmix.strategy, fm.CutMix)
     assert (cutmix.strategy.alpha, cutmix.strategy.p) == (1.0, settings["p"])
+    assert (cutmix.strategy.loss_weight, cutmix.strategy.own_term) == (2.0, 0.5 if "third_term" in settings else None)
     for leaf in patchups:
         assert leaf.strategy.settings().items() >= settings.items()
 
@@ -157,7 +159,18 @@ def test_padain_stands_before_each_normalization_of_the_main_path():
     model = NETWORKS["resnet50"]()
     expected = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d) and "downsample" not in n]
     assert sites == expected
-    assert fm.preset("padain/gta5-resnet101").leaves()[0].site == "layer1.0.conv1"
+    sites = [leaf.site for leaf in fm.preset("padain/gta5-resnet101").leaves()]
+    expected = [n for n, m in NETWORKS["resnet101"]().named_modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sites == ["input", *(n for n in expected if n != "conv1" and "downsample" not in n)]
+
+
+def test_figures_that_are_not_quite_published_say_so():
+    said = known_presets()
+    assert "0.1" in said["csu/reid-osnet"].source
+    assert "the six places" in said["dsu/gta5-resnet101"].description
+    assert "pono" in said["moex/modelnet-pointnet++"].description
+    assert "Dassl" in said["mixstyle/pacs-resnet18"].source
+    assert "run_moex_densenet.sh" in said["moex/imagenet-densenet265"].source
 
 
 def test_sites_are_renamed_alone_and_with_what_lies_below():

@@ -136,6 +136,29 @@ def test_the_batch_alone_is_no_shape_to_draw_a_box_for():
         fm.CutMix().make_params((4,))
 
 
+def test_a_term_of_the_own_label_is_not_what_features_hold():
+    cutmix, plain = fm.CutMix(own_term=0.5), fm.CutMix()
+    for seed in range(3):
+        params, usual = decision(cutmix, (6, 3, 8, 8), seed), decision(plain, (6, 3, 8, 8), seed)
+        assert torch.equal(params.lam, usual.lam)
+        assert torch.equal(params.box, usual.box)
+        torch.testing.assert_close(params.mixture.weight[:, 0], 0.5 + 0.5 * usual.lam)
+    mask = torch.rand(6, 8, 8, generator=torch.Generator().manual_seed(0)) < 0.7
+    masked, usual = (decision(one, (6, 3, 8, 8), 1, mask=mask).mixture for one in (cutmix, plain))
+    torch.testing.assert_close(masked.matrix(), 0.5 * torch.eye(6) + 0.5 * usual.matrix())
+    with pytest.raises(fm.FeatmixError, match="dense_targets: expected labels that are what features hold"):
+        cutmix.dense_targets(torch.zeros(6, 8, 8).long(), params)
+    assert cutmix.label_step("input", params).grid is None
+    assert plain.label_step("input", decision(plain, (6, 3, 8, 8))).grid == (8, 8)
+
+
+def test_rows_that_are_not_mixed_keep_their_label_beside_a_term_of_their_own():
+    params = decision(fm.CutMix(own_term=0.5, loss_weight=2.0, p=0.5, per="sample"), (16, 3, 8, 8))
+    assert 0 < int(params.active.sum()) < 16
+    assert torch.equal(params.mixture.matrix()[~params.active], torch.eye(16)[~params.active])
+    assert torch.equal(params.mixture.scale, torch.where(params.active, 2.0, 1.0))
+
+
 @pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "1"])
 def test_bad_alpha_is_refused(alpha):
     with pytest.raises(fm.FeatmixError, match="CutMix: alpha: expected a number in"):

@@ -98,6 +98,19 @@ def test_at_the_input_it_is_cutmix_counted_as_often():
 
 
 @pytest.mark.parametrize(
+    ("third_term", "weights"), [("mixed", lambda u: (2 * u, 2 - 2 * u)), ("own", lambda u: (1 + u, 1 - u))]
+)
+def test_the_loss_at_the_input_is_that_of_the_preact_or_of_the_wide_resnet(third_term, weights):
+    """``u l(y_i) + (1 - u) l(y_j) + l(y_rw)``; the Wide ResNet's code leaves ``y_rw`` the sample's own."""
+    cutmix, output, y = fm.PatchUp(third_term=third_term).at_input(), draw(5, 7), torch.arange(5)
+    for seed in range(3):
+        params = decision(cutmix, (5, 3, 10, 8), seed)
+        (own, other), each = weights(params.lam.double()), F.cross_entropy(output, y, reduction="none")
+        expected = (own * each + other * F.cross_entropy(output, y[params.partner], reduction="none")).mean()
+        torch.testing.assert_close(params.mixture.loss(F.cross_entropy, output, y), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
     "shape", [(3, 2, 1, 1), (3, 2, 1, 9), (3, 2, 6, 6), (3, 2, 7, 6), (3, 1, 8, 5), (1, 3, 8, 8), (0, 3, 8, 8)], ids=str
 )
 def test_blocks_as_large_as_the_map_or_larger(shape):

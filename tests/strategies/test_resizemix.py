@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn import functional as F
 
 import featmix as fm
 
@@ -72,6 +73,52 @@ def test_small_maps_and_batches(shape):
     if shape[0] > 1:
         assert bool((params.lam < 1).all())
         assert bool(((params.box[..., 1] - params.box[..., 0]) == 1).all())
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 32, 32), (5, 3, 33, 21), (5, 3, 17, 40)], ids=str)
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
+def test_the_published_grid_is_that_of_interpolate_with_a_scale_factor(shape, lam_per):
+    published, x = fm.ResizeMix(sampling="published", lam_per=lam_per), draw(*shape)
+    whole, pasted, alike = fm.ResizeMix(lam_per=lam_per), 0, 0
+    for seed in range(10):
+        params = decision(published, shape, seed)
+        y = published.transform(x, params)
+        same = whole.transform(x, decision(whole, shape, seed))
+        expected = x.clone()
+        for i, ((top, bottom), (left, right)) in enumerate(params.box.tolist()):
+            tau = tau_of(published, shape, seed, i if lam_per == "sample" else 0)
+            small = F.interpolate(x[params.partner[i]][None], scale_factor=tau, mode="nearest")[0]
+            assert small.shape[1:] == (bottom - top, right - left)
+            expected[i, :, top:bottom, left:right] = small
+            pasted += small.numel()
+            alike += int((same[i, :, top:bottom, left:right] == small).sum())
+        assert torch.equal(y, expected)
+        assert torch.equal(params.lam, decision(whole, shape, seed).lam)
+    assert 0.4 < 1 - alike / pasted < 0.9  # so many pasted pixels differ
+
+
+def tau_of(resizemix, shape, seed, row):
+    """The ``tau`` of a row, in full precision: its draws once more."""
+    taken = []
+
+    class Watched(fm.ResizeMix):
+        def decide(self, shape, draw):
+            state = draw.random.bit_generator.state
+            taken.append(0.1 + 0.7 * draw.random.random(draw.count(self.lam_per)))
+            draw.random.bit_generator.state = state
+            return super().decide(shape, draw)
+
+    decision(Watched(**resizemix.settings()), shape, seed)
+    return float(taken[0][row])
+
+
+def test_the_published_grid_in_label_maps_and_in_the_oracle():
+    published = fm.ResizeMix(sampling="published", lam_per="sample")
+    maps = torch.randint(5, (4, 30, 30), generator=torch.Generator().manual_seed(0))
+    params = decision(published, (4, 3, 30, 30), 1)
+    image = maps.unsqueeze(1).double().expand(-1, 3, -1, -1).contiguous()
+    assert torch.equal(published.dense_targets(maps, params).double(), published.transform(image, params)[:, 0])
+    assert torch.equal(torch.from_numpy(published.oracle(image.numpy(), params)), published.transform(image, params))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.float16])

@@ -26,10 +26,10 @@ def the_strategies() -> list[fm.Strategy]:
         fm.DSU(strength=fm.schedule.linear(0, 1), num_prefix_tokens=1, layout="bnc"),
         fm.EFDMix(gradient="exact", per="sample"),
         fm.Mixup(alpha=0.4, inplace=True, num_classes=10),
-        fm.CutMix(alpha=1.0, loss_weight=fm.schedule.constant(1.0), layout="bhwc"),
+        fm.CutMix(alpha=1.0, loss_weight=fm.schedule.constant(1.0), own_term=0.5, layout="bhwc"),
         fm.FMix(decay=3.0, max_soft=0.1, labels="sampled", spectrum="published"),
-        fm.ResizeMix(scope=(0.1, 0.8), lam_per="batch", p=fm.schedule.cosine(0.5, 1)),
-        fm.PatchUp("hard", gamma=0.5, block_size=7, p=fm.schedule.switch_off(0.5, at=0.9)),
+        fm.ResizeMix(scope=(0.1, 0.8), sampling="published", lam_per="batch", p=fm.schedule.cosine(0.5, 1)),
+        fm.PatchUp("hard", gamma=0.5, block_size=7, third_term="own", p=fm.schedule.switch_off(0.5, at=0.9)),
         fm.ManifoldMixup(alpha=2.0, per="batch", partner="derangement"),
     ]
 
@@ -83,8 +83,11 @@ def a_step() -> None:
     mix = mixer.draw(images, target=labels)
     assert_type(mix, fm.Mix)
     assert_type(mix.params, dict[str, fm.Params])
-    loss = mix.loss(F.cross_entropy, model(images), labels)
+    output = model(images)
+    loss = mix.loss(F.cross_entropy, output, labels)
     assert_type(loss, Tensor)
+    assert_type(mix.loss(F.cross_entropy, output, labels, label_map=False), Tensor)
+    assert_type(mix.accuracy(output, labels, top_k=2, threshold=None), Tensor)
     mixer.draw(images, target=labels, partner=[1, 0, 3, 2], rows=labels > 0).loss(F.cross_entropy, model(images), labels)
     mixer.repeat(mix)
     with torch.no_grad(), mixer.teaching(mix):

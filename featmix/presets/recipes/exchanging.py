@@ -24,7 +24,7 @@ def _moex_resnet50() -> Tree:
     return At("maxpool", create("moex", norm="pono", lam=0.9, p=1.0))
 
 
-@recipe("moex/imagenet-densenet265", source=f"{MOEX}, ImageNet/README.md")
+@recipe("moex/imagenet-densenet265", source=f"{MOEX}, ImageNet/run_moex_densenet.sh")
 def _moex_densenet265() -> Tree:
     """PONO after the stem's pooling (torchvision's name for it), in every step."""
     return At("features.pool0", create("moex", norm="pono", lam=0.9, p=1.0))
@@ -45,9 +45,9 @@ def _moex_pyramidnet() -> Tree:
 
 @recipe("moex/modelnet-pointnet++", source=f"{MOEX}, ModelNet/README.md (ModelNet10 and ModelNet40)")
 def _moex_pointnet() -> Tree:
-    """IN after the first set abstraction.
+    """IN after the first set abstraction; ``gn`` of the same code averages over the channels of each point: that is ``pono``.
 
-    Its name here is made up: the site has to return features (B, N, C), and set abstractions return coordinates too, or all
+    The site's name here is made up: it has to return features (B, N, C), and set abstractions return coordinates too, or all
     points in one axis. Let the features go through a module of their own, and name that one.
     """
     return At("sa1.features", create("moex", norm="in", lam=0.9, p=0.5, layout="bnc"))
@@ -65,10 +65,15 @@ def _padain_cifar() -> Tree:
     return everywhere(main_path_convs("resnet18", stem=True), "padain", p=0.01)
 
 
-@recipe("padain/gta5-resnet101", source=f"{PADAIN}, FADA/core/models/resnet.py")
+@recipe("padain/gta5-resnet101", source=f"{PADAIN}, FADA/core/models/feature_extractor.py and resnet.py")
 def _padain_gta5() -> Tree:
-    """GTA5 to Cityscapes: after every convolution of the main path but the stem's; each place draws by itself."""
-    return everywhere(main_path_convs("resnet101", stem=False), "padain", p=0.01)
+    """GTA5 to Cityscapes, as it runs: of the images, and after every convolution of the main path but the stem's.
+
+    Each of the 100 places draws by itself. The feature extractor calls the network's parts one after the other, and its style
+    module is the first of them. So it is in the training on the source; in the adversarial one after it, the first half of the
+    batch takes from the second, in order.
+    """
+    return everywhere(["input", *main_path_convs("resnet101", stem=False)], "padain", p=0.01)
 
 
 @recipe("crossnorm/cifar-wideresnet", source=f"{CROSSNORM}, cifar10-scripts/wideresnet/run-cn.sh")

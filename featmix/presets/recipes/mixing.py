@@ -68,16 +68,28 @@ def _resizemix() -> Tree:
     return At("input", create("resizemix"))
 
 
-@recipe("patchup-soft/cifar", source=f"{PATCHUP}, README.md")
+@recipe("patchup-soft/cifar", source=f"{PATCHUP}, README.md and models/preresnet.py")
 def _patchup_soft() -> Tree:
-    """Of the images (by CutMix, as published), after the first convolution or after stage 1, all equally often."""
+    """PreAct ResNets: of the images (by CutMix), after the first convolution or after stage 1, all equally often."""
     return _patchup(mode="soft", gamma=0.75, p=1.0)
 
 
-@recipe("patchup-hard/cifar", source=f"{PATCHUP}, README.md")
+@recipe("patchup-hard/cifar", source=f"{PATCHUP}, README.md and models/preresnet.py")
 def _patchup_hard() -> Tree:
-    """Of the images (by CutMix, as published), after the first convolution or after stage 1, in 70 % of the steps."""
+    """PreAct ResNets: of the images (by CutMix), after the first convolution or after stage 1, in 70 % of the steps."""
     return _patchup(mode="hard", gamma=0.5, p=0.7)
+
+
+@recipe("patchup-soft/cifar-wrn28-10", source=f"{PATCHUP}, README.md and models/wide_resnet.py")
+def _patchup_soft_wide() -> Tree:
+    """Wide ResNet: as ``patchup-soft/cifar``, but for labels at the input, which its code weighs ``(1 + u, 1 - u)``."""
+    return _patchup(mode="soft", gamma=0.75, p=1.0, third_term="own")
+
+
+@recipe("patchup-hard/cifar-wrn28-10", source=f"{PATCHUP}, README.md and models/wide_resnet.py")
+def _patchup_hard_wide() -> Tree:
+    """Wide ResNet: as ``patchup-hard/cifar``, but for labels at the input, which its code weighs ``(1 + u, 1 - u)``."""
+    return _patchup(mode="hard", gamma=0.5, p=0.7, third_term="own")
 
 
 def _patchup(**settings: Any) -> Tree:

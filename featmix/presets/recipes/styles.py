@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from featmix.mixer.tree import Tree
+from featmix.mixer.tree import At, Tree
 from featmix.presets.recipes._places import SIX, STAGES, everywhere
 from featmix.presets.registry import recipe
+from featmix.strategies.registry import create
 
 MIXSTYLE = "https://github.com/KaiyangZhou/mixstyle-release"
 EFDM = "https://github.com/YBZh/EFDM"
+DASSL = "https://github.com/KaiyangZhou/Dassl.pytorch"
 DSU = "https://github.com/lixiaotong97/DSU"
 CSU = "Zhang et al., WACV 2024, and its authors' code"
 
 
-@recipe("mixstyle/pacs-resnet18", source=f"{MIXSTYLE}, imcls/scripts/dg.sh and models/resnet_mixstyle.py")
+@recipe("mixstyle/pacs-resnet18", source=f"{DASSL}, dassl/modeling/backbone/resnet.py, as mixstyle-release runs it")
 def _mixstyle_pacs() -> Tree:
     """After stages 1 to 3, across domains: batches come from two of them, 64 of each, or say which by domain labels."""
     return everywhere(STAGES[:3], "mixstyle", alpha=0.1, p=0.5, partner="crossdomain")
 
 
-@recipe("mixstyle/officehome-resnet18", source=f"{MIXSTYLE}, imcls/scripts/dg.sh and models/resnet_mixstyle.py")
+@recipe("mixstyle/officehome-resnet18", source=f"{DASSL}, dassl/modeling/backbone/resnet.py, as mixstyle-release runs it")
 def _mixstyle_officehome() -> Tree:
     """After stages 1 and 2, across domains: batches come from two of them, 64 of each, or say which by domain labels."""
     return everywhere(STAGES[:2], "mixstyle", alpha=0.1, p=0.5, partner="crossdomain")
@@ -70,10 +72,19 @@ def _efdmix_osnet() -> Tree:
 @recipe("dsu/pacs-resnet18", source=f"{DSU}, multi-domain-generalization")
 @recipe("dsu/officehome-resnet18", source=f"{DSU}, multi-domain-generalization")
 @recipe("dsu/reid-resnet50", source=f"{DSU}, instance-retrieval")
-@recipe("dsu/gta5-resnet101", source=f"{DSU}, semantic-segmentation")
 def _dsu() -> Tree:
     """At six places: after the first convolution (before its normalization), the pooling and each of the four stages."""
     return everywhere(SIX, "dsu", p=0.5)
+
+
+@recipe("dsu/gta5-resnet101", source=f"{DSU}, semantic-segmentation/core/models/feature_extractor.py and resnet.py")
+def _dsu_gta5() -> Tree:
+    """GTA5 to Cityscapes, as it runs: of the images alone.
+
+    The configuration claims the six places of the other tasks, which stand in ``ResNet.forward``. The feature extractor calls
+    the network's parts one after the other instead, its style module among them, before the stem.
+    """
+    return At("input", create("dsu", p=0.5))
 
 
 @recipe("csu/pacs-resnet18", source=CSU)
@@ -82,7 +93,9 @@ def _csu_pacs() -> Tree:
     return everywhere(SIX, "csu", alpha=0.3, p=0.5)
 
 
-@recipe("csu/reid-osnet", source=CSU)
+@recipe(
+    "csu/reid-osnet", source=f"{CSU}; alpha 0.3 is in the name of a run script alone, the only value that it defines is 0.1"
+)
 def _csu_osnet() -> Tree:
-    """Re-identification: after conv2, conv3 and conv4 of an OSNet."""
+    """Re-identification: after conv2, conv3 and conv4 of an OSNet; alpha as the run is named and as in the other tasks."""
     return everywhere(("conv2", "conv3", "conv4"), "csu", alpha=0.3, p=0.5)
