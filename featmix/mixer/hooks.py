@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
-from featmix.mixer.containers import first_tensor, replace, tensors
+from featmix.mixer.containers import child_at, put, tensors
+from featmix.mixer.outputs import act_on
 from featmix.mixer.switch import Decision, Switch, switches
-from featmix.mixer.tree import INPUT, At
+from featmix.mixer.tree import At
+from featmix.strategies.params import Params
 from featmix.support.compiling import constant_when_traced, run_as_plain_python
 
 
@@ -60,20 +62,12 @@ class ModelPreHook(_Hook):
         decision = switch.current
         if decision is None or not self.leaves:
             return None
-
-        def act(x: Tensor) -> Tensor:
-            return _act(self.number, self.leaves, decision, x, 0)
-
-        found = _find(args, decision)
-        if found is not None:
-            return replace(args, found, act), kwargs
-        found = _find(kwargs, decision)
-        if found is None:
-            expected = f"a tensor of samples of shape {decision.sample_shape} among the model's arguments"
-            raise FeatmixError(
-                "attach", INPUT, expected=expected, got="none", fix="Draw for the batch that goes into the model."
-            )
-        return args, replace(kwargs, found, act)
+        given: Any = (args, kwargs)
+        places = decision.given.places_in(args, kwargs)
+        y = _act(self.number, self.leaves, decision, child_at(given, places[0]), 0)
+        for path in places:
+            given = put(given, path, y)
+        return given
 
 
 class SiteHook(_Hook):
@@ -96,10 +90,7 @@ class SiteHook(_Hook):
             call = self._replayed_call()
         else:
             call = self.switch.count(self.site, self.indexed)
-        found = first_tensor(output)
-        if found is None:
-            raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
-        return replace(output, found, lambda x: _act(self.number, self.leaves, decision, x, call))
+        return _act(self.number, self.leaves, decision, output, call)
 
     def _check_known(self) -> None:
         if not self.switch.replaying and self.switch.pending is not None:
@@ -169,25 +160,31 @@ class _Restore:
         self.switch.current, self.switch.replaying = None, False
 
 
-def _act(number: int, leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+def _act(number: int, leaves: dict[str, At], decision: Decision, value: Any, call: int) -> Any:
     for key, leaf in leaves.items():
         if leaf.call not in (None, call):
             continue
         compiling, params = torch.compiler.is_compiling(), decision.params[key]
-        if params.partner.device != x.device:
-            params = params.to(x.device)
+        again = not compiling and _in_backward()
         if compiling:
             _note_traced(number, key)
-        elif not _in_backward():
+        elif not again:
             decision.fired.append(key)
-        if compiling or not _in_backward():
-            leaf.strategy.remember(x, params)
-        if not compiling:
-            if key in decision.idle:
-                continue
-            _check_has_effect(leaf, x)
-        x = leaf.strategy.transform(x, params)
-    return x
+        resting = not compiling and key in decision.idle
+
+        def act(x: Tensor, leaf: At = leaf, params: Params = params, again: bool = again, resting: bool = resting) -> Tensor:
+            if params.partner.device != x.device:
+                params = params.to(x.device)
+            if not again:
+                leaf.strategy.remember(x, params)
+            if resting:
+                return x
+            if not torch.compiler.is_compiling():
+                _check_has_effect(leaf, x)
+            return leaf.strategy.transform(x, params)
+
+        value = act_on(leaf, params.partner.shape[0], value, act)
+    return value
 
 
 def _check_has_effect(leaf: At, x: Tensor) -> None:
@@ -199,11 +196,6 @@ def _check_has_effect(leaf: At, x: Tensor) -> None:
             got=f"shape {tuple(x.shape)}, which it leaves as it is, and labels that are mixed",
             fix="Pass attach(..., example=images) with images of this size: labels then stay where features do.",
         )
-
-
-def _find(arguments: Any, decision: Decision) -> Tensor | None:
-    """Return, among a model's arguments, the batch that was decided for."""
-    return next((x for x in tensors(arguments) if x.shape[1:] == decision.sample_shape), None)
 
 
 def _in_backward() -> bool:

@@ -12,9 +12,10 @@ from torch.utils.hooks import RemovableHandle
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.mixer.containers import first_tensor
+from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
+from featmix.mixer.outputs import check_places, shape_met
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree
@@ -29,10 +30,19 @@ from featmix.support.compiling import never_traced
 class Mixer:
     """Strategies attached to a model; made by :func:`attach`."""
 
-    def __init__(self, model: nn.Module, tree: Tree, *, generator: Generator | None, seed: int | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tree: Tree,
+        *,
+        generator: Generator | None,
+        seed: int | None,
+        input: str | int | None = None,
+    ) -> None:
         self.tree = tree
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root = unwrap(model)
+        self._wanted = Wanted.of(self._root, input)
         self._switch = Switch()
         self._leaves = _keyed(tree.leaves())
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
@@ -65,7 +75,9 @@ class Mixer:
         """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
 
         Args:
-            images: The batch that goes into the model next; of a container, the first tensor counts.
+            images: The batch that goes into the model next: what is mixed at the input is this tensor. Of a container it is
+                what ``attach(..., input=...)`` says, else the entry called ``images``, ``pixel_values``, ``input_values`` or
+                ``inputs_embeds``, else the only floating tensor beside labels.
             target: Its labels, for strategies that look at them.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
             mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
@@ -74,14 +86,14 @@ class Mixer:
         Raises:
             FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
         """
-        x = first_tensor(images)
-        if x is None or x.ndim == 0:
-            raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
+        x = self._drawn_for(images)
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
         if not self._root.training:
             request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
-            resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
+            leaves = self._leaves.values()
+            resting = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self.tree.draw(request), strict=True)]
+            resting = decisions_to(resting, x.device)
             params = dict(zip(self._leaves, resting, strict=True))
             return Mix(params, Mixture.identity(len(x), x.device), {}, _nothing)
         if self._switch.next is not None:
@@ -96,10 +108,10 @@ class Mixer:
             drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
-        *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
+        *there, mixture = decisions_to([self._leaves[key].for_features(p) for key, p in drawn.items()], x.device, mixture)
         params = dict(zip(drawn, there, strict=True))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
-        decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
+        decision = Decision(params, idle, labelled, self._places, Given.of(x, self._wanted))
         self._switch.next = decision
         strategies = {key: self._leaves[key].strategy for key in self._order}
         return Mix(params, mixture, strategies, lambda: self._check_applied(decision))
@@ -114,13 +126,20 @@ class Mixer:
         Args:
             example: A batch as the model takes it: a tensor, a tuple of arguments or a dict of keyword arguments.
         """
-        seen: dict[str, list[tuple[int, tuple[int, ...]]]] = {}  # of each site, when it was called and what it returned
+        seen: dict[str, list[tuple[int, dict[str, tuple[int, ...]]]]] = {}  # of each site, when it was called, and shapes there
+        try:
+            rows = len(batch_of(example, self._wanted, who="attach", mixed=False))
+        except FeatmixError:
+            rows = None
 
         def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
-                x = first_tensor(output)
-                if x is not None:
-                    seen.setdefault(site, []).append((sum(map(len, seen.values())), tuple(x.shape[1:])))
+                here = [leaf for leaf in self._leaves.values() if leaf.site == site]
+                meant = [leaf for leaf in here if (leaf.call or 0) == len(seen.get(site, ()))]
+                met = {leaf.place: shape_met(leaf, output, None if rows is None else rows * leaf.groups) for leaf in meant}
+                shapes = {place: shape for place, shape in met.items() if shape is not None}
+                if shapes or not meant:
+                    seen.setdefault(site, []).append((sum(map(len, seen.values())), shapes))
 
             return hook
 
@@ -149,7 +168,7 @@ class Mixer:
                 fix="It may be bypassed or called by .forward().",
             )
         met = {key: seen[leaf.site][leaf.call or 0] for key, leaf in hidden.items()}
-        self.shapes = {leaf.place: met[key][1] for key, leaf in hidden.items()}
+        self.shapes = {leaf.place: met[key][1][leaf.place] for key, leaf in hidden.items()}
         self._order.sort(key=lambda key: met[key][0] if key in met else -1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -213,6 +232,7 @@ class Mixer:
             by_site.setdefault(leaf.site, {})[key] = leaf
         at_input = by_site.pop(INPUT, {})
         modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
+        check_places(self._leaves.values(), modules)
         register = self._handles.append
         register(self._root.register_forward_pre_hook(ModelPreHook(self._switch, at_input), with_kwargs=True))
         for site, module in modules.items():
@@ -249,6 +269,10 @@ class Mixer:
             progress=self._progress,
             training=self._root.training,
         )
+
+    def _drawn_for(self, images: Any) -> Tensor:
+        mixed = any(leaf.site == INPUT for leaf in self._leaves.values())
+        return batch_of(images, self._wanted, who="Mixer.draw", mixed=mixed)
 
     def _seeded(self) -> Generator:
         """Return the mixer's own generator, made at the first use: by then a process group, if any, has ranks."""

@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from featmix.errors import FeatmixError
+from featmix.mixer.given import Given
 from featmix.strategies.params import Params
 
 
@@ -23,7 +24,7 @@ class Decision:
         idle: Leaves that have nothing to do this time.
         label_order: Leaves that mix labels, in the order in which these were composed.
         sites: Where each leaf stands, for messages.
-        sample_shape: Shape of one sample of the batch that was decided for.
+        given: What is known of the batch that was decided for.
         fired: Leaves that a forward has come past, in that order; what a compiled forward comes past is in ``Switch.traced``.
     """
 
@@ -31,7 +32,7 @@ class Decision:
     idle: frozenset[str]
     label_order: tuple[str, ...]
     sites: dict[str, str]
-    sample_shape: tuple[int, ...]
+    given: Given
     fired: list[str] = field(default_factory=list)
 
 

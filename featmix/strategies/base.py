@@ -175,6 +175,13 @@ class Strategy(Checks, nn.Module, Generic[P]):
     def remember(self, x: Tensor, params: P) -> None:
         """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
 
+    @property
+    def remembers(self) -> bool:
+        """True if features are kept for later decisions: then it can act on one tensor a step only."""
+        if hasattr(self, "memory"):
+            return self.memory is not None
+        return type(self).remember is not Strategy.remember
+
     # -- labels ----------------------------------------------------------------------------------------------------
 
     def label_step(self, place: str, params: P) -> LabelStep | None:
