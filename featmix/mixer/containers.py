@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -45,7 +46,7 @@ def replace(value: Any, wanted: Tensor | None, function: Callable[[Tensor], Tens
         return function(value)
     for key, child in _children(value):
         if any(x is wanted for x in tensors(child)):
-            return _with(value, key, replace(child, wanted, function))
+            return _with(value, {key: replace(child, wanted, function)})
     return value
 
 
@@ -72,17 +73,23 @@ def child_at(value: Any, path: Path) -> Any:
     return value
 
 
-def put(value: Any, path: Path, child: Any) -> Any:
-    """Return the same container, rebuilt, with another child at the end of a path; the original stays as it was.
+def put(value: Any, changes: Mapping[Path, Any]) -> Any:
+    """Return the same container, rebuilt, with other children at the ends of some paths; the original stays as it was.
 
     Raises:
         FeatmixError: If a container on the way cannot be rebuilt.
 
     Example:
-        >>> put({"out": (1, 2), "aux": 3}, ("out", 1), 5)
+        >>> put({"out": (1, 2), "aux": 3}, {("out", 1): 5})
         {'out': (1, 5), 'aux': 3}
     """
-    return _with(value, path[0], put(child_at(value, path[:1]), path[1:], child)) if path else child
+    if () in changes:
+        return changes[()]
+    children = {}
+    for key in dict.fromkeys(path[0] for path in changes):
+        below = {path[1:]: child for path, child in changes.items() if path[0] == key}
+        children[key] = below[()] if () in below else put(child_at(value, (key,)), below)
+    return _with(value, children)
 
 
 def step_to(value: Any, step: str | int) -> Any:
@@ -134,15 +141,17 @@ def _children(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from vars(value).items()
 
 
-def _with(value: Any, key: Any, child: Any) -> Any:
+def _with(value: Any, children: Mapping[Any, Any]) -> Any:
     if isinstance(value, MutableMapping):
-        changed = copy.copy(value)
-        changed[key] = child
+        # What copy.copy does is not for compilers, and of a plain dictionary there is another way.
+        changed = value.copy() if type(value) is dict or type(value) is OrderedDict else copy.copy(value)
+        for key, child in children.items():
+            changed[key] = child
         return changed
     if isinstance(value, Mapping):
-        return type(value)({**value, key: child})  # type: ignore[call-arg]
+        return type(value)({**value, **children})  # type: ignore[call-arg]
     if isinstance(value, list | tuple):
-        items = [child if k == key else item for k, item in enumerate(value)]
+        items = [children.get(k, item) for k, item in enumerate(value)]
         try:
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
         except TypeError as error:
@@ -150,5 +159,6 @@ def _with(value: Any, key: Any, child: Any) -> Any:
                 "attach", expected="a container that can be rebuilt", got=f"{type(value).__name__}: {error}"
             ) from error
     changed = copy.copy(value)
-    object.__setattr__(changed, key, child)  # frozen data classes too; fields computed on creation stay as they are
+    for key, child in children.items():
+        object.__setattr__(changed, key, child)  # frozen data classes too; fields computed on creation stay as they are
     return changed

@@ -65,9 +65,7 @@ class ModelPreHook(_Hook):
         given: Any = (args, kwargs)
         places = decision.given.places_in(args, kwargs)
         y = _act(self.number, self.leaves, decision, child_at(given, places[0]), 0)
-        for path in places:
-            given = put(given, path, y)
-        return given
+        return put(given, dict.fromkeys(places, y))
 
 
 class SiteHook(_Hook):

@@ -47,27 +47,25 @@ def act_on(leaf: At, rows: int, value: Any, act: Callable[[Tensor], Tensor]) -> 
         return _each(leaf, found, value, act)
     (places, x), *_ = found
     y = act(x)
-    for path in places:
-        value = put(value, path, y)
-    return value
+    return put(value, dict.fromkeys(places, y))
 
 
 def _each(leaf: At, found: _Found, value: Any, act: Callable[[Tensor], Tensor]) -> Any:
     """Return the container with several tensors acted on alike, each by its own shape."""
     strategy = leaf.strategy
+    changes: dict[Path, Tensor] = {}
     if strategy.remembers:
         raise _unclear(leaf, "one tensor, for a strategy that remembers features", _shapes(found))
     for places, x in found:
         try:
-            idle = strategy.passes_through(strategy.body_shape(x.shape))
-            y = act(x)
+            inert = strategy.passes_through(strategy.body_shape(x.shape))
+            y = None if inert else act(x)
         except FeatmixError as error:
             raise _unclear(leaf, f"outputs that can all be mixed alike ({error.expected})", _shapes(found)) from error
-        if idle:
+        if y is None:
             raise _unclear(leaf, "outputs that all have something to exchange", f"shape {tuple(x.shape)} among them")
-        for path in places:
-            value = put(value, path, y)
-    return value
+        changes.update(dict.fromkeys(places, y))
+    return put(value, changes)
 
 
 def selected(leaf: At, value: Any, rows: int | None) -> _Found:

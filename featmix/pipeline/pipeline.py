@@ -13,8 +13,8 @@ from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import replace
 from featmix.mixer.given import Wanted, batch_of
-from featmix.mixer.sites import unwrap
 from featmix.mixer.mixer import Mixer
+from featmix.mixer.sites import unwrap
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels

@@ -211,7 +211,7 @@ def test_what_names_no_argument_is_refused(bad):
 
 def test_a_name_that_is_not_there_is_refused_with_the_nearest():
     with fm.attach(Keywords(), {"input": fm.Mixup()}, input="imgs") as mixer:
-        with pytest.raises(fm.FeatmixError, match="'imgs' in it.*Did you mean 'img'"):
+        with pytest.raises(fm.FeatmixError, match=r"'imgs' in it.*Did you mean 'img'"):
             mixer.draw({"img": images(), "labels": labels()})
         mixer.draw(images())
         with pytest.raises(fm.FeatmixError, match="the argument 'imgs', got none of that name"):
