@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.containers import Path, by_name, child_at, paths, step_to
 
-NAMES = ("images", "pixel_values", "input_values", "inputs_embeds")  # what models call their batch, the surest first
+NAMES = ("images", "pixel_values", "input_values", "inputs_embeds")  # what models call their batch
 _LABELS = ("label", "labels", "target", "targets", "y")
 _SAY_WHICH = "Say which with attach(..., input=...): an argument's name, its position, or a key."
 
@@ -159,11 +159,12 @@ def _chosen(images: Any, wanted: Wanted, who: str, mixed: bool) -> Tensor:
             return images
     piled = list(_lists_of_samples(images))
     found = [(path, x) for path, x in paths(images) if not any(path[: len(way)] == way for way in piled)]
-    for name in NAMES:
-        named = [x for path, x in found if by_name(images, path)[-1:] == (name,)]
-        if len(named) == 1:
-            return named[0]
-    batches = [(path, x) for path, x in found if x.is_floating_point() and x.ndim > 1 and not _is_label(by_name(images, path))]
+    named = [(path, x) for path, x in found if by_name(images, path)[-1:] and by_name(images, path)[-1] in NAMES]
+    if len(named) == 1:
+        return named[0][1]
+    batches = named or [
+        (path, x) for path, x in found if x.is_floating_point() and x.ndim > 1 and not _is_label(by_name(images, path))
+    ]
     if len({id(x) for _, x in batches}) == 1:
         return batches[0][1]
     if not mixed:

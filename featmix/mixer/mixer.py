@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
+from featmix.mixer.folding import check_folding
 from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
@@ -151,6 +152,7 @@ class Mixer:
             with torch.no_grad(), torch.random.fork_rng():
                 self._root.eval()
                 _call(self._root, example)
+                check_folding(self._root, self._leaves.values(), example, self._wanted, _call)
         finally:
             self._switch.next = armed
             for module, mode in modes.items():

@@ -222,7 +222,7 @@ def _wrong_rows(leaf: At, rows: int, value: Any) -> FeatmixError:
     if count > clips and count % clips == 0:
         fix = (
             f"If these are {count // clips} rows a sample, such as the frames of a clip, say At(site, strategy, "
-            f"groups={count // clips}): they then share a decision."
+            f"groups={count // clips}): they then share a decision. They have to lie one sample after the other."
         )
     return FeatmixError(
         "attach",

@@ -66,7 +66,8 @@ class At:
         output: Which of the module's outputs, by index or name, or the way to it in several steps; ``None`` is all of them
             that hold the batch.
         groups: Rows of features for each sample, where the model folds frames or views into the batch: row ``b * groups + t``
-            is frame ``t`` of sample ``b``. They share a decision, and frame ``t`` takes from the partner's frame ``t``.
+            is frame ``t`` of sample ``b``. They share a decision, and frame ``t`` takes from the partner's frame ``t``. Needs
+            ``attach(..., example=...)``, by which that order is checked.
 
     Raises:
         FeatmixError: If the site is empty, the strategy is none, or it remembers features and there are groups.
@@ -131,6 +132,14 @@ class At:
     def draw(self, request: Request) -> list[Params]:
         """Return one decision for each leaf."""
         sample = request.shapes.get(self.place)
+        if sample is None and self.groups > 1:
+            raise FeatmixError(
+                "At",
+                "groups",
+                expected="an example, to see in which order the rows of samples lie",
+                got="none",
+                fix="Pass attach(..., example=clips), of two samples or more.",
+            )
         if sample is None and self.strategy.needs_shape:
             raise FeatmixError(
                 type(self.strategy).__name__,

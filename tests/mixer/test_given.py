@@ -174,6 +174,7 @@ UNCLEAR = {
     "a list of images and their targets": (lambda: (list(images(3)), [{"labels": labels(2)}] * 3), "list of 3 tensors"),
     "two views": (lambda: (images(), other()), r"got argument 0 \(6, 3, 8, 8\), argument 1 .*input="),
     "entries without a usual name": (lambda: {"a": images(), "b": other()}, r"got a \(6, 3, 8, 8\), b .*input="),
+    "two modalities": (lambda: {"pixel_values": images(), "input_values": torch.rand(6, 9)}, "got pixel_values .*input="),
     "labels alone": (lambda: {"labels": torch.eye(6)}, "expected a batch"),
     "ids": (lambda: {"input_ids": torch.zeros(6, 4).long(), "labels": labels()}, "expected a batch"),
     "nothing": (lambda: {}, "expected a batch.*got dict"),

@@ -73,9 +73,10 @@ def test_label_weight_is_the_content_of_every_frame():
     strategy, sources = fm.CutMix(lam_per="sample"), torch.arange(6.0).view(6, 1, 1, 1, 1)
     net, x = model(), sources.expand(6, FRAMES, 3, 8, 8)
     net.backbone, net.head = nn.Identity(), nn.Linear(3, 5)
-    with fm.attach(net, fm.At("backbone", strategy, groups=FRAMES), example=x) as mixer:
+    with fm.attach(net, fm.At("backbone", strategy, groups=FRAMES), example=x, seed=3) as mixer:
         mix = mixer.draw(x)
         net(x)
+    assert mix.mixture.weight[:5].min() > 0
     frames = net.features.unflatten(0, (6, FRAMES))
     for row, source in ((i, j) for i in range(6) for j in range(6)):
         content = (frames[row] == source).float().mean((1, 2, 3))
@@ -101,7 +102,7 @@ def test_rest_and_eval():
     net, x = model(), clips()
     net(x)
     clean = net.features
-    with fm.attach(net, fm.At("backbone", fm.MoEx(p=0.0), groups=FRAMES)) as mixer:
+    with fm.attach(net, fm.At("backbone", fm.MoEx(p=0.0), groups=FRAMES), example=x) as mixer:
         mixer.draw(x)
         net(x)
         assert torch.equal(net.features, clean)
@@ -123,7 +124,7 @@ def test_a_mask_is_of_clips():
 def test_compiled_in_two_graphs():
     torch._dynamo.reset()
     eager, traced, x, counter = model(), model(), clips(), CompileCounter()
-    mixers = [fm.attach(m, fm.At("backbone", fm.Mixup(), groups=FRAMES), seed=1) for m in (eager, traced)]
+    mixers = [fm.attach(m, fm.At("backbone", fm.Mixup(), groups=FRAMES), seed=1, example=x) for m in (eager, traced)]
     compiled = torch.compile(traced, backend=counter, fullgraph=True)
     for step in range(6):
         if step % 3 == 2:
@@ -146,6 +147,42 @@ def test_a_decision_said_again_for_each_frame_is_the_same():
         assert torch.equal(strategy.transform(threefold, repeated)[1::3], strategy.transform(x, params))
         matrix = torch.kron(params.mixture.matrix(), torch.eye(3))
         assert torch.equal(repeated.mixture.matrix(), matrix)
+
+
+@pytest.mark.parametrize("strategy", [fm.create(name, p=1.0) for name in fm.list_strategies()], ids=lambda s: s.name)
+def test_equal_frames_stay_equal(strategy):
+    x = images()
+    params = strategy.make_params(x.shape, generator=torch.Generator().manual_seed(1)).repeated(3)
+    frames = strategy.transform(x.repeat_interleave(3, 0), params).unflatten(0, (6, 3))
+    assert torch.equal(frames, frames[:, :1].expand_as(frames))
+
+
+class OtherWay(Clips):
+    def forward(self, clips):
+        return self.head(self.backbone(clips.transpose(0, 1).flatten(0, 1)).mean((2, 3))).unflatten(0, (-1, len(clips))).mean(0)
+
+
+class Views(Clips):
+    def forward(self, x):
+        return self.head(self.backbone(torch.cat([x, x.flip(-1)])).mean((2, 3))).unflatten(0, (2, -1)).mean(0)
+
+
+def test_rows_in_another_order_are_refused():
+    """Time before samples, or two views one after the other: the labels would be those of other rows."""
+    message = r"backbone: expected the 4 rows of a sample one after the other.*got rows \[0, 6, 12, 18\]"
+    with pytest.raises(fm.FeatmixError, match=message):
+        fm.attach(OtherWay(), fm.At("backbone", fm.Mixup(), groups=FRAMES), example=clips())
+    with pytest.raises(fm.FeatmixError, match=r"got rows \[0, 6\] that follow the first sample"):
+        fm.attach(Views(), fm.At("backbone", fm.Mixup(), groups=2), example=(images(),))
+
+
+def test_the_order_is_checked_with_an_example_of_two_samples():
+    net = model()
+    with pytest.raises(fm.FeatmixError, match="example: expected two samples or more"):
+        fm.attach(net, fm.At("backbone", fm.Mixup(), groups=FRAMES), example=clips(1))
+    mixer = fm.attach(net, fm.At("backbone", fm.Mixup(), groups=FRAMES))
+    with pytest.raises(fm.FeatmixError, match=r"At: groups: expected an example.*attach\(\.\.\., example=clips\)"):
+        mixer.draw(clips())
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "4", None])
