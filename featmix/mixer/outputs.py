@@ -79,7 +79,7 @@ def selected(leaf: At, value: Any, rows: int | None) -> _Found:
     Raises:
         FeatmixError: If there is none, or a tensor beside them may hold samples along another axis than the first.
     """
-    start = _way_to(leaf, value)
+    start = way_to(leaf, value)
     everything = _without_copies((start + path, x) for path, x in paths(child_at(value, start)))
     features = [(places, x) for places, x in everything if x.is_floating_point() or x.is_complex()]
     if rows is None:
@@ -173,7 +173,12 @@ def _check_batch_first(leaf: At, module: nn.Module) -> None:
         )
 
 
-def _way_to(leaf: At, value: Any) -> Path:
+def way_to(leaf: At, value: Any) -> Path:
+    """Return the path of the output that a leaf names in what its module returned; the whole where it names none.
+
+    Raises:
+        FeatmixError: If there is no such output.
+    """
     way: Path = ()
     for step in leaf.way:
         here = child_at(value, way)
