@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from featmix.errors import FeatmixError
 from featmix.mixer.containers import Path, child_at, names_in, paths, put, step_to
-from featmix.mixer.tree import At
+from featmix.mixer.tree import INPUT, At
 
 _Found = list[tuple[list[Path], Tensor]]  # different tensors, each with all the places where it stands
 
@@ -23,6 +23,7 @@ _SEQUENCES_FIRST = (
     nn.TransformerEncoderLayer,
     nn.TransformerDecoderLayer,
 )
+_LAYERS = 4  # as many as recurrent layers often have: there (layers, B, H) looks like (B, positions, C)
 _SELECT = "Say which with At(site, strategy, output=...), by index or name; what the rest of the model reads is up to you then."
 
 
@@ -93,6 +94,9 @@ def selected(leaf: At, value: Any, rows: int | None) -> _Found:
         if len(features) == 1 or not everything:
             raise _wrong_rows(leaf, rows, features[0][1] if features else value)
         raise _unclear(leaf, f"a tensor of {rows} rows", _shapes(features or everything))
+    square = [x for _, x in found if x.ndim == 3 and x.shape[1] == rows]
+    if square and len(found) > 1 and 1 < rows <= _LAYERS:
+        raise _unclear(leaf, "a first axis that is the batch and not the layers of a state", _shapes(found))
     astray = [x for places, x in features if x.ndim > 1 and _may_hold(x, rows)]
     if astray:
         got = f"one of shape {tuple(astray[0].shape)} beside {_shapes(found)}"
@@ -224,7 +228,7 @@ def _wrong_rows(leaf: At, rows: int, value: Any) -> FeatmixError:
         return FeatmixError("attach", leaf.site, expected="a module that returns a tensor", got=type(value).__name__)
     count, clips = value.shape[0] if value.ndim else 0, rows // leaf.groups
     fix = "Draw for the batch that goes through the model; under data parallelism each rank draws for its own."
-    if count > clips and count % clips == 0:
+    if count > clips and count % clips == 0 and leaf.site != INPUT:
         fix = (
             f"If these are {count // clips} rows a sample, such as the frames of a clip, say At(site, strategy, "
             f"groups={count // clips}): they then share a decision. They have to lie one sample after the other."

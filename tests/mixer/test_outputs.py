@@ -189,6 +189,7 @@ def test_states_beside_features_are_refused_unless_output_leaves_them():
     clean, given, mix = run(Recurrent(), fm.Mixup(), output=0)
     assert torch.equal(given[0], fm.Mixup().transform(clean[0], mix.params["encoder"]))
     assert torch.equal(given[1][0], clean[1][0])
+    refused(Recurrent(), fm.Mixup(), r"the layers of a state, got 0 \(2, 64, 5\), 1\.0 \(2, 2, 5\)", x=images(2))
     with fm.attach(model, fm.At("encoder.lstm", fm.Mixup(), output=0)) as mixer:
         mixer.draw(x)
         model(x)
