@@ -43,8 +43,6 @@ class Wanted:
     @classmethod
     def of(cls, model: nn.Module, name: str | int | None) -> Wanted:
         """Return what is wanted of a model's arguments."""
-        if name is None:
-            return cls()
         try:
             parameters = list(inspect.signature(model.forward).parameters.values())
         except (TypeError, ValueError):
@@ -91,7 +89,8 @@ class Given:
         """Return where the batch stands among a model's arguments: paths in ``(args, kwargs)``, all of one tensor.
 
         It is what ``input=`` says, else the very tensor that was drawn for, or one that shares its memory, else the only one
-        of its shape and dtype. A batch that was cast on the way is the only floating one of its shape.
+        of its shape that has its dtype or was cast on the way. Labels by name, such as ``labels=``, are none of these, unless
+        they are the batch itself.
 
         Raises:
             FeatmixError: If there is none, or two tensors may be it.
@@ -106,22 +105,27 @@ class Given:
             for path, x in paths(child_at(given, within))
             if x.ndim and x.shape[1:] == self.sample and (x.dtype == self.dtype or x.is_floating_point())
         ]
-        alike = [(path, x) for path, x in alike if x.dtype == self.dtype] or alike
+        inputs = [(path, x) for path, x in alike if within or not _is_label(self._named(path))]
         if not torch.compiler.is_compiling() and (known := self.reference()) is not None:
-            same = [path for path, x in alike if x is known] or [path for path, x in alike if _shares(x, known)]
+            if any(x is known for _, x in inputs):
+                return [path for path, x in alike if x is known]
+            same = [path for path, x in inputs if _shares(x, known)]
             if same:
                 return same
-        if not alike:
+        if len(inputs) > 1 and _several(inputs):
+            inputs = [(path, x) for path, x in inputs if x.shape[0] == self.rows] or inputs
+        if not inputs:
             self._refuse(f"a tensor of samples of shape {self.sample} among the model's arguments", "none")
-        first = alike[0][1]
-        if len(alike) > 1 and any(x is not first for _, x in alike):
-            alike = [(path, x) for path, x in alike if x.shape[0] == self.rows] or alike
-            first = alike[0][1]
-            if any(x is not first for _, x in alike):
-                several = ", ".join(_told(path) for path, _ in alike)
-                fix = f"Draw for the very tensor that goes into the model. {_SAY_WHICH}"
-                self._refuse("one tensor like the one that was drawn for", f"{several}, of one shape and dtype", fix)
-        return [path for path, _ in alike]
+        if _several(inputs):
+            several = ", ".join(_told(path) for path, _ in inputs)
+            fix = f"Draw for the very tensor that goes into the model. {_SAY_WHICH}"
+            self._refuse("one tensor like the one that was drawn for", f"{several}, of one shape", fix)
+        return [path for path, x in alike if x is inputs[0][1]]
+
+    def _named(self, path: Path) -> Path:
+        """Return a path with the name of a positional argument in the place of its number."""
+        arguments = self.wanted.arguments
+        return (arguments[path[1]], *path[2:]) if path[0] == 0 and path[1] < len(arguments) else path[1:]
 
     def _refuse(self, expected: str, got: str, fix: str = "Draw for the batch that goes into the model.") -> Path:
         raise FeatmixError("attach", "input", expected=expected, got=got, fix=fix)
@@ -188,6 +192,11 @@ def _lists_of_samples(value: Any, way: Path = ()) -> Iterator[Path]:
     elif isinstance(value, Mapping | list | tuple):
         for key, child in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _lists_of_samples(child, (*way, key))
+
+
+def _several(found: list[tuple[Path, Tensor]]) -> bool:
+    first = found[0][1]
+    return any(x is not first for _, x in found)
 
 
 def _is_label(path: Path) -> bool:

@@ -22,7 +22,7 @@ class Two(nn.Module):
 
     def forward(self, cond, img, labels=None, **more):
         self.cond, self.img, self.labels, self.more = cond, img, labels, more
-        return self.head(img.mean((2, 3)))
+        return self.head(img.mean((2, 3)).float())
 
 
 class Keywords(nn.Module):
@@ -62,7 +62,7 @@ def test_two_tensors_that_may_both_be_it_are_refused_and_input_says_which():
     x, cond = images(), other()
     with fm.attach(Two(), {"input": fm.Mixup()}) as mixer:
         mixer.draw(x)
-        with pytest.raises(fm.FeatmixError, match=r"got argument 0, argument 1, of one shape and dtype.*input=\.\.\."):
+        with pytest.raises(fm.FeatmixError, match=r"got argument 0, argument 1, of one shape.*input=\.\.\."):
             mixer._root(cond, x.clone())
     for said in ("img", 1):
         model = Two()
@@ -80,7 +80,7 @@ def test_a_freed_tensor_is_not_taken_for_another_at_its_address():
     model, cond = Two(), other()
     with fm.attach(model, {"input": fm.Mixup()}) as mixer:
         mixer.draw(images())  # freed at once: what comes next may lie where it lay
-        with pytest.raises(fm.FeatmixError, match="of one shape and dtype"):
+        with pytest.raises(fm.FeatmixError, match="of one shape"):
             model(images(), cond)
 
 
@@ -103,14 +103,31 @@ def test_shape_and_dtype_tell_where_the_tensor_is_another():
     model, x = Two(), images()
     with fm.attach(model, {"input": fm.Mixup()}) as mixer:
         mix = mixer.draw(x)
-        model(other(torch.float64), x.clone())
+        model(torch.ones(6, 3, 8, 8).long(), x.clone())  # a mask of that shape is no image
         assert torch.equal(model.img, mixed(x, mix))
+        mix = mixer.draw(x)
+        model(torch.zeros(6, 7), x.double())
+        assert torch.allclose(model.img.float(), mixed(x, mix))
         mix = mixer.draw(x.byte())
         model(torch.zeros(6, 7), x)
         assert torch.equal(model.img, mixed(x, mix))
         mixer.draw(x)
         with pytest.raises(fm.FeatmixError, match=r"samples of shape \(3, 8, 8\) among the model's arguments, got none"):
-            model((torch.rand(6, 3, 8, 8) > 0.5).long(), images(size=4))  # a mask of that shape is no image
+            model(torch.ones(6, 3, 8, 8).long(), images(size=4))
+        mixer.draw(x)
+        with pytest.raises(fm.FeatmixError, match="argument 0, argument 1, of one shape"):
+            model(other(torch.float64), x.clone())  # either may be the batch, cast on the way
+
+
+def test_the_target_of_a_reconstruction_is_not_taken_for_the_input():
+    """The batch is cast on the way, and what was drawn for goes in as the label."""
+    model, x = Two(), images()
+    for call in (lambda: model(None, x.double(), labels=x), lambda: model(None, x.double(), x)):
+        with fm.attach(model, {"input": fm.Mixup()}) as mixer:
+            mix = mixer.draw(x)
+            call()
+            assert torch.allclose(model.img.float(), mixed(x, mix))
+            assert model.labels is x
 
 
 @pytest.mark.parametrize("kind", [dict, UserDict])

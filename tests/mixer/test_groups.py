@@ -98,6 +98,19 @@ def test_without_groups_the_site_is_refused_by_what_to_say():
         fm.attach(net, fm.At("head", fm.MoEx(), groups=4), example=x[:, :1])
 
 
+def test_label_maps_of_frames_go_the_way_of_the_frames():
+    strategy, x = fm.CutMix(lam_per="sample"), clips()
+    with fm.attach(model(), fm.At("backbone", strategy, groups=FRAMES), example=x, seed=3) as mixer:
+        mix = mixer.draw(x)
+    maps = torch.arange(6).view(6, 1, 1, 1).expand(6, FRAMES, 8, 8).flatten(0, 1)
+    moved = mix.dense_targets(maps)
+    frames = maps.view(-1, 1, 8, 8).expand(-1, 3, -1, -1).float()
+    assert torch.equal(moved.float(), strategy.transform(frames, mix.params["backbone"])[:, 0])
+    assert torch.equal(moved.unflatten(0, (6, FRAMES)), moved[::FRAMES].unsqueeze(1).expand(-1, FRAMES, -1, -1))
+    with pytest.raises(fm.FeatmixError, match="24 samples"):
+        mix.dense_targets(maps[::FRAMES])
+
+
 def test_rest_and_eval():
     net, x = model(), clips()
     net(x)
