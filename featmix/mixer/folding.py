@@ -13,7 +13,7 @@ from featmix.errors import FeatmixError
 from featmix.mixer.containers import paths, put
 from featmix.mixer.given import Wanted, batch_of
 from featmix.mixer.outputs import selected
-from featmix.mixer.sites import find
+from featmix.mixer.sites import find, unwrap
 from featmix.mixer.tree import At
 
 _SEEN = 1e-4  # of the largest value: less is rounding
@@ -67,7 +67,7 @@ def _features(
         return hook
 
     try:
-        handles += [find(root, leaf.site).register_forward_hook(note(leaf)) for leaf in folded]
+        handles += [find(unwrap(root), leaf.site).register_forward_hook(note(leaf)) for leaf in folded]
         call(root, example)
     finally:
         for handle in handles:
