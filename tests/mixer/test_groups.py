@@ -99,9 +99,10 @@ def test_without_groups_the_site_is_refused_by_what_to_say():
 
 
 def test_label_maps_of_frames_go_the_way_of_the_frames():
-    strategy, x = fm.CutMix(lam_per="sample"), clips()
-    with fm.attach(model(), fm.At("backbone", strategy, groups=FRAMES), example=x, seed=3) as mixer:
+    strategy, net, x = fm.CutMix(lam_per="sample"), model(), clips()
+    with fm.attach(net, fm.At("backbone", strategy, groups=FRAMES), example=x, seed=3) as mixer:
         mix = mixer.draw(x)
+        net(x)
     maps = torch.arange(6).view(6, 1, 1, 1).expand(6, FRAMES, 8, 8).flatten(0, 1)
     moved = mix.dense_targets(maps)
     frames = maps.view(-1, 1, 8, 8).expand(-1, 3, -1, -1).float()
