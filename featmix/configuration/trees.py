@@ -6,6 +6,7 @@ off ``featmix.mixer.tree.Tree``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -27,7 +28,9 @@ def write_tree(tree: Tree | Mapping[str, Strategy], place: Place) -> Plain:
     """
     if type(tree) is At:
         written: dict[str, Plain] = {"at": tree.site, "strategy": write_strategy(tree.strategy, place.key("strategy"))}
-        return written if tree.call is None else {**written, "call": tree.call}
+        usual = {f.name: f.default for f in dataclasses.fields(At)}
+        said = {name: getattr(tree, name) for name in _SAID_AT if getattr(tree, name) != usual[name]}
+        return {**written, **{name: write(value, place.key(name)) for name, value in said.items()}}
     kind = next((kind for kind, cls in _BRANCHES.items() if type(tree) is cls), None)
     if kind is not None:
         branch: Any = tree
@@ -54,7 +57,7 @@ def read_tree(value: Plain, place: Place) -> Tree | dict[str, Strategy]:
     if kind is None:
         fix = nearest(next(iter(given), "")[:40], _KINDS)
         raise place.refuse(f"a tree: one of {', '.join(_KINDS)}", shown(list(given)), fix)
-    known = {"at": ["strategy", "call"], "sites": []}.get(kind) or (_options_of(kind) if kind in _BRANCHES else [])
+    known = {"at": ["strategy", *_SAID_AT], "sites": []}.get(kind) or (_options_of(kind) if kind in _BRANCHES else [])
     check_names(given, [kind, *known], place, f"an entry beside {kind}")
     if kind == "at":
         return _read_at(given, place)
@@ -70,7 +73,8 @@ def _read_at(given: dict[str, Plain], place: Place) -> At:
     if "strategy" not in given:
         raise place.refuse("a strategy at the site", "none", "For example {at: layer1, strategy: {name: moex}}.")
     strategy = read_strategy(given["strategy"], place.key("strategy"))
-    settings = {"site": given["at"], "strategy": strategy, "call": given.get("call")}
+    said = {name: read(given[name], place.key(name)) for name in _SAID_AT if name in given}
+    settings = {"site": given["at"], "strategy": strategy, **said}
     made: At = built(At, settings, place, names={"site": "at"})
     return made
 
@@ -96,4 +100,5 @@ def _read_sites(given: dict[str, Plain], place: Place) -> dict[str, Strategy]:
 
 
 _BRANCHES: dict[str, Any] = {snake_case(cls.__name__): cls for cls in get_args(Tree) if cls is not At}
+_SAID_AT = [f.name for f in dataclasses.fields(At) if f.name not in ("site", "strategy")]
 _KINDS = ["at", *_BRANCHES, "sites"]

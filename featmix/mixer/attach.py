@@ -20,6 +20,7 @@ def attach(
     example: Any = None,
     seed: int | None = None,
     generator: Generator | None = None,
+    input: str | int | None = None,
 ) -> Mixer:
     """Attach strategies to a model that nobody needs to edit.
 
@@ -30,6 +31,8 @@ def attach(
         example: A batch, for one dry run that learns the shape of each site; needed for spatial strategies in hidden layers.
         seed: Of the mixer's own randomness, together with the rank; drawn from torch's default generator where not given.
         generator: Use this generator instead.
+        input: Which of the model's arguments the batch is, by name or position, or its key in a dictionary; needed where
+            several are like it, or ``draw`` is given a container without a usual name in it.
 
     Raises:
         FeatmixError: If a site does not exist (the message names the nearest), or something is attached already.
@@ -47,7 +50,7 @@ def attach(
     """
     if not isinstance(model, nn.Module):
         raise FeatmixError("attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
-    mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed)
+    mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed, input=input)
     if example is not None:
         try:
             mixer.learn_shapes(example)

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
-from featmix.mixer.containers import first_tensor, replace, tensors
+from featmix.mixer.containers import child_at, put, tensors
 from featmix.mixer.hooked import Hook
 from featmix.mixer.lineage import stamp
+from featmix.mixer.outputs import act_on
 from featmix.mixer.switch import Decision, Switch, switches
-from featmix.mixer.tree import INPUT, At
+from featmix.mixer.tree import At
+from featmix.strategies.params import Params
 from featmix.support.compiling import constant_when_traced, noted, run_as_plain_python
 
 
@@ -47,20 +49,10 @@ class ModelPreHook(Hook):
         decision = switch.current
         if decision is None or not self.leaves:
             return None
-
-        def act(x: Tensor) -> Tensor:
-            return _act(self.leaves, decision, x, 0)
-
-        found = _find(args, decision)
-        if found is not None:
-            return replace(args, found, act), kwargs
-        found = _find(kwargs, decision)
-        if found is None:
-            expected = f"a tensor of samples of shape {decision.sample_shape} among the model's arguments"
-            raise FeatmixError(
-                "attach", INPUT, expected=expected, got="none", fix="Draw for the batch that goes into the model."
-            )
-        return args, replace(kwargs, found, act)
+        given: Any = (args, kwargs)
+        places = decision.given.places_in(args, kwargs)
+        y = _act(self.leaves, decision, child_at(given, places[0]), 0)
+        return put(given, dict.fromkeys(places, y))
 
 
 class SiteHook(Hook):
@@ -83,10 +75,7 @@ class SiteHook(Hook):
             call = self._replayed_call()
         else:
             call = self.switch.count(self.site, self.indexed)
-        found = first_tensor(output)
-        if found is None:
-            raise FeatmixError("attach", self.site, expected="a module that returns a tensor", got=type(output).__name__)
-        return replace(output, found, lambda x: _act(self.leaves, decision, x, call))
+        return _act(self.leaves, decision, output, call)
 
     def _check_known(self) -> None:
         if not self.switch.replaying and self.switch.pending is not None:
@@ -158,26 +147,35 @@ class _Restore:
         self.switch.current, self.switch.replaying = None, False
 
 
-def _act(leaves: dict[str, At], decision: Decision, x: Tensor, call: int) -> Tensor:
+def _act(leaves: dict[str, At], decision: Decision, value: Any, call: int) -> Any:
     for key, leaf in leaves.items():
         if leaf.call not in (None, call):
             continue
         compiling, params = torch.compiler.is_compiling(), decision.params[key]
-        if params.partner.device != x.device:
-            params = params.to(x.device)
+        again = not compiling and _in_backward()
         if compiling:
             noted(decision.fired.add, key)
-        elif not _in_backward():
+        elif not again:
             decision.fired.add(key)
-        if (compiling or not _in_backward()) and not (leaf.strategy.remembers and decision.again):
-            leaf.strategy.remember(x, params)
-        if not compiling:
-            if key in decision.idle:
-                continue
-            _check_has_effect(leaf, x)
-            decision.notices.met(leaf, tuple(x.shape[1:]))
-        x = leaf.strategy.transform(x, params)
-    return x
+        resting = not compiling and key in decision.idle
+        remembers = not again and not (leaf.strategy.remembers and decision.again)
+
+        def act(
+            x: Tensor, leaf: At = leaf, params: Params = params, remembers: bool = remembers, resting: bool = resting
+        ) -> Tensor:
+            if params.partner.device != x.device:
+                params = params.to(x.device)
+            if remembers:
+                leaf.strategy.remember(x, params)
+            if resting:
+                return x
+            if not torch.compiler.is_compiling():
+                _check_has_effect(leaf, x)
+                decision.notices.met(leaf, tuple(x.shape[1:]))
+            return leaf.strategy.transform(x, params)
+
+        value = act_on(leaf, params.partner.shape[0], value, act)
+    return value
 
 
 def _check_has_effect(leaf: At, x: Tensor) -> None:
@@ -189,11 +187,6 @@ def _check_has_effect(leaf: At, x: Tensor) -> None:
             got=f"shape {tuple(x.shape)}, which it leaves as it is, and labels that are mixed",
             fix="Pass attach(..., example=images) with images of this size: labels then stay where features do.",
         )
-
-
-def _find(arguments: Any, decision: Decision) -> Tensor | None:
-    """Return, among a model's arguments, the batch that was decided for."""
-    return next((x for x in tensors(arguments) if x.shape[1:] == decision.sample_shape), None)
 
 
 def _in_backward() -> bool:

@@ -12,11 +12,13 @@ from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.mixer.containers import first_tensor
+from featmix.mixer.folding import check_folding
+from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooked import Mark, hooks_of
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
 from featmix.mixer.notices import Notices
+from featmix.mixer.outputs import check_places, shape_met
 from featmix.mixer.repeating import Repeating
 from featmix.mixer.sites import find, runnable, unwrap
 from featmix.mixer.switch import Decision, Switch
@@ -33,10 +35,19 @@ from featmix.support.compiling import never_traced, uncompiled
 class Mixer(Repeating):
     """Strategies attached to a model; made by :func:`attach`."""
 
-    def __init__(self, model: nn.Module, tree: Tree, *, generator: Generator | None, seed: int | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tree: Tree,
+        *,
+        generator: Generator | None,
+        seed: int | None,
+        input: str | int | None = None,
+    ) -> None:
         self.tree = tree
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root, self._runnable = unwrap(model), runnable(model)
+        self._wanted = Wanted.of(self._root, input)
         self._switch = Switch(Notices(tree))
         self._leaves = _keyed(tree.leaves())
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
@@ -74,7 +85,9 @@ class Mixer(Repeating):
         """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
 
         Args:
-            images: The batch that goes into the model next; of a container, the first tensor counts.
+            images: The batch that goes into the model next: what is mixed at the input is this tensor. Of a container it is
+                what ``attach(..., input=...)`` says, else the entry called ``images``, ``pixel_values``, ``input_values`` or
+                ``inputs_embeds``, else the only floating tensor beside labels.
             target: Its labels, for strategies that look at them.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
             mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
@@ -87,16 +100,16 @@ class Mixer(Repeating):
         Raises:
             FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
         """
-        x = first_tensor(images)
-        if x is None or x.ndim == 0:
-            raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
+        x = self._drawn_for(images)
         if not self._switch.handles:
             self._attach_to_copy()
         own, only = own_partners("Mixer.draw", len(x), partner), own_rows("Mixer.draw", len(x), rows)
         given = {"target": target, "domain": domain, "mask": mask, "partner": own, "rows": only}
         if not self._root.training:
             request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
-            resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
+            leaves = self._leaves.values()
+            still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self.tree.draw(request), strict=True)]
+            resting = decisions_to(still, x.device)
             params = dict(zip(self._leaves, resting, strict=True))
             return Mix(params, Mixture.identity(len(x), x.device), {})
         if self._switch.next is not None:
@@ -115,9 +128,10 @@ class Mixer(Repeating):
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
-        *there, mixture = decisions_to(list(kept_unmixed(drawn, self._order, labelled).values()), x.device, mixture)
+        kept = kept_unmixed(drawn, self._order, labelled)
+        *there, mixture = decisions_to([self._leaves[key].for_features(p) for key, p in kept.items()], x.device, mixture)
         params = dict(zip(drawn, there, strict=True))
-        decision = Decision(params, idle, labelled, self._places, tuple(x.shape[1:]))
+        decision = Decision(params, idle, labelled, self._places, Given.of(x, self._wanted))
         decision.notices = self._switch.notices
         self._switch.next = decision
         self._switch.notices.drawn(decision.record, self._shapes_with(x), mixes_labels=bool(labelled))
@@ -134,13 +148,20 @@ class Mixer(Repeating):
         Args:
             example: A batch as the model takes it: a tensor, a tuple of arguments or a dict of keyword arguments.
         """
-        seen: dict[str, list[tuple[int, tuple[int, ...]]]] = {}  # of each site, when it was called and what it returned
+        seen: dict[str, list[tuple[int, dict[str, tuple[int, ...]]]]] = {}  # of each site, when it was called, and shapes there
+        try:
+            rows = len(batch_of(example, self._wanted, who="attach", mixed=False))
+        except FeatmixError:
+            rows = None
 
         def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
-                x = first_tensor(output)
-                if x is not None:
-                    seen.setdefault(site, []).append((sum(map(len, seen.values())), tuple(x.shape[1:])))
+                here = [leaf for leaf in self._leaves.values() if leaf.site == site]
+                meant = [leaf for leaf in here if (leaf.call or 0) == len(seen.get(site, ()))]
+                met = {leaf.place: shape_met(leaf, output, None if rows is None else rows * leaf.groups) for leaf in meant}
+                shapes = {place: shape for place, shape in met.items() if shape is not None}
+                if shapes or not meant:
+                    seen.setdefault(site, []).append((sum(map(len, seen.values())), shapes))
 
             return hook
 
@@ -152,6 +173,7 @@ class Mixer(Repeating):
             with torch.no_grad(), torch.random.fork_rng(), uncompiled():
                 self._runnable.eval()
                 _call(self._runnable, example)
+                check_folding(self._runnable, self._leaves.values(), example, self._wanted, _call)
         finally:
             self._switch.next = armed
             for module, mode in modes.items():
@@ -169,7 +191,7 @@ class Mixer(Repeating):
                 fix="It may be bypassed or called by .forward().",
             )
         met = {key: seen[leaf.site][leaf.call or 0] for key, leaf in hidden.items()}
-        self.shapes = {leaf.place: met[key][1] for key, leaf in hidden.items()}
+        self.shapes = {leaf.place: met[key][1][leaf.place] for key, leaf in hidden.items()}
         self._order.sort(key=lambda key: met[key][0] if key in met else -1)
 
     def state_dict(self) -> dict[str, Any]:
@@ -261,6 +283,7 @@ class Mixer(Repeating):
             by_site.setdefault(leaf.site, {})[key] = leaf
         at_input = by_site.pop(INPUT, {})
         modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
+        check_places(self._leaves.values(), modules)
         register = self._switch.handles.append
         register(self._root.register_forward_pre_hook(ModelPreHook(self._switch, at_input), with_kwargs=True))
         for site, module in modules.items():
@@ -288,6 +311,10 @@ class Mixer(Repeating):
 
     def _shapes_with(self, x: Tensor) -> dict[str, tuple[int, ...]]:
         return {**self.shapes, INPUT: tuple(x.shape[1:])}
+
+    def _drawn_for(self, images: Any) -> Tensor:
+        mixed = any(leaf.site == INPUT for leaf in self._leaves.values())
+        return batch_of(images, self._wanted, who="Mixer.draw", mixed=mixed)
 
     def _seeded(self) -> Generator:
         """Return the mixer's own generator, made at the first use: by then a process group, if any, has ranks."""

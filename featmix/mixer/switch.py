@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 
 from featmix.errors import FeatmixError
+from featmix.mixer.given import Given
 from featmix.mixer.notices import Notices
 from featmix.mixer.record import Record
 from featmix.strategies.params import Params
@@ -52,7 +53,7 @@ class Decision:
         idle: Leaves that have nothing to do this time.
         label_order: Leaves that mix labels, in the order in which these were composed.
         sites: Where each leaf stands, for messages.
-        sample_shape: Shape of one sample of the batch that was decided for.
+        given: What is known of the batch that was decided for.
         fired: Leaves that a forward has come past.
         again: Whether another forward had the decision first: what strategies remember they have got from that one.
         taken: Whether a forward took it.
@@ -64,7 +65,7 @@ class Decision:
     idle: frozenset[str]
     label_order: tuple[str, ...]
     sites: dict[str, str]
-    sample_shape: tuple[int, ...]
+    given: Given
     fired: Fired = field(default_factory=Fired)
     again: bool = False
     taken: bool = False

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from featmix.checks import Checks
+from featmix.checks import Checks, whole
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.mixer.words import tree_in_words
@@ -65,19 +65,28 @@ class At:
         site: A module's name as ``model.named_modules()`` has it, or ``input`` for the model's own input.
         strategy: What happens there.
         call: Which call of the module in one forward is meant, counted from 0, for a module that is called more than once.
+        output: Which of the module's outputs, by index or name, or the way to it in several steps; ``None`` is all of them
+            that hold the batch.
+        groups: Rows of features for each sample, where the model folds frames or views into the batch: row ``b * groups + t``
+            is frame ``t`` of sample ``b``. They share a decision, and frame ``t`` takes from the partner's frame ``t``. Needs
+            ``attach(..., example=...)``, by which that order is checked.
 
     Raises:
-        FeatmixError: If the site is empty or the strategy is none.
+        FeatmixError: If the site is empty, the strategy is none, or it remembers features and there are groups.
 
     Example:
         >>> import featmix as fm
         >>> At("layer1", fm.MoEx()).site
         'layer1'
+        >>> At("backbone", fm.Mixup(), output="out").place
+        "backbone, output 'out'"
     """
 
     site: str
     strategy: Strategy
     call: int | None = None
+    output: str | int | tuple[str | int, ...] | None = None
+    groups: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.site, str) or not self.site:
@@ -88,11 +97,28 @@ class At:
             )
         if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool) or self.call < 0):
             raise FeatmixError("At", "call", expected="an index from 0", got=repr(self.call))
+        if self.site == INPUT and (self.output is not None or self.groups != 1):
+            fix = "Which argument is mixed says attach(..., input=...); draw for what the model gets, (B, T, ...) for clips."
+            raise FeatmixError("At", "site", expected="a module, for output= and groups=", got=repr(INPUT), fix=fix)
+        if self.output is not None and not _is_way(self.way):
+            raise FeatmixError("At", "output", expected="an index, a name, or several in a tuple", got=repr(self.output))
+        object.__setattr__(self, "groups", whole("At", "groups", self.groups, least=1))
+        if self.groups > 1 and self.strategy.remembers:
+            fix = "Leave out memory=."
+            raise FeatmixError("At", "groups", expected="1 for a strategy that remembers", got=str(self.groups), fix=fix)
+
+    @property
+    def way(self) -> tuple[str | int, ...]:
+        """The steps to the output that is meant; none where no one in particular is."""
+        if self.output is None:
+            return ()
+        return tuple(self.output) if isinstance(self.output, tuple | list) else (self.output,)
 
     @property
     def place(self) -> str:
-        """The site, and which call of it where that is said."""
-        return self.site if self.call is None else f"{self.site} (call {self.call})"
+        """The site, and which call and which output of it where that is said."""
+        site = self.site if self.call is None else f"{self.site} (call {self.call})"
+        return f"{site}, output {'.'.join(map(str, self.way))!r}" if self.way else site
 
     def __repr__(self) -> str:
         return tree_in_words(self)
@@ -108,6 +134,14 @@ class At:
     def draw(self, request: Request) -> list[Params]:
         """Return one decision for each leaf."""
         sample = request.shapes.get(self.place)
+        if sample is None and self.groups > 1:
+            raise FeatmixError(
+                "At",
+                "groups",
+                expected="an example, to see in which order the rows of samples lie",
+                got="none",
+                fix="Pass attach(..., example=clips), of two samples or more.",
+            )
         if sample is None and self.strategy.needs_shape:
             raise FeatmixError(
                 type(self.strategy).__name__,
@@ -127,6 +161,14 @@ class At:
             progress=request.progress,
         )
         return [self.strategy.recall(params, shape, request.target, request.random) if request.training else params]
+
+    def for_features(self, params: Params) -> Params:
+        """Return a decision for as many rows as the features have: those of a sample share it."""
+        return params if self.groups == 1 else params.repeated(self.groups)
+
+
+def _is_way(steps: tuple[object, ...]) -> bool:
+    return bool(steps) and all(isinstance(step, str | int) and not isinstance(step, bool) and step != "" for step in steps)
 
 
 class _Branch:

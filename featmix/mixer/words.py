@@ -70,8 +70,10 @@ def _members(members: tuple[Any, ...]) -> str:
 
 
 def _at(site: str, leaf: Any) -> str:
-    call = "" if leaf.call is None else f", call={leaf.call}"
-    return f"At({site}, {strategy_in_words(leaf.strategy)}{call})"
+    output = leaf.way[0] if len(leaf.way) == 1 else leaf.way
+    said = [f"call={leaf.call}"] * (leaf.call is not None) + [f"output={output!r}"] * bool(leaf.way)
+    said += [f"groups={leaf.groups}"] * (leaf.groups != 1)
+    return f"At({', '.join([site, strategy_in_words(leaf.strategy), *said])})"
 
 
 def _parameters(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, inspect.Parameter]]:

@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from featmix.errors import FeatmixError
-from featmix.mixer.containers import first_tensor
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
@@ -34,10 +33,11 @@ class PipelineMixer(Mixer):
         tree: What is mixed, and where.
         batch: The ``batch`` part, or ``None``.
         seed: Of everything that is drawn here, together with the rank.
+        input: Which argument the batch is; see :func:`featmix.attach`.
     """
 
-    def __init__(self, model: nn.Module, tree: Tree, batch: Any, *, seed: int | None) -> None:
-        super().__init__(model, tree, generator=None, seed=seed)
+    def __init__(self, model: nn.Module, tree: Tree, batch: Any, *, seed: int | None, input: str | int | None = None) -> None:
+        super().__init__(model, tree, generator=None, seed=seed, input=input)
         self._batch = batch
         self._stream: Generator | None = None
         self._stream_rank = 0
@@ -87,7 +87,7 @@ class PipelineMixer(Mixer):
         Raises:
             FeatmixError: If these are the images that went into ``prepare`` and not those that came out, also.
         """
-        if self._untouched is not None and first_tensor(images) is self._untouched:
+        if self._untouched is not None and self._drawn_for(images) is self._untouched:
             fix = "Write images = mixer.prepare(images), and go on with those."
             raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got="what it was given", fix=fix)
         self._untouched = None

@@ -12,8 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
-from featmix.mixer.containers import first_tensor, replace
+from featmix.mixer.containers import replace
+from featmix.mixer.given import Wanted, batch_of
 from featmix.mixer.mixer import Mixer
+from featmix.mixer.sites import unwrap
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels
@@ -144,23 +146,27 @@ class Pipeline:
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
-    def attach(self, model: nn.Module, *, example: Any = None, seed: int | None = None) -> PipelineMixer:
+    def attach(
+        self, model: nn.Module, *, example: Any = None, seed: int | None = None, input: str | int | None = None
+    ) -> PipelineMixer:
         """Attach ``mix`` to a model; the mixer's ``prepare`` applies ``batch``, its ``draw`` decides what is mixed.
 
         Args:
             model: See :func:`featmix.attach`.
             example: A batch as the loader gives it; it goes through ``batch`` first. See :func:`featmix.attach`.
             seed: Another one than the pipeline's.
+            input: Which of the model's arguments the batch is. See :func:`featmix.attach`.
 
         Raises:
             FeatmixError: As :func:`featmix.attach` does.
         """
         if not isinstance(model, nn.Module):
             raise FeatmixError("Pipeline.attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
-        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=self.seed if seed is None else seed)
+        seed = self.seed if seed is None else seed
+        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=seed, input=input)
         if example is not None:
             try:
-                mixer.learn_shapes(self._after_batch(example))
+                mixer.learn_shapes(self._after_batch(example, Wanted.of(unwrap(model), input)))
             except BaseException:
                 mixer.remove()
                 raise
@@ -229,10 +235,10 @@ class Pipeline:
             mixer.learn_shapes(example)
             return mixer.shapes
 
-    def _after_batch(self, example: Any) -> Any:
-        x = first_tensor(example)
-        if x is None or self.batch is None:
+    def _after_batch(self, example: Any, wanted: Wanted) -> Any:
+        if self.batch is None:
             return example
+        x = batch_of(example, wanted, who="Pipeline.attach", mixed=True)
         with drawing(0, x.device):
             done, _ = apply_to_batch(self.batch, x, ())
         return replace(example, x, lambda _: done)

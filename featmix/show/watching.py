@@ -12,11 +12,12 @@ from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from featmix.errors import FeatmixError
-from featmix.mixer.containers import first_tensor
+from featmix.mixer.containers import child_at, first_tensor
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
+from featmix.mixer.outputs import way_to
 from featmix.mixer.sites import find, unwrap
-from featmix.mixer.tree import Tree
+from featmix.mixer.tree import At, Tree
 from featmix.seeding import seeded
 
 Call = tuple[str, int]  # a site, and which call of it in one forward
@@ -65,9 +66,15 @@ def watch(
     with torch.no_grad(), seeded(seed), _as_it_was(root):
         try:
             modules = {site: find(root, site) for site in dict.fromkeys(sites)}
-            handles += [module.register_forward_hook(_note(site, now, "before")) for site, module in modules.items()]
+            leaves = {leaf.site: leaf for leaf in reversed(tree.leaves())}  # the first at a site says which output is shown
+            notes = {site: (module, leaves.get(site)) for site, module in modules.items()}
+            handles += [
+                module.register_forward_hook(_note(site, leaf, now, "before")) for site, (module, leaf) in notes.items()
+            ]
             with Mixer(root, tree, generator=Generator().manual_seed(seed), seed=None) as mixer:
-                handles += [module.register_forward_hook(_note(site, now, "after")) for site, module in modules.items()]
+                handles += [
+                    module.register_forward_hook(_note(site, leaf, now, "after")) for site, (module, leaf) in notes.items()
+                ]
                 handles.append(root.register_forward_pre_hook(_enter(now), with_kwargs=True))
                 mixer.learn_shapes(x)
                 clean, now[0] = now[0], Seen()
@@ -86,9 +93,10 @@ def watch(
     return mix, clean, now[0]
 
 
-def _note(site: str, now: Sequence[Seen], when: str) -> Callable[[nn.Module, Any, Any], None]:
+def _note(site: str, leaf: At | None, now: Sequence[Seen], when: str) -> Callable[[nn.Module, Any, Any], None]:
     def hook(_: nn.Module, __: Any, output: Any) -> None:
-        x, seen = first_tensor(output), getattr(now[0], when)
+        shown = output if leaf is None else child_at(output, way_to(leaf, output))
+        x, seen = first_tensor(shown), getattr(now[0], when)
         if x is not None:  # a copy, because the next layer may work in place
             seen[site, sum(site == other for other, _ in seen)] = x.detach().clone().cpu()
 

@@ -149,11 +149,6 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         return self.needs_grid
 
     @property
-    def remembers(self) -> bool:
-        """True if later decisions need what :meth:`remember` keeps: a strategy with a setting ``memory``."""
-        return getattr(self, "memory", None) is not None
-
-    @property
     def takes_masks(self) -> bool:
         """True if it can be told of padding. Label weights of real content need to know what is mixed where."""
         return self.tags.masks and not self.tags.mixes_labels
@@ -187,6 +182,12 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
 
     def remember(self, x: Tensor, params: P) -> None:
         """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
+
+    @property
+    def remembers(self) -> bool:
+        """True if later decisions need what :meth:`remember` keeps: then it acts on one tensor a step, and keeps it once."""
+        ours = type(self).remember.__module__.startswith("featmix.")  # which keeps nothing without a memory
+        return getattr(self, "memory", None) is not None or not ours
 
     # -- labels ----------------------------------------------------------------------------------------------------
 

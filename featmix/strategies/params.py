@@ -158,6 +158,26 @@ class Params:
         vars(resting).update(is_tied=True, rests=True)
         return resting
 
+    def repeated(self, times: int) -> Self:
+        """Return the same decision for features that hold several rows of each sample, one sample after the other.
+
+        Args:
+            times: Rows of each sample; row ``t`` of a sample takes from row ``t`` of its partner.
+
+        Example:
+            >>> params = Params(torch.tensor([1, 0]), torch.ones(2).bool(), None, Mixture.identity(2))
+            >>> params.repeated(3).partner
+            tensor([3, 4, 5, 0, 1, 2])
+        """
+        among = torch.arange(times, device=self.partner.device).repeat(len(self.partner))
+        changes: dict[str, Any] = {name: value.repeat_interleave(times, dim=0) for name, value in self.per_row().items()}
+        changes["partner"] = changes["partner"] * times + among
+        index, weight, *scale = (t.repeat_interleave(times, dim=0) for t in self.mixture.tensors())
+        changes["mixture"] = made(index * times + among.unsqueeze(1), weight, None, *scale)
+        spread = dataclasses.replace(self, **changes)
+        vars(spread).update(is_tied=self.is_tied, rests=self.rests)
+        return spread
+
     def tied(self) -> Self:
         """Return the same decision with rows that are not active as their own partners.
 

@@ -12,7 +12,11 @@ from featmix.sampling.draws import stream
 from featmix.testing.inputs import strategies
 
 SITES = st.sampled_from(["input", "layer1", "layer2.0", "0", "no", "a b", "3.14"])
-LEAVES = st.builds(fm.At, SITES, strategies(layout="bchw"), call=st.none() | st.integers(0, 3))
+CALLS = st.none() | st.integers(0, 3)
+OUTPUTS = st.none() | st.integers(-2, 2) | st.sampled_from(["out", "no", "0"]) | st.just(("maps", -1))
+LEAVES = st.builds(fm.At, SITES, strategies(layout="bchw"), call=CALLS) | st.builds(
+    fm.At, st.just("layer1"), strategies(layout="bchw"), call=CALLS, output=OUTPUTS, groups=st.integers(1, 3)
+)
 
 
 def composed(members, share_partner):
@@ -54,7 +58,9 @@ def test_random_trees_come_back(tree):
     again = fm.from_dict(parse(emit(written), Place("f")))
     assert type(again) is type(tree)
     assert fm.to_dict(again) == written
-    assert [leaf.place for leaf in as_tree(again).leaves()] == [leaf.place for leaf in as_tree(tree).leaves()]
+    said = [[(leaf.place, leaf.way, leaf.groups) for leaf in as_tree(t).leaves()] for t in (again, tree)]
+    assert said[0] == said[1]
+    assert repr(again) == repr(tree)
     assert drawn(again) == drawn(tree)
 
 
@@ -72,6 +78,13 @@ def test_what_a_tree_looks_like():
             {"one_of": [{"at": "layer1", "strategy": fm.to_dict(fm.MoEx())["strategy"], "call": 1}], "weights": [1.0]},
         ],
         "share_partner": True,
+    }
+    leaf = fm.At("backbone", fm.Mixup(), output=("maps", 0), groups=8)
+    assert fm.to_dict(leaf)["tree"] == {
+        "at": "backbone",
+        "strategy": fm.to_dict(fm.Mixup())["strategy"],
+        "output": ["maps", 0],
+        "groups": 8,
     }
     assert fm.to_dict({"0": fm.MoEx()})["tree"] == {"sites": {"0": fm.to_dict(fm.MoEx())["strategy"]}}
 
@@ -124,6 +137,10 @@ MOEX = {"name": "moex"}
         ({"at": "", "strategy": MOEX}, "tree.at", "the name of a module"),
         ({"at": "a", "strategy": MOEX, "call": -1}, "tree.call", "an index from 0"),
         ({"at": "a", "strategy": MOEX, "call": True}, "tree.call", "an index from 0"),
+        ({"at": "a", "strategy": MOEX, "output": []}, "tree.output", "an index, a name, or several"),
+        ({"at": "a", "strategy": MOEX, "output": {"a": 1}}, "tree.output", "an index, a name, or several"),
+        ({"at": "a", "strategy": MOEX, "groups": 0}, "tree.groups", "a whole number from 1 up"),
+        ({"at": "input", "strategy": MOEX, "groups": 2}, "tree.at", "a module"),
         ({"at": "a", "strategy": MOEX, "times": 2}, "tree.times", "an entry beside at"),
         ({"some_of": [{"at": "a", "strategy": MOEX}], "count": 2}, "tree.count", "at most the number of members, 1"),
         ({"some_of": [{"at": "a", "strategy": MOEX}]}, "tree", "what SomeOf can be made with"),

@@ -15,6 +15,8 @@ def test_settings_that_matter_are_said():
     ("tree", "said"),
     [
         (fm.At("a", fm.Mixup(), call=1), "At('a', Mixup(alpha=1.0, p=1.0), call=1)"),
+        (fm.At("a", fm.Mixup(), output=0, groups=4), "At('a', Mixup(alpha=1.0, p=1.0), output=0, groups=4)"),
+        (fm.At("a", fm.Mixup(), output=["x", 1]), "At('a', Mixup(alpha=1.0, p=1.0), output=('x', 1))"),
         (fm.Compose([fm.At("a", fm.Mixup())]), "Compose([At('a', Mixup(alpha=1.0, p=1.0))])"),
         (
             fm.Compose([fm.At("a", fm.Mixup()), fm.At("b", fm.Mixup(alpha=2.0))], share_partner=True),

@@ -270,3 +270,20 @@ def test_every_strategy_changes_what_it_acts_on(strategy, place):
     assert not torch.equal(site.before.mean, site.after.mean)
     assert torch.allclose(step.mixture.matrix().sum(1), torch.ones(6), atol=1e-5)
     assert torch.equal(step.mixture.matrix(), torch.eye(6)) is not strategy.tags.mixes_labels
+
+
+def test_the_output_that_is_mixed_is_shown():
+    class Twofold(nn.Module):
+        def forward(self, x):
+            return {"same": x, "shown": x * 2}
+
+    class First(nn.Module):
+        def forward(self, given):
+            return given["same"]
+
+    model = network(twofold=Twofold(), first=First())
+    (site,) = step_of(fm.At("twofold", fm.MoEx("pono"), output="shown"), model).sites
+    (x,) = features(model[:-2], IMAGES, "layer2")
+    assert site.place == "twofold, output 'shown'"
+    assert torch.allclose(site.before.mean, 2 * x.mean(1), atol=1e-5)
+    assert torch.allclose(site.after.mean, 2 * x.mean(1)[site.partner], atol=1e-3)
