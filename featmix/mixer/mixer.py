@@ -15,6 +15,7 @@ from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import first_tensor
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
+from featmix.mixer.reading import Reading
 from featmix.mixer.sites import find, unwrap
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree
@@ -34,7 +35,8 @@ class Mixer:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root = unwrap(model)
         self._switch = Switch()
-        self._leaves = _keyed(tree.leaves())
+        self._reading = Reading(self._root, tree)
+        self._leaves = _keyed(self._reading.tree.leaves())
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
         _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
@@ -44,6 +46,11 @@ class Mixer:
         self._handles: list[RemovableHandle] = []
         self._progress = 0.0
         self._hook()
+
+    @property
+    def acting(self) -> Tree:
+        """The tree as it acts in this model: strategies that name no axes are told those that the model says it has."""
+        return self._reading.tree
 
     @property
     def progress(self) -> float:
@@ -79,9 +86,10 @@ class Mixer:
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
+        self._reading.refresh()
         if not self._root.training:
             request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
-            resting = decisions_to([p.idle() for p in self.tree.draw(request)], x.device)
+            resting = decisions_to([p.idle() for p in self._reading.tree.draw(request)], x.device)
             params = dict(zip(self._leaves, resting, strict=True))
             return Mix(params, Mixture.identity(len(x), x.device), {}, _nothing)
         if self._switch.next is not None:
@@ -93,7 +101,8 @@ class Mixer:
                 "compiled and run before attach, or what you called is not what you attached to.",
             )
         with borrowed(self._seeded()) as random:
-            drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, target, domain, mask, random)), strict=True))
+            request = self._request(x, target, domain, mask, random)
+            drawn = dict(zip(self._leaves, self._reading.tree.draw(request), strict=True))
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         *there, mixture = decisions_to(list(drawn.values()), x.device, mixture)
@@ -129,7 +138,7 @@ class Mixer:
         modes = {module: module.training for module in self._root.modules()}
         armed, self._switch.next = self._switch.next, None
         try:
-            with torch.no_grad(), torch.random.fork_rng():
+            with torch.no_grad(), torch.random.fork_rng(), self._reading.checked(example):
                 self._root.eval()
                 _call(self._root, example)
         finally:

@@ -27,6 +27,8 @@ from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
 
+_OF_AXES = ("_axes", "normalizer")  # attributes that hold a layout
+
 P = TypeVar("P", bound=Params, default=Any)
 
 
@@ -36,7 +38,7 @@ class CommonSettings(TypedDict, total=False):
     per: Per
     partner: Partner
     layout: str | None
-    num_prefix_tokens: int
+    num_prefix_tokens: int | None
     num_classes: int | None
 
 
@@ -56,6 +58,7 @@ class Strategy(Checks, nn.Module, Generic[P]):
         partner: ``derangement``, ``permutation`` (the papers' ``randperm``) or ``crossdomain``.
         layout: Names the axes of ``x``; ``None`` goes by their number.
         num_prefix_tokens: Positions at the front that are left alone: 1 for a class token. Tokens and sequences have them.
+            ``None`` is 0, or in an attached model what the model says of itself.
         num_classes: For class indices in ``strategy(x, target)``.
 
     Attributes:
@@ -76,14 +79,17 @@ class Strategy(Checks, nn.Module, Generic[P]):
         per: Per = "batch",
         partner: Partner = "derangement",
         layout: str | None = None,
-        num_prefix_tokens: int = 0,
+        num_prefix_tokens: int | None = None,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.p = self._scheduled("p", p, 0, 1)
         self.per = self._one_of("per", per, draws.PER)
         self.partner = self._one_of("partner", partner, draws.PARTNERS)
-        self._axes = Axes(self._who, layout, self._whole("num_prefix_tokens", num_prefix_tokens, least=0))
+        self.num_prefix_tokens = (
+            None if num_prefix_tokens is None else self._whole("num_prefix_tokens", num_prefix_tokens, least=0)
+        )
+        self._axes = Axes(self._who, layout, self.num_prefix_tokens or 0)
         self.progress = 0.0
         self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
@@ -396,9 +402,19 @@ class Strategy(Checks, nn.Module, Generic[P]):
         return self._axes.layout
 
     @property
-    def num_prefix_tokens(self) -> int:
-        """Positions at the front that are left alone."""
-        return self._axes.num_prefix_tokens
+    def axes(self) -> Axes:
+        """The layout of the features and the number of their prefix tokens."""
+        return self._axes
+
+    def with_axes(self, axes: Axes) -> Self:
+        """Return this strategy for features whose axes are known from elsewhere; memories are shared with it."""
+        now = copy.copy(self)
+        now._axes = axes
+        return now
+
+    def follow(self, other: Self) -> None:
+        """Take over all settings but the axes from the strategy that this one was made of by :meth:`with_axes`."""
+        vars(self).update({name: value for name, value in vars(other).items() if name not in _OF_AXES})
 
     @classmethod
     def setting_names(cls) -> list[str]:
