@@ -129,7 +129,7 @@ def check_layout(name: str) -> None:
     Raises:
         FeatmixError: If it names no layout.
     """
-    if name not in ANY_NDIM:
+    if not isinstance(name, str) or name not in ANY_NDIM:
         layout(name)
 
 

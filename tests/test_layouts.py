@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+import featmix as fm
 from featmix.errors import FeatmixError
 from featmix.layouts import checked_mask, layout, layouts, resolve_layout
 
@@ -73,7 +74,9 @@ def test_a_choice_that_does_not_fit_is_refused(shape, fix):
 
 @pytest.mark.parametrize("name", ["bhw", "bcch", "bchh", "chw", "cb", "b", "c", "", "BCHW", "bc h", "bc1", "bc*", "bcé"])
 def test_what_names_no_layout_is_refused(name):
-    with pytest.raises(FeatmixError, match=r"layout: expected 'b', then a lower-case letter for each axis.*exactly one of them 'c'"):
+    with pytest.raises(
+        FeatmixError, match=r"layout: expected 'b', then a lower-case letter for each axis.*exactly one of them 'c'"
+    ):
         layout(name)
 
 
@@ -81,6 +84,13 @@ def test_what_names_no_layout_is_refused(name):
 def test_layout_must_be_a_name(name):
     with pytest.raises(FeatmixError, match="the name of a layout"):
         layout(name)
+
+
+@pytest.mark.parametrize("name", ["bc*", "b*c", {"a": 1}, "bhw"])
+def test_strategies_and_normalizers_take_what_is_a_layout(name):
+    for make in (fm.Mixup, fm.MoEx, fm.CutMix, lambda layout: fm.normalizer("pono", layout=layout)):
+        with pytest.raises(FeatmixError, match="layout: expected"):
+            make(layout=name)
 
 
 def test_features_without_positions_have_no_mask():

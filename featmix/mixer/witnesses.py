@@ -1,8 +1,8 @@
 """Which axis of features holds the channels, as the layers say that are called on the way to them: compared in one dry run.
 
 A layer says how many channels it gives, and most layers on which axis. Where features at a site have the shape of what the
-last layer gave, their channels are on the same axis; where they only hold as many elements, they were put in another order, and
-the axis of that size is the one.
+last layer gave, their channels are on the same axis; where they only have axes of the same sizes, or as many elements on
+another number of axes, they were put in another order, and the axis of that size is the one.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _check(
     lay, count = strategy.layout_of(shape), _count(layer, names)
     axis = _channel_axis(lay, tuple(shape), layer, seen, count)
     if axis is not None and axis != lay.channel:
-        others = "thw" if (len(shape), axis) == (5, 2) else _POSITIONS[len(shape)]  # noqa: PLR2004 - frames of a video
+        others = "thw" if (len(shape), axis) == (5, 2) else _POSITIONS[len(shape)]
         name = f"b{others[: axis - 1]}c{others[axis - 1 :]}"
         source = f"{type(layer).__name__} with {count} channels"
         raise contradiction(type(strategy).__name__, site, read_as=lay.name, source=source, name=name)
@@ -142,7 +142,8 @@ def _channel_axis(
         return 1
     if shape == seen and (is_over_last(layer) or isinstance(layer, nn.Linear | nn.Embedding)):
         return len(shape) - 1
-    if prod(shape) != prod(seen) or shape[lay.channel] == count:
+    moved = sorted(shape) == sorted(seen) if len(shape) == len(seen) else prod(shape) == prod(seen)
+    if not moved or shape[lay.channel] == count:
         return None
     fitting = [axis for axis in range(1, len(shape)) if shape[axis] == count]
     return fitting[-1] if fitting else None

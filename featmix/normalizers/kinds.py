@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from featmix.errors import FeatmixError, nearest
+from featmix.layouts import layout as layout_named
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.over import Over
 
@@ -96,8 +97,8 @@ def normalizer(
         positive_only: Take the moments from positive entries only.
 
     Raises:
-        FeatmixError: If the name is unknown (the message names the nearest), an axis is not the layout's, or a setting is out of
-            range.
+        FeatmixError: If the name is unknown (the message names the nearest), the layout has no such axis, or a setting is out
+            of range.
 
     Example:
         >>> import torch
@@ -111,6 +112,8 @@ def normalizer(
     """
     if isinstance(name, Normalizer):
         return name
+    if layout is not None:
+        layout_named(layout)
     if isinstance(name, str) and name.lower().startswith(_OVER):
         axes = name.lower().removeprefix(_OVER)
         return Over(layout=layout, eps=eps, unbiased=unbiased, positive_only=positive_only, axes=axes)

@@ -72,7 +72,7 @@ class Over(Normalizer):
 
     def group_size(self, shape: Sequence[int]) -> int:
         """Return how many elements one mean is taken over, for an ``x`` of this shape."""
-        return prod(shape[axis] for axis in self.reduced(shape))
+        return prod([shape[axis] for axis in self.reduced(shape)])
 
     def real_positions(self, mask: Tensor) -> Tensor:
         """Return how many real positions one mean is taken over, of shape ``(B, *positions)``, 1 along the axes averaged.

@@ -18,6 +18,7 @@ from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
 from featmix.layouts import CHANNELS_LAST, Layout, checked_mask
+from featmix.layouts import layout as layout_named
 from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
@@ -89,6 +90,8 @@ class Strategy(Checks, nn.Module, Generic[P]):
         self.num_prefix_tokens = (
             None if num_prefix_tokens is None else self._whole("num_prefix_tokens", num_prefix_tokens, least=0)
         )
+        if layout is not None:
+            layout_named(layout)
         self._axes = Axes(self._who, layout, self.num_prefix_tokens or 0)
         self.progress = 0.0
         self.inplace = False

@@ -123,7 +123,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
             raise FeatmixError(
                 self._who,
                 "crop",
-                expected="'neither' with a normalizer that averages over channels alone",
+                expected="'neither' with a normalizer that does not average over all positions",
                 got=f"{crop!r} with norm={self.norm!r}",
                 fix="A crop has moments of its own under in, ln and gn<G>.",
             )

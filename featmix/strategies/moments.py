@@ -189,10 +189,12 @@ class MomentStrategy(Strategy[P]):
         if not plain or params.mask is not None or self.passes_through(x.shape):
             return super().gated(x, params)
         chosen = self.blend(params)
-        if chosen is not None and (ways := exchange_kernels(x)):
+        norm = self.normalizer
+        named = norm.reduced(x.shape) if isinstance(norm, Over) else None  # they may lie anywhere among the others
+        if chosen is not None and (ways := exchange_kernels(x, named)):
             taker = params.taker if ways.BY_TAKER else None
             return exchange(self.normalizer.view(x), self._blend(x, params, taker, *chosen), ways).reshape(x.shape)
-        if chosen is None and (kernels := moment_kernels(x)):
+        if chosen is None and (kernels := moment_kernels(x, named)):
             task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
             y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
             return y.reshape(x.shape)

@@ -69,7 +69,7 @@ def test_axes_that_are_none_are_refused(name, layout, message):
 
 
 def test_axes_are_compared_with_the_usual_layout_where_none_is_named():
-    with pytest.raises(FeatmixError, match="over:ct: layout: .*got 'bchw', which has no t"):
+    with pytest.raises(FeatmixError, match=r"over:ct: layout: .*got 'bchw', which has no t"):
         normalizer("over:ct").moments(draw(3, 2, 5, 7))
 
 

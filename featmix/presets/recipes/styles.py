@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from featmix.mixer.tree import Tree
+from featmix.mixer.tree import At, Tree
 from featmix.presets.recipes._places import SIX, STAGES, everywhere
 from featmix.presets.registry import recipe
+from featmix.strategies.registry import create
 
 MIXSTYLE = "https://github.com/KaiyangZhou/mixstyle-release"
 EFDM = "https://github.com/YBZh/EFDM"
 DSU = "https://github.com/lixiaotong97/DSU"
+DCASE = "https://github.com/CPJKU/dcase2024_task1_baseline"
 CSU = "Zhang et al., WACV 2024, and its authors' code"
 
 
@@ -40,6 +42,13 @@ def _mixstyle_osnet() -> Tree:
 def _mixstyle_coinrun() -> Tree:
     """Reinforcement learning: after the first two blocks, in every step (the gate is commented out), biased variance."""
     return everywhere(("blocks.0", "blocks.1"), "mixstyle", alpha=0.3, p=1.0, unbiased=False)
+
+
+@recipe("mixstyle/dcase", source=f"{DCASE}, run_training.py and helpers/utils.py; other entries have alpha 0.4, one p 0.5")
+def _mixstyle_dcase() -> Tree:
+    """Freq-MixStyle, of acoustic scenes: on spectrograms (B, C, F, T), one mean a frequency, in two of five steps."""
+    settings = {"norm": "over:ct", "layout": "bcft", "alpha": 0.3, "p": 0.4, "partner": "permutation"}
+    return At("input", create("mixstyle", **settings))
 
 
 @recipe("efdmix/pacs-resnet18", source=f"{EFDM}, DomainGeneralization/imcls/scripts/res18.sh")
