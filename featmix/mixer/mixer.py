@@ -86,7 +86,6 @@ class Mixer:
             raise FeatmixError("Mixer.draw", "images", expected="a batch", got=type(images).__name__)
         if not self._handles:
             raise FeatmixError("Mixer.draw", expected="an attached mixer", got="one that was removed", fix="Attach again.")
-        self._reading.refresh()
         if not self._root.training:
             request = self._request(x, target, domain, mask, stream(Generator().manual_seed(0)))  # not from the mixer's own
             resting = decisions_to([p.idle() for p in self._reading.tree.draw(request)], x.device)

@@ -15,7 +15,6 @@ from featmix.mixer.evidence import evidence_at, strategy_for
 from featmix.mixer.sites import find
 from featmix.mixer.tree import INPUT, At, Tree
 from featmix.mixer.witnesses import witnessing
-from featmix.strategies.base import Strategy
 
 
 class Reading:
@@ -34,13 +33,7 @@ class Reading:
 
     def __init__(self, root: nn.Module, tree: Tree) -> None:
         self._root = root
-        self._told: list[tuple[Strategy, Strategy]] = []
         self.tree = self._with_axes(tree)
-
-    def refresh(self) -> None:
-        """Take over what has been set on the strategies that were given, since they were told of their axes."""
-        for given, told in self._told:
-            told.follow(given)
 
     @contextmanager
     def checked(self, example: Any) -> Iterator[None]:
@@ -94,5 +87,4 @@ class Reading:
         told = strategy_for(leaf.strategy, leaf.site, evidence_at(self._root, find(self._root, leaf.site)))
         if told is leaf.strategy:
             return leaf
-        self._told.append((leaf.strategy, told))
         return replace(leaf, strategy=told)

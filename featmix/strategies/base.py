@@ -28,8 +28,6 @@ from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
 
-_OF_AXES = ("_axes", "normalizer")  # attributes that hold a layout
-
 P = TypeVar("P", bound=Params, default=Any)
 
 
@@ -410,14 +408,15 @@ class Strategy(Checks, nn.Module, Generic[P]):
         return self._axes
 
     def with_axes(self, axes: Axes) -> Self:
-        """Return this strategy for features whose axes are known from elsewhere; memories are shared with it."""
-        now = copy.copy(self)
-        now._axes = axes
-        return now
+        """Return this strategy for features whose axes are known from elsewhere; settings and memories stay shared with it."""
+        return self._seen_with(_axes=axes)
 
-    def follow(self, other: Self) -> None:
-        """Take over all settings but the axes from the strategy that this one was made of by :meth:`with_axes`."""
-        vars(self).update({name: value for name, value in vars(other).items() if name not in _OF_AXES})
+    def _seen_with(self, **fixed: Any) -> Self:
+        """Return an object with the attributes of this one, whatever they become, but for some that are fixed."""
+        own = {name: _always(value) for name, value in fixed.items()}
+        seen: Self = object.__new__(type(type(self).__name__, (type(self),), {"__module__": type(self).__module__, **own}))
+        object.__setattr__(seen, "__dict__", vars(self))
+        return seen
 
     @classmethod
     def setting_names(cls) -> list[str]:
@@ -491,6 +490,10 @@ class Strategy(Checks, nn.Module, Generic[P]):
     def _check_features(self, x: Tensor) -> None:
         check_features(self._who, x, needs_float=self.tags.needs_float)
         self._axes.check(x.shape, needs_grid=self.needs_grid)
+
+
+def _always(value: Any) -> property:
+    return property(lambda _: value)
 
 
 def _in_format_of(x: Tensor, y: Tensor) -> Tensor:

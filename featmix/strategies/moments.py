@@ -104,9 +104,7 @@ class MomentStrategy(Strategy[P]):
 
     def with_axes(self, axes: Axes) -> Self:
         """Return this strategy, and its normalizer, for features whose axes are known from elsewhere."""
-        now = super().with_axes(axes)
-        now.normalizer = replace(now.normalizer, layout=axes.layout)
-        return now
+        return self._seen_with(_axes=axes, normalizer=replace(self.normalizer, layout=axes.layout))
 
     @property
     def norm(self) -> str:

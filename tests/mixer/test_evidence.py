@@ -104,6 +104,31 @@ def test_what_is_set_later_is_followed():
         mixer.discard()
 
 
+def test_what_a_strategy_notes_is_seen_on_the_one_that_was_given():
+    class Counting(fm.MoEx):
+        seen = 0
+
+        def remember(self, x, params):
+            self.seen = self.seen + 1
+
+    given, model = Counting("pono"), Layers(nn.Conv1d(3, 4, 3)).train()
+    with fm.attach(model, {"layer": given}, seed=0) as mixer:
+        for _ in range(3):
+            mixer.draw(torch.randn(2, 3, 9))
+            model(torch.randn(2, 3, 9))
+    assert given.seen == 3
+    assert given.layout is given.normalizer.layout is None
+
+
+def test_schedules_are_followed():
+    given, model = fm.MoEx(p=fm.schedule.linear(0, 1)), Layers(nn.Conv1d(3, 4, 3)).train()
+    with fm.attach(model, {"layer": given}, example=torch.randn(2, 3, 9), seed=0) as mixer:
+        for progress in (0.0, 1.0):
+            mixer.progress = progress
+            assert bool(mixer.draw(torch.randn(2, 3, 9)).params["layer"].active.all()) == bool(progress)
+            mixer.discard()
+
+
 def test_memories_are_those_of_the_strategy_that_was_given():
     given, model = fm.MoEx("ln", memory=4), Layers(nn.Conv1d(3, 4, 3)).train()
     x, labels = torch.randn(2, 3, 9), torch.arange(2)
