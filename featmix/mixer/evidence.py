@@ -146,8 +146,11 @@ def _by_kind(module: nn.Module) -> str | None:
 
 
 def is_over_last(module: nn.Module) -> bool:
-    """Return whether a module normalizes the last axis: classes derived from these may put another one there."""
-    return type(module) in (nn.LayerNorm, nn.RMSNorm) and len(module.normalized_shape) == 1  # type: ignore[arg-type]
+    """Return whether a module normalizes the last axis; a class derived from these with a forward of its own may not."""
+    forwards = (nn.LayerNorm.forward, nn.RMSNorm.forward)
+    return (
+        isinstance(module, nn.LayerNorm | nn.RMSNorm) and type(module).forward in forwards and len(module.normalized_shape) == 1
+    )
 
 
 def _by_format(above: Sequence[tuple[str, nn.Module]], site: str) -> tuple[str | None, str, bool]:

@@ -111,7 +111,7 @@ def _below(module: nn.Module) -> Iterator[nn.Module]:
 
 def _count(layer: nn.Module, names: Sequence[str]) -> int | None:
     for name in names:
-        found = getattr(layer, name, None)
+        found = vars(layer).get(name)  # properties might compute, or fail
         if isinstance(found, tuple) and len(found) == 1:
             (found,) = found
         if isinstance(found, int) and not isinstance(found, bool):

@@ -17,8 +17,9 @@ from featmix.normalizers.base import Normalizer
 
 @dataclass(frozen=True)
 class Over(Normalizer):
-    """One mean for each combination of the axes that are not named: ``over:ct`` of ``bcft`` has one for each frequency.
+    """Means by the names of axes: over those that are named, one for each combination of the others.
 
+    ``over:ct`` of ``bcft`` has one mean a frequency.
     ``over:c`` is PONO; over all positions it is IN, and over the channels too it is LN.
 
     Args:

@@ -270,3 +270,20 @@ def test_every_strategy_changes_what_it_acts_on(strategy, place):
     assert not torch.equal(site.before.mean, site.after.mean)
     assert torch.allclose(step.mixture.matrix().sum(1), torch.ones(6), atol=1e-5)
     assert torch.equal(step.mixture.matrix(), torch.eye(6)) is not strategy.tags.mixes_labels
+
+
+def test_maps_are_of_the_axes_that_the_model_says_it_has():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.head = nn.Linear(3, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.head(self.fc(x.permute(0, 2, 3, 1)).mean((1, 2)))
+
+    torch.manual_seed(0)
+    model = Last()
+    (site,) = step_of({"fc": fm.MoEx("pono")}, model).sites
+    before = model.fc(IMAGES.permute(0, 2, 3, 1))
+    assert torch.allclose(site.before.mean, before.mean(3), atol=1e-5)
+    assert torch.allclose(site.after.mean, before.mean(3)[site.partner], atol=1e-5)
