@@ -79,14 +79,13 @@ def how_to_float(dtype: torch.dtype) -> str:
 
     Example:
         >>> how_to_float(torch.uint8)
-        'Results are no integers: convert first; for bytes x.float() / 255.'
+        'It computes with the values, and the results are not integers: convert first, x.float() / 255.'
     """
     if dtype.is_complex:
         return "Mix real values: x.abs(), or both parts as channels, torch.view_as_real(x).movedim(-1, 1).flatten(1, 2)."
     if dtype.is_floating_point:
-        return "It is too narrow for moments: x.to(torch.bfloat16)."
-    if dtype == torch.uint8:
-        return "Results are no integers: convert first; for bytes x.float() / 255."
+        return "It is too narrow to compute with: x.to(torch.bfloat16)."
     if dtype in (torch.int32, torch.int64):
-        return "Ids of tokens have no values to mix: mix what the embedding returns. Counts and indices: x.float()."
-    return "Results are no integers: x.float(), scaled as the model takes it."
+        return "It computes with the values, and ids of tokens have none: mix what the embedding returns. Convert counts first."
+    scale = " / 255" if dtype == torch.uint8 else ""
+    return f"It computes with the values, and the results are not integers: convert first, x.float(){scale}."

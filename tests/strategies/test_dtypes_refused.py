@@ -7,10 +7,10 @@ import featmix as fm
 from featmix import FeatmixError
 
 ADVICE = {
-    torch.uint8: r"bytes x\.float\(\) / 255",
-    torch.int64: "Ids of tokens.*what the embedding returns",
-    torch.int32: "Ids of tokens.*what the embedding returns",
-    torch.int16: r"x\.float\(\), scaled as the model takes it",
+    torch.uint8: r"convert first, x\.float\(\) / 255",
+    torch.int64: "ids of tokens.*what the embedding returns",
+    torch.int32: "ids of tokens.*what the embedding returns",
+    torch.int16: r"convert first, x\.float\(\)\.",
     torch.bool: r"x\.float\(\)",
     torch.complex64: r"x\.abs\(\).*view_as_real",
     torch.float8_e4m3fn: r"x\.to\(torch\.bfloat16\)",
