@@ -63,7 +63,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         loss_weight: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
         inplace: Write into the batch instead of new memory.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:

@@ -88,7 +88,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         lam_per: One ``b`` for the ``batch`` (as published) or one for each ``sample``.
         loss_weight: What the loss of a mixed row is multiplied with.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:
