@@ -17,12 +17,15 @@ class Layout:
     """The meaning of a tensor's axes. Axis 0 is always the batch.
 
     Args:
-        name: One letter an axis: ``b`` batch, ``c`` channel, the rest positions (``n`` tokens or points, ``t`` time).
+        name: One letter an axis: ``b`` batch, ``c`` channel, the rest positions (``n`` tokens or points, ``t`` time, ``f``
+            frequency, or any other letter).
         grid: Whether neighbours along the position axes are neighbours in the world, so that a box makes sense.
 
     Example:
         >>> layout("bhwc").channel, layout("bhwc").positions
         (3, (1, 2))
+        >>> layout("btchw").letters((1, 2))
+        'tc'
     """
 
     name: str
@@ -43,6 +46,14 @@ class Layout:
         """Indices of the position axes; empty for ``bc``."""
         return tuple(i for i, letter in enumerate(self.name) if letter not in "bc")
 
+    def axes(self, letters: str) -> tuple[int, ...]:
+        """Return the indices of the axes with these letters, in the order of the axes."""
+        return tuple(i for i, letter in enumerate(self.name) if letter in letters)
+
+    def letters(self, axes: Sequence[int]) -> str:
+        """Return the letters of the axes with these indices."""
+        return "".join(self.name[axis] for axis in axes)
+
     def spatial_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the sizes of the position axes of a full shape."""
         return tuple(shape[i] for i in self.positions)
@@ -57,38 +68,69 @@ class Layout:
 
 
 _WHOLE = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_LAYOUTS = {
-    lay.name: lay
-    for lay in (
-        Layout("bchw", grid=True),
-        Layout("bhwc", grid=True),
-        Layout("bnc", grid=False),
-        Layout("bcn", grid=False),
-        Layout("bct", grid=True),
-        Layout("btc", grid=True),
-        Layout("bcdhw", grid=True),
-        Layout("bc", grid=False),
-    )
-}
+_SCATTERED = "n"  # positions in a list, whose neighbours are no neighbours: tokens, points
+_USUAL = ("bchw", "bhwc", "bnc", "bcn", "bct", "btc", "bcdhw", "btchw", "bc")
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # the memory format, by the number of axes
 _BY_NDIM = {2: "bc", 3: "bnc", 4: "bchw", 5: "bcdhw"}
+ANY_NDIM = {  # where the channels are is known, and how many positions there are is not
+    "bc*": {2: "bc", 3: "bct", 4: "bchw", 5: "bcdhw"},
+    "bcn*": {2: "bc", 3: "bcn", 4: "bchw", 5: "bcdhw"},
+    "b*c": {2: "bc", 3: "bnc", 4: "bhwc", 5: "bdhwc"},
+}
+
+
+def _read(name: str) -> Layout | None:
+    letters = name.isascii() and name.isalpha() and name.islower() and len(set(name)) == len(name)
+    if not letters or name[0] != "b" or "c" not in name:
+        return None
+    return Layout(name, grid=len(name) > 2 and _SCATTERED not in name)
+
+
+_LAYOUTS = {name: lay for name in _USUAL if (lay := _read(name))}
+_OTHERS: dict[str, Layout] = {}  # apart, so that a compiler that has seen the usual ones need not look again
 
 
 def layouts() -> list[str]:
-    """Return the known layout names, sorted."""
+    """Return the names of the usual layouts, sorted; :func:`layout` takes all others too."""
     return sorted(_LAYOUTS)
 
 
 def layout(name: str) -> Layout:
-    """Look a layout up by name.
+    """Return the layout of a name: ``b`` first, one ``c``, and a letter of its own for each axis of positions.
+
+    Positions form a grid unless one of their axes is ``n``, a list of tokens or points.
 
     Raises:
-        FeatmixError: If there is no such layout; the message names the nearest.
+        FeatmixError: If it names no layout.
+
+    Example:
+        >>> layout("bcft").positions, layout("bcft").grid, layout("btnc").grid
+        ((2, 3), True, False)
     """
-    found = _LAYOUTS.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        raise FeatmixError("layout", expected="the name of a layout", got=repr(name), fix="For example 'bchw'.")
+    found = _LAYOUTS.get(name) or _OTHERS.get(name)
     if found is None:
-        raise FeatmixError("layout", expected="the name of a layout", got=repr(name), fix=nearest(str(name), _LAYOUTS))
+        found = _read(name)
+        if found is None:
+            raise FeatmixError(
+                "layout",
+                expected="'b', then a lower-case letter for each axis, no letter twice, exactly one of them 'c'",
+                got=repr(name),
+                fix=nearest(name, _LAYOUTS),
+            )
+        _OTHERS[name] = found
     return found
+
+
+def check_layout(name: str) -> None:
+    """Check that a name is one that :func:`resolve_layout` takes.
+
+    Raises:
+        FeatmixError: If it names no layout.
+    """
+    if not isinstance(name, str) or name not in ANY_NDIM:
+        layout(name)
 
 
 def resolve_layout(chosen: str | None, shape: Sequence[int], subject: str) -> Layout:
@@ -99,21 +141,25 @@ def resolve_layout(chosen: str | None, shape: Sequence[int], subject: str) -> La
     Raises:
         FeatmixError: If the number of axes does not fit.
     """
-    name = chosen if chosen is not None else _BY_NDIM.get(len(shape))
+    by_ndim = _BY_NDIM if chosen is None else ANY_NDIM.get(chosen)
+    name = chosen if by_ndim is None else by_ndim.get(len(shape))
     if name is None:
-        raise FeatmixError(
-            subject, "x", expected="a tensor with 2 to 5 axes", got=f"shape {tuple(shape)}", fix="Name its layout with layout=."
-        )
+        raise _refused(subject, "2 to 5 axes, or a layout that names them", shape)
     found = layout(name)
     if found.ndim != len(shape):
-        raise FeatmixError(
-            subject,
-            "x",
-            expected=f"{found.ndim} axes as in layout {found.name!r}",
-            got=f"shape {tuple(shape)}",
-            fix="Pass the layout that the tensor has, for example layout='bnc' for tokens.",
-        )
+        raise _refused(subject, f"{found.ndim} axes as in layout {found.name!r}", shape)
     return found
+
+
+def _refused(subject: str, expected: str, shape: Sequence[int]) -> FeatmixError:
+    ndim = len(shape)
+    if ndim < min(_BY_NDIM):
+        fix = "Features have a batch axis and a channel axis at least: x.unsqueeze(-1) makes 'bc' of one value a sample."
+    elif ndim in _BY_NDIM:
+        fix = f"Name the axes that the tensor has, for example layout={_BY_NDIM[ndim]!r}."
+    else:
+        fix = f"Name all {ndim} axes with layout=: 'b' first, one 'c', and a letter of its own for each other, as in 'btcdhw'."
+    return FeatmixError(subject, "x", expected=expected, got=f"shape {tuple(shape)}", fix=fix)
 
 
 def checked_mask(mask: Tensor, lay: Layout, shape: Sequence[int], subject: str) -> Tensor:

@@ -72,7 +72,7 @@ def _card(name: str) -> str:
 def _normalizers() -> str:
     rows = []
     for name in fm.list_normalizers():
-        norm = fm.normalizer(name.replace("<G>", "4").replace("<D>", "4"))
+        norm = fm.normalizer(name.replace("<G>", "4").replace("<D>", "4").replace("<axes>", "cw"))
         shape = tuple(norm.moments(torch.zeros(SHAPE)).mean.shape)
         who, _, over = inspect.getdoc(type(norm)).splitlines()[0].partition(": over ")
         rows.append([f"`{name}`", who, over, f"`{shape}`", "yes" if norm.exchangeable else "no"])

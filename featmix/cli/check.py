@@ -18,6 +18,7 @@ from rich.table import Table
 import featmix as fm
 from featmix.errors import FeatmixError, nearest
 from featmix.normalizers.base import Normalizer
+from featmix.normalizers.over import Over
 from featmix.spec import parse
 from featmix.support.progress import progress
 from featmix.testing import Record, adapt, check_normalizer, check_strategy
@@ -91,9 +92,9 @@ def find_subject(target: str) -> Any:
     name, colon, rest = target.partition(":")
     if name.partition("@")[0].strip().lower() in fm.list_strategies() and (not colon or "=" in rest):
         return parse(target, subject="check", argument="subject").strategy(**({} if colon else {"p": 1.0}))
-    if not colon:
+    if not colon or name.lower() == Over.kind:
         with contextlib.suppress(FeatmixError):
-            return fm.normalizer(name)
+            return fm.normalizer(target)
         fix = nearest(name.lower(), [*fm.list_strategies(), *fm.list_normalizers()])
         raise FeatmixError(
             "check", "subject", expected="package.module:Object, or a registered name", got=repr(target), fix=fix

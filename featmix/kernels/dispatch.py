@@ -83,18 +83,24 @@ class RowKernels(Protocol):
         ...
 
 
-def exchange_kernels(x: Tensor) -> ExchangeKernels | None:
-    """Return the kernels for this tensor; ``None`` where the formula has to do."""
+def exchange_kernels(x: Tensor, dims: tuple[int, ...] | None = None) -> ExchangeKernels | None:
+    """Return the kernels for this tensor; ``None`` where the formula has to do.
+
+    Args:
+        x: The features.
+        dims: Axes of theirs that a mean is taken over, where they are to be looked at: Triton's kernels have two loops over the
+            elements of a mean and two over means, and axes may be too many apart for that.
+    """
     path = path_for(x)
-    if path == "formula":
+    if path == "formula" or (path == "triton" and _too_many_apart(x, dims)):
         return None
     return cast(ExchangeKernels, exchange_cpu if path == "cpu" else import_module("featmix.kernels.gpu.exchange"))
 
 
-def moment_kernels(x: Tensor) -> MomentKernels | None:
-    """Return the kernels for this tensor; ``None`` where the formula has to do."""
+def moment_kernels(x: Tensor, dims: tuple[int, ...] | None = None) -> MomentKernels | None:
+    """Return the kernels for this tensor; ``None`` where the formula has to do. Arguments as in :func:`exchange_kernels`."""
     path = path_for(x)
-    if path == "formula" or (path == "cpu" and x.numel() < SMALLEST):
+    if path == "formula" or (path == "cpu" and x.numel() < SMALLEST) or (path == "triton" and _too_many_apart(x, dims)):
         return None
     return cast(MomentKernels, blocks if path == "cpu" else import_module("featmix.kernels.gpu.moments"))
 
@@ -143,6 +149,12 @@ def plain(x: Tensor) -> bool:
 def dense(x: Tensor) -> bool:
     """Whether samples lie one after the other in memory, and all their elements side by side."""
     return x.is_contiguous() or (x.ndim in CHANNELS_LAST and x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim]))
+
+
+def _too_many_apart(x: Tensor, dims: tuple[int, ...] | None) -> bool:
+    if dims is None:
+        return False
+    return import_module("featmix.kernels.gpu.loops").loops(tuple(x.shape), x.stride(), dims) is None
 
 
 def _check_triton(*, on_cpu: bool) -> None:

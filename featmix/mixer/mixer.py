@@ -19,6 +19,7 @@ from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
 from featmix.mixer.notices import Notices
 from featmix.mixer.outputs import check_places, shape_met
+from featmix.mixer.reading import Reading
 from featmix.mixer.repeating import Repeating
 from featmix.mixer.sites import find, runnable, unwrap
 from featmix.mixer.switch import Decision, Switch
@@ -48,8 +49,9 @@ class Mixer(Repeating):
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root, self._runnable = unwrap(model), runnable(model)
         self._wanted = Wanted.of(self._root, input)
-        self._switch = Switch(Notices(tree))
-        self._leaves = _keyed(tree.leaves())
+        self._reading = Reading(self._root, tree)
+        self._switch = Switch(Notices(self._reading.tree))
+        self._leaves = _keyed(self._reading.tree.leaves())
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
         _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
@@ -60,6 +62,11 @@ class Mixer(Repeating):
         self._sent_by: int | None = None  # the rank that this mixer was copied from, until it attaches
         self._progress = 0.0
         self._hook()
+
+    @property
+    def acting(self) -> Tree:
+        """The tree as it acts in this model: strategies that name no axes are told those that the model says it has."""
+        return self._reading.tree
 
     @property
     def progress(self) -> float:
@@ -108,7 +115,7 @@ class Mixer(Repeating):
         if not self._root.training:
             request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
             leaves = self._leaves.values()
-            still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self.tree.draw(request), strict=True)]
+            still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self._reading.tree.draw(request), strict=True)]
             resting = decisions_to(still, x.device)
             params = dict(zip(self._leaves, resting, strict=True))
             return Mix(params, Mixture.identity(len(x), x.device), {})
@@ -122,7 +129,7 @@ class Mixer(Repeating):
                 "decision only inside `with mixer.teaching(mix):`.",
             )
         with borrowed(self._seeded()) as random:
-            drawn = dict(zip(self._leaves, self.tree.draw(self._request(x, random, given)), strict=True))
+            drawn = dict(zip(self._leaves, self._reading.tree.draw(self._request(x, random, given)), strict=True))
         if self._draws is not None:
             self._draws += 1
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
@@ -150,9 +157,10 @@ class Mixer(Repeating):
         """
         seen: dict[str, list[tuple[int, dict[str, tuple[int, ...]]]]] = {}  # of each site, when it was called, and shapes there
         try:
-            rows = len(batch_of(example, self._wanted, who="attach", mixed=False))
+            batch = batch_of(example, self._wanted, who="attach", mixed=False)
         except FeatmixError:
-            rows = None
+            batch = None
+        rows = None if batch is None else len(batch)
 
         def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
             def hook(_: nn.Module, __: Any, output: Any) -> None:
@@ -172,7 +180,8 @@ class Mixer(Repeating):
         try:
             with torch.no_grad(), torch.random.fork_rng(), uncompiled():
                 self._runnable.eval()
-                _call(self._runnable, example)
+                with self._reading.checked(batch):
+                    _call(self._runnable, example)
                 check_folding(self._runnable, self._leaves.values(), example, self._wanted, _call)
         finally:
             self._switch.next = armed

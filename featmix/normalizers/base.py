@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.layouts import Layout, checked_mask, layout, resolve_layout
+from featmix.layouts import Layout, check_layout, checked_mask, resolve_layout
 from featmix.normalizers.moments import Moments, compute_moments, upcast
 
 _SMALLEST_EPS = 1e-30  # its root must not vanish in float32
@@ -48,7 +48,7 @@ class Normalizer:
 
     def __post_init__(self) -> None:
         if self.layout is not None:
-            layout(self.layout)
+            check_layout(self.layout)
         for switch in ("unbiased", "positive_only"):
             if not isinstance(getattr(self, switch), bool):
                 raise FeatmixError(self.kind, switch, expected="True or False", got=repr(getattr(self, switch)))
@@ -75,6 +75,11 @@ class Normalizer:
         if self.width is not None:
             return f"{self.kind}-d{self.width}"
         return f"{self.kind}{self.groups or ''}"
+
+    @property
+    def partly_over_positions(self) -> bool:
+        """True if a mean is taken over some of the position axes, as their names say, and not over all whatever they are."""
+        return False
 
     @property
     def exchangeable(self) -> bool:
@@ -192,7 +197,7 @@ class Normalizer:
                 "x",
                 expected="a floating tensor",
                 got=str(x.dtype),
-                fix="Moments of integers are not integers; x.float().",
+                fix=_in_floats(x.dtype),
             )
         return resolve_layout(self.layout, x.shape, self.name)
 
@@ -222,3 +227,11 @@ class Normalizer:
                 fix="Choose another number of groups, or check the layout.",
             )
         return divisor if self.groups is not None else channels // divisor
+
+
+def _in_floats(dtype: torch.dtype) -> str:
+    if dtype.is_complex:
+        return "Take the moments of x.abs(), or of torch.view_as_real(x)."
+    if dtype in (torch.int32, torch.int64):
+        return "Ids of tokens have no moments: take those of their embeddings. Counts: x.float()."
+    return "Moments of integers are not integers; x.float()."

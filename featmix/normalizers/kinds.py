@@ -1,11 +1,13 @@
-"""The normalizers there are: PONO, IN, LN, GN, GPONO and BN, by name."""
+"""The normalizers there are, by name: PONO, IN, LN, GN, GPONO and BN, and any mean over axes that are called by name."""
 
 from __future__ import annotations
 
 import re
 
 from featmix.errors import FeatmixError, nearest
+from featmix.layouts import layout as layout_named
 from featmix.normalizers.base import Normalizer
+from featmix.normalizers.over import Over
 
 
 class PONO(Normalizer):
@@ -55,17 +57,20 @@ class BN(Normalizer):
 
 
 _KINDS: dict[str, type[Normalizer]] = {cls.kind: cls for cls in (PONO, IN, LN, GN, GPONO, BN)}
+_OVER = f"{Over.kind}:"
 _NAME = re.compile(r"(?P<kind>gpono|gn)(?P<dash>-d)?(?P<number>\d+)|(?P<plain>[a-z]+)")
 
 
 def list_normalizers() -> list[str]:
-    """Return the names that :func:`normalizer` takes; ``<G>`` stands for a number of groups, ``<D>`` for a group's width.
+    """Return the names that :func:`normalizer` takes.
+
+    ``<G>`` stands for a number of groups, ``<D>`` for a group's width, ``<axes>`` for letters of the layout.
 
     Example:
         >>> list_normalizers()
-        ['bn', 'gn-d<D>', 'gn<G>', 'gpono-d<D>', 'gpono<G>', 'in', 'ln', 'pono']
+        ['bn', 'gn-d<D>', 'gn<G>', 'gpono-d<D>', 'gpono<G>', 'in', 'ln', 'over:<axes>', 'pono']
     """
-    names = []
+    names = [f"{_OVER}<axes>"]
     for kind, cls in _KINDS.items():
         names += [f"{kind}<G>", f"{kind}-d<D>"] if cls.grouped else [kind]
     return sorted(names)
@@ -83,14 +88,17 @@ def normalizer(
 
     Args:
         name: ``pono``, ``in``, ``ln``, ``bn``, ``gn8`` and ``gpono8`` (8 groups), ``gn-d8`` and ``gpono-d8`` (8 channels a
-            group), in any case. A normalizer is passed through as it is.
-        layout: Names the axes of ``x``; ``None`` goes by their number.
+            group), in any case; or ``over:`` and letters of the layout, for one mean over these axes. ``pono`` is short for
+            ``over:c``, ``in`` for over all positions and ``ln`` for both. A normalizer is passed through as it is.
+        layout: Names the axes of ``x``, one letter each: ``b`` the batch, ``c`` the channels, others positions; ``None`` goes
+            by their number.
         eps: Added to the variance, inside the root.
         unbiased: Variance over ``n - 1``.
         positive_only: Take the moments from positive entries only.
 
     Raises:
-        FeatmixError: If the name is unknown (the message names the nearest) or a setting is out of range.
+        FeatmixError: If the name is unknown (the message names the nearest), the layout has no such axis, or a setting is out
+            of range.
 
     Example:
         >>> import torch
@@ -99,9 +107,16 @@ def normalizer(
         >>> xh, m = norm.normalize(x)
         >>> torch.allclose(norm.denormalize(xh, m), x, atol=1e-6)
         True
+        >>> normalizer("over:ct", layout="bcft").moments(torch.randn(3, 2, 64, 50)).mean.shape
+        torch.Size([3, 1, 64, 1])
     """
     if isinstance(name, Normalizer):
         return name
+    if layout is not None:
+        layout_named(layout)
+    if isinstance(name, str) and name.lower().startswith(_OVER):
+        axes = name.lower().removeprefix(_OVER)
+        return Over(layout=layout, eps=eps, unbiased=unbiased, positive_only=positive_only, axes=axes)
     match = _NAME.fullmatch(name.lower()) if isinstance(name, str) else None
     kind = match and (match["kind"] or match["plain"])
     if match is None or kind not in _KINDS or (_KINDS[kind].grouped and not match["number"]):

@@ -62,8 +62,8 @@ def _flat(values: Tensor, layout: Layout) -> Tensor:
     """Values ``(B, *positions)`` as ``(B, H, W)``."""
     if len(layout.positions) == 2:
         return values
-    if len(layout.positions) == 3:
-        return values.movedim(1, 2).flatten(2)
+    if len(layout.positions) > 2:
+        return values.flatten(1, -3).movedim(1, 2).flatten(2)
     count = prod(values.shape[1:])
     square = not layout.grid and isqrt(count) ** 2 == count
     return values.reshape(len(values), isqrt(count) if square else 1, -1)

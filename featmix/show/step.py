@@ -112,8 +112,8 @@ def take_step(
     tree = copy.deepcopy(tree)  # a step of training would be remembered by strategies that remember
     leaves = tree.leaves()
     looked_at = [leaf.site for leaf in leaves if leaf.site != INPUT] + ([] if site is None else [site])
-    mix, clean, seen = watch(model, tree, prepared, looked_at, target=target, seed=seed, progress=progress)
-    course = _Course(leaves, [params.to("cpu") for params in mix.params.values()], list(seen.before), len(prepared))
+    mix, acting, clean, seen = watch(model, tree, prepared, looked_at, target=target, seed=seed, progress=progress)
+    course = _Course(acting.leaves(), [params.to("cpu") for params in mix.params.values()], list(seen.before), len(prepared))
     places = course.places()
     if site is not None:
         places = {place: call for place, call in places.items() if call[0] == site} or {site: (site, 0)}
@@ -140,7 +140,7 @@ def _site(place: str, call: Call, course: _Course, clean: Seen, seen: Seen) -> S
     x = seen.before[call]
     strategy = here[-1][0].strategy if here else None
     layout = resolve_layout(None, x.shape, "show") if strategy is None else strategy.layout_of(x.shape)
-    prefix = 0 if strategy is None else strategy.num_prefix_tokens
+    prefix = 0 if strategy is None else strategy.axes.prefix_of(x.shape)
     return Site(
         place=place,
         before=moment_maps(x if here else clean.before[call], layout, prefix),

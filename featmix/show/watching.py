@@ -40,7 +40,7 @@ class Seen:
 
 def watch(
     model: nn.Module, tree: Tree, images: Tensor, sites: Sequence[str], *, target: Tensor, seed: int, progress: float
-) -> tuple[Mix, Seen, Seen]:
+) -> tuple[Mix, Tree, Seen, Seen]:
     """One step: drawn, applied, and seen at some sites.
 
     The model runs twice, without gradient and with its layers in eval mode, and is left as it was.
@@ -55,7 +55,8 @@ def watch(
         progress: How far training is.
 
     Returns:
-        The decision, a forward in which nothing was mixed, and the one that the decision was applied in.
+        The decision, the tree as it acts in the model, a forward in which nothing was mixed, and the one that the decision was
+        applied in.
 
     Raises:
         FeatmixError: As :func:`featmix.attach` and :meth:`featmix.Mixer.draw` do, and where a site is not called.
@@ -84,13 +85,14 @@ def watch(
                 mix = mixer.draw(x, target=target)
                 with mixer.teaching(mix):
                     root(x)
+                acting = mixer.acting
         finally:
             for handle in handles:
                 handle.remove()
     for site in modules:
         if (site, 0) not in clean.before:
             raise FeatmixError("show", "site", expected="a module that the forward pass calls", got=f"no call of {site!r}")
-    return mix, clean, now[0]
+    return mix, acting, clean, now[0]
 
 
 def _note(site: str, leaf: At | None, now: Sequence[Seen], when: str) -> Callable[[nn.Module, Any, Any], None]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.layouts import Layout, checked_mask, layout, resolve_layout
+from featmix.layouts import ANY_NDIM, Layout, checked_mask, layout, resolve_layout
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Axes:
         who: Who works on the features, for messages.
         layout: Name of the layout; ``None`` goes by the number of axes.
         num_prefix_tokens: Positions at the front that are left alone.
+        found: Whether the prefix is what a model says of itself: features that cannot have it then have none, instead of being
+            refused.
+        patches: Positions of features that have no prefix yet, where ``found``.
 
     Raises:
         FeatmixError: If there is no such layout, or it has no place for prefix tokens.
@@ -30,9 +33,11 @@ class Axes:
     who: str
     layout: str | None
     num_prefix_tokens: int
+    found: bool = False
+    patches: int | None = None
 
     def __post_init__(self) -> None:
-        if self.layout is not None:
+        if self.layout is not None and self.layout not in ANY_NDIM:
             self._check_prefix(layout(self.layout))
 
     def of(self, shape: Sequence[int]) -> Layout:
@@ -43,19 +48,22 @@ class Axes:
         """Return the shape without prefix tokens; ``(B,)`` stays as it is."""
         if not self.num_prefix_tokens or len(shape) < 2:
             return tuple(shape)
+        prefix = self.prefix_of(shape)
+        if not prefix:
+            return tuple(shape)
         axis = self.of(shape).positions[0]
-        return (*shape[:axis], shape[axis] - self.num_prefix_tokens, *shape[axis + 1 :])
+        return (*shape[:axis], shape[axis] - prefix, *shape[axis + 1 :])
 
     def body_of(self, x: Tensor) -> Tensor:
         """Return a view of features without prefix tokens."""
-        if not self.num_prefix_tokens:
+        if not self.prefix_of(x.shape):
             return x
         axis = self.of(x.shape).positions[0]
         return x.narrow(axis, self.num_prefix_tokens, x.shape[axis] - self.num_prefix_tokens)
 
     def with_prefix_of(self, x: Tensor, body: Tensor) -> Tensor:
         """Return a body behind the prefix tokens of ``x``."""
-        if not self.num_prefix_tokens:
+        if not self.prefix_of(x.shape):
             return body
         axis = self.of(x.shape).positions[0]
         return torch.cat([x.narrow(axis, 0, self.num_prefix_tokens), body], dim=axis)
@@ -101,14 +109,14 @@ class Axes:
         """
         lay = self.of(shape)
         self._check_prefix(lay)
-        if self.num_prefix_tokens and shape[lay.positions[0]] <= self.num_prefix_tokens:
+        if self.prefix_of(shape) and shape[lay.positions[0]] <= self.num_prefix_tokens:
             got = f"{shape[lay.positions[0]]} positions"
             raise FeatmixError(self.who, "x", expected=f"more positions than the prefix of {self.num_prefix_tokens}", got=got)
         if needs_grid and not lay.grid:
             raise FeatmixError(
                 self.who,
                 "layout",
-                expected="a layout whose positions form a grid: bchw, bhwc, bct, btc, bcdhw",
+                expected="a layout whose positions form a grid: bchw, bhwc, bct, btc, bcdhw, or others without n",
                 got=repr(lay.name),
                 fix="Neighbours in a list of tokens or features are not neighbours in space.",
             )
@@ -124,10 +132,20 @@ class Axes:
         elif not isinstance(mask, Tensor) or mask.ndim < 2 or len(mask) != shape[0]:
             got = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
             raise FeatmixError(self.who, "mask", expected=f"a mask of {shape[0]} rows and their positions", got=got)
-        return mask[:, self.num_prefix_tokens :].bool()
+        if len(shape) < 2 and self.found:  # the mask has the positions that the features will have
+            return mask[:, self.prefix_of((*mask.shape, 1)) if mask.ndim == 2 else 0 :].bool()
+        return mask[:, self.num_prefix_tokens if len(shape) < 2 else self.prefix_of(shape) :].bool()
+
+    def prefix_of(self, shape: Sequence[int]) -> int:
+        """Return how many positions at the front of features of this shape are left alone."""
+        if not self.num_prefix_tokens or not self.found:
+            return self.num_prefix_tokens
+        positions = self.of(shape).spatial_shape(shape)
+        has_room = len(positions) == 1 and positions[0] > self.num_prefix_tokens and positions[0] != self.patches
+        return self.num_prefix_tokens if has_room else 0
 
     def _check_prefix(self, lay: Layout) -> None:
-        if self.num_prefix_tokens and len(lay.positions) != 1:
+        if self.num_prefix_tokens and not self.found and len(lay.positions) != 1:
             raise FeatmixError(
                 self.who,
                 "num_prefix_tokens",

@@ -18,6 +18,7 @@ from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
 from featmix.layouts import CHANNELS_LAST, Layout, checked_mask
+from featmix.layouts import layout as layout_named
 from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
@@ -46,7 +47,7 @@ class CommonSettings(TypedDict, total=False):
     per: Per
     partner: Partner
     layout: str | None
-    num_prefix_tokens: int
+    num_prefix_tokens: int | None
     num_classes: int | None
 
 
@@ -66,6 +67,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         partner: ``derangement``, ``permutation`` (the papers' ``randperm``) or ``crossdomain``.
         layout: Names the axes of ``x``; ``None`` goes by their number.
         num_prefix_tokens: Positions at the front that are left alone: 1 for a class token. Tokens and sequences have them.
+            ``None`` is 0, or in an attached model what the model says of itself.
         num_classes: For class indices in ``strategy(x, target)``.
 
     Attributes:
@@ -85,14 +87,19 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         per: Per = "batch",
         partner: Partner = "derangement",
         layout: str | None = None,
-        num_prefix_tokens: int = 0,
+        num_prefix_tokens: int | None = None,
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.p = self._scheduled("p", p, 0, 1)
         self.per = self._one_of("per", per, draws.PER)
         self.partner = self._one_of("partner", partner, draws.PARTNERS)
-        self._axes = Axes(self._who, layout, self._whole("num_prefix_tokens", num_prefix_tokens, least=0))
+        self.num_prefix_tokens = (
+            None if num_prefix_tokens is None else self._whole("num_prefix_tokens", num_prefix_tokens, least=0)
+        )
+        if layout is not None:
+            layout_named(layout)
+        self._axes = Axes(self._who, layout, self.num_prefix_tokens or 0)
         self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
 
@@ -440,9 +447,20 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         return self._axes.layout
 
     @property
-    def num_prefix_tokens(self) -> int:
-        """Positions at the front that are left alone."""
-        return self._axes.num_prefix_tokens
+    def axes(self) -> Axes:
+        """The layout of the features and the number of their prefix tokens."""
+        return self._axes
+
+    def with_axes(self, axes: Axes) -> Self:
+        """Return this strategy for features whose axes are known from elsewhere; settings and memories stay shared with it."""
+        return self._seen_with(_axes=axes)
+
+    def _seen_with(self, **fixed: Any) -> Self:
+        """Return an object with the attributes of this one, whatever they become, but for some that are fixed."""
+        own = {name: _always(value) for name, value in fixed.items()}
+        seen: Self = object.__new__(type(type(self).__name__, (type(self),), {"__module__": type(self).__module__, **own}))
+        object.__setattr__(seen, "__dict__", vars(self))
+        return seen
 
     @classmethod
     def setting_names(cls) -> list[str]:
@@ -516,6 +534,10 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
     def _check_features(self, x: Tensor) -> None:
         check_features(self._who, x, needs_float=self.tags.needs_float)
         self._axes.check(x.shape, needs_grid=self.needs_grid)
+
+
+def _always(value: Any) -> property:
+    return property(lambda _: value)
 
 
 def _in_format_of(x: Tensor, y: Tensor) -> Tensor:

@@ -123,10 +123,21 @@ def check_features(who: str, x: Tensor, *, needs_float: bool) -> None:
         got = f"layout {x.layout}" if isinstance(x, Tensor) else type(x).__name__
         raise FeatmixError(who, "x", expected="a tensor", got=got)
     if needs_float and x.dtype not in _FLOATS:
-        raise FeatmixError(
-            who,
-            "x",
-            expected="a floating tensor",
-            got=str(x.dtype),
-            fix="It computes with the values, and the results are not integers: convert first, x.float() / 255.",
-        )
+        raise FeatmixError(who, "x", expected="a floating tensor", got=str(x.dtype), fix=how_to_float(x.dtype))
+
+
+def how_to_float(dtype: torch.dtype) -> str:
+    """Return what to do about values of a dtype that is not computed with.
+
+    Example:
+        >>> how_to_float(torch.uint8)
+        'It computes with the values, and the results are not integers: convert first, x.float() / 255.'
+    """
+    if dtype.is_complex:
+        return "Mix real values: x.abs(), or both parts as channels, torch.view_as_real(x).movedim(-1, 1).flatten(1, 2)."
+    if dtype.is_floating_point:
+        return "It is too narrow to compute with: x.to(torch.bfloat16)."
+    if dtype in (torch.int32, torch.int64):
+        return "It computes with the values, and ids of tokens have none: mix what the embedding returns. Convert counts first."
+    scale = " / 255" if dtype == torch.uint8 else ""
+    return f"It computes with the values, and the results are not integers: convert first, x.float(){scale}."

@@ -14,6 +14,7 @@ from featmix.errors import FeatmixError
 from featmix.layouts import inside
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
+from featmix.normalizers.over import Over
 from featmix.sampling.boxes import CROPS, channel_orders, crops
 from featmix.sampling.words import Crop, Per
 from featmix.schedule import Schedule
@@ -123,7 +124,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
             raise FeatmixError(
                 self._who,
                 "crop",
-                expected="'neither' with a normalizer that averages over channels alone",
+                expected="'neither' with a normalizer that does not average over all positions",
                 got=f"{crop!r} with norm={self.norm!r}",
                 fix="A crop has moments of its own under in, ln and gn<G>.",
             )
@@ -198,6 +199,8 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         y = np.moveaxis(x, self.layout_of(x.shape).channel, 1).copy()
         if self.passes_through(x.shape):
             return x.copy()
+        if isinstance(self.normalizer, Over):
+            return self._oracle_over(x, params)
         norm = replace(self.normalizer, layout="bct")
         real = np.ones((len(x), *y.shape[2:]), dtype=np.bool_) if params.mask is None else params.mask.numpy()
 
@@ -220,6 +223,16 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
                     lent_mean, lent_std = lent_mean[:, :1], lent_std[:, :1]
                 y[i][:, content] = (before[i][:, content] - mean) / std * lent_std + lent_mean
         return np.moveaxis(y, 1, self.layout_of(x.shape).channel)
+
+    def _oracle_over(self, x: NDArray[np.float64], params: CrossNormParams) -> NDArray[np.float64]:
+        """Return the same for means over named axes, which have no crops."""
+        y, axis = x.copy(), self.layout_of(x.shape).channel - 1
+        for i, j in enumerate(params.partner.tolist()):
+            if params.active[i]:
+                lender = x[j] if params.channels is None else np.take(x[j], params.channels[j].numpy(), axis)
+                (mean, std), (lent_mean, lent_std) = self.normalizer.oracle(x[i]), self.normalizer.oracle(lender)
+                y[i] = (x[i] - mean) / std * lent_std + lent_mean
+        return y
 
     def _positions(self, params: CrossNormParams, box: Tensor | None) -> Tensor | None:
         """Return the real positions in a box; ``None`` for all."""

@@ -81,7 +81,7 @@ class CutMix(ContentStrategy[CutMixParams]):
         inplace: Write into the batch instead of new memory.
         memory: Samples to remember; ``None`` for none, as published.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:

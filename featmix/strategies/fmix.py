@@ -76,7 +76,7 @@ class FMix(ContentStrategy[FMixParams]):
         spectrum: ``intended`` or ``published``.
         lam_per: One mask for the ``batch`` (as published) or one for each ``sample``.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:

@@ -50,7 +50,8 @@ class MoEx(MomentStrategy[Params]):
     gradient. Decisions then need ``target=``, and an attached mixer needs ``example=``; a published setting is not known.
 
     Args:
-        norm: Any intra-instance normalizer: ``pono``, ``in``, ``ln``, ``gn<G>``, ``gpono<G>`` and their ``-d<D>`` forms.
+        norm: Any intra-instance normalizer: ``pono``, ``in``, ``ln``, ``gn<G>``, ``gpono<G>`` and their ``-d<D>`` forms,
+            ``over:<axes>``.
         lam: The label's own share, in [0, 1].
         eps: Added to the variance, inside the root.
         detach: Treat the moments as constants in backward; off as published.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -16,15 +17,17 @@ from featmix.kernels.restyle import Task, restyle
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments, upcast
+from featmix.normalizers.over import Over
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule
+from featmix.strategies.axes import Axes
 from featmix.strategies.base import P, Strategy
 
 
 class _Common(TypedDict, total=False):
     per: Per
     partner: Partner
-    num_prefix_tokens: int
+    num_prefix_tokens: int | None
     num_classes: int | None
 
 
@@ -85,7 +88,7 @@ class MomentStrategy(Strategy[P]):
             raise FeatmixError(
                 self._who,
                 "norm",
-                expected="an intra-instance normalizer: pono, in, ln, gn<G>, gpono<G>",
+                expected="an intra-instance normalizer: pono, in, ln, gn<G>, gpono<G>, over:<axes>",
                 got=repr(made.name),
                 fix="Its moments belong to the whole batch, so the samples of one batch have none of their own to exchange.",
             )
@@ -98,6 +101,10 @@ class MomentStrategy(Strategy[P]):
             cls.gated = Strategy.gated  # type: ignore[method-assign]
         if "new_moments" in own and "blend" not in own:  # what a base class says of its blend does not hold for others
             cls.blend = MomentStrategy.blend  # type: ignore[method-assign]
+
+    def with_axes(self, axes: Axes) -> Self:
+        """Return this strategy, and its normalizer, for features whose axes are known from elsewhere."""
+        return self._seen_with(_axes=axes, normalizer=replace(self.normalizer, layout=axes.layout))
 
     @property
     def norm(self) -> str:
@@ -138,15 +145,35 @@ class MomentStrategy(Strategy[P]):
         return len(shape) > 1 and self.normalizer.group_size(shape) == 1
 
     def reach(self, params: P, mask: Tensor) -> Tensor:
-        """Return all real positions if moments are taken over positions, else those that are real in both samples."""
-        return mask if self.normalizer.over_positions else super().reach(params, mask)
+        """Return all real positions if moments are taken over all positions, else those that are real in both samples.
+
+        Where moments are taken over some of the position axes, those are reached that both samples have a mean for.
+        """
+        norm = self.normalizer
+        if norm.over_positions:
+            return mask
+        if not isinstance(norm, Over) or not norm.partly_over_positions:
+            return super().reach(params, mask)
+        known = norm.real_positions(mask) > int("c" not in norm.axes)  # a single element has no style apart from content
+        return mask & known & known.index_select(0, params.partner)
 
     def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
         """Return rows that have moments apart from their content, and whose partners have."""
-        if not self.normalizer.over_positions:
+        norm = self.normalizer
+        if not norm.over_positions and isinstance(norm, Over) and norm.partly_over_positions:
+            return self._can_mix_partly(norm, mask, partner, shape)
+        if not norm.over_positions:
             return super().can_mix(mask, partner, shape)
         enough = mask.flatten(1).sum(1) * self.elements_a_position(shape) > 1
         return enough & enough.index_select(0, partner)
+
+    def _can_mix_partly(self, norm: Over, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
+        count = norm.real_positions(mask)
+        known = count > int("c" not in norm.axes)
+        able = (mask & known & known.index_select(0, partner)).flatten(1).any(1)
+        if "c" in norm.axes and (len(shape) == 1 or shape[self.layout_of(shape).channel] == 1):
+            able &= ~((count == 1).flatten(1).any(1) | (count == 1).flatten(1).any(1).index_select(0, partner))
+        return able
 
     def elements_a_position(self, shape: Sequence[int]) -> int:
         """Return how many of the elements of one mean lie at one position; 1 for ``(B,)``."""
@@ -160,10 +187,12 @@ class MomentStrategy(Strategy[P]):
         if not plain or params.mask is not None or self.passes_through(x.shape):
             return super().gated(x, params)
         chosen = self.blend(params)
-        if chosen is not None and (ways := exchange_kernels(x)):
+        norm = self.normalizer
+        named = norm.reduced(x.shape) if isinstance(norm, Over) else None  # they may lie anywhere among the others
+        if chosen is not None and (ways := exchange_kernels(x, named)):
             taker = params.taker if ways.BY_TAKER else None
             return exchange(self.normalizer.view(x), self._blend(x, params, taker, *chosen), ways).reshape(x.shape)
-        if chosen is None and (kernels := moment_kernels(x)):
+        if chosen is None and (kernels := moment_kernels(x, named)):
             task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
             y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
             return y.reshape(x.shape)

@@ -97,7 +97,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         third_term: Whose label the third term has at the input: ``mixed`` by content (as in the PreAct ResNet's code), or the
             sample's ``own`` (as in the Wide ResNet's). Of use to :meth:`at_input` alone.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:

@@ -79,7 +79,7 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
             ``floor(k / tau)``.
         lam_per: One ``tau`` for the ``batch`` (as published) or one for each ``sample``; each sample has a place of its own.
         p: Probability that a batch (or a row) is mixed.
-        common: ``per``, ``partner``, ``layout`` (``bchw``, ``bhwc``, ``bct``, ``btc`` or ``bcdhw``), ``num_classes``: see
+        common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
 
     Raises:

@@ -207,7 +207,7 @@ def normalizers(draw: st.DrawFn, *, layout: str | None = None, exchangeable: boo
         >>> find(normalizers(exchangeable=True), lambda _: True).exchangeable
         True
     """
-    names = [n for n in example_normalizers() if exchangeable in (None, normalizer(n).exchangeable)]
+    names = [n for n in example_normalizers(layout) if exchangeable in (None, normalizer(n, layout=layout).exchangeable)]
     return normalizer(
         draw(st.sampled_from(names)),
         layout=layout,

@@ -13,14 +13,22 @@ from featmix.strategies.base import Strategy
 from featmix.strategies.registry import create, list_strategies, strategy_class
 
 
-def example_normalizers() -> list[str]:
-    """One name for each kind of normalizer, with two groups or groups of two.
+def example_normalizers(layout: str | None = None) -> list[str]:
+    """One name for each kind of normalizer, with two groups or groups of two, over some axes.
+
+    Args:
+        layout: Whose axes are averaged over; images where not given.
 
     Example:
         >>> example_normalizers()
-        ['bn', 'gn-d2', 'gn2', 'gpono-d2', 'gpono2', 'in', 'ln', 'pono']
+        ['bn', 'gn-d2', 'gn2', 'gpono-d2', 'gpono2', 'in', 'ln', 'over:cw', 'over:h', 'pono']
     """
-    return [name.replace("<G>", "2").replace("<D>", "2") for name in list_normalizers()]
+    positions = [letter for letter in layout or "bchw" if letter not in "bc"]
+    axes = [f"c{positions[-1]}", positions[0]] if positions else ["c"]
+    names = []
+    for name in list_normalizers():
+        names += [name.replace("<axes>", letters) for letters in axes] if "<axes>" in name else [name]
+    return [name.replace("<G>", "2").replace("<D>", "2") for name in names]
 
 
 def every_normalizer() -> Iterator[Normalizer]:
@@ -29,7 +37,8 @@ def every_normalizer() -> Iterator[Normalizer]:
         yield normalizer(name)
         yield normalizer(name, unbiased=False)
         yield normalizer(name, positive_only=True)
-        for layout in layouts():
+    for layout in layouts():
+        for name in example_normalizers(layout):
             yield normalizer(name, layout=layout)
 
 

@@ -172,7 +172,7 @@ def prefix(strategy: Strategy) -> None:
 def _by_position(strategy: Strategy) -> bool:
     """Return True if a position takes from the same position of the partner."""
     if isinstance(strategy, MomentStrategy):
-        return not strategy.normalizer.over_positions
+        return not (strategy.normalizer.over_positions or strategy.normalizer.partly_over_positions)
     return mixes_content(strategy) and getattr(strategy, "keeps_places", True)
 
 

@@ -80,7 +80,7 @@ class OtherAxes(Mixup):
 
     def __init__(self, **settings):
         super().__init__(**settings)
-        self._axes = self.axes_class(type(self).__name__, self.layout, self.num_prefix_tokens)
+        self._axes = self.axes_class(type(self).__name__, self.layout, self.num_prefix_tokens or 0)
 
 
 class NoPrefix(Axes):

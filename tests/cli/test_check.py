@@ -85,7 +85,7 @@ def test_all_sorts_of_subjects(folder, name):
     assert "passed" in result.stdout or "more than 1 value" in result.stdout
 
 
-@pytest.mark.parametrize("name", ["moex", "moex:norm=in", "gn2", "IN"])
+@pytest.mark.parametrize("name", ["moex", "moex:norm=in", "moex:norm=over:cw", "gn2", "IN", "over:cw"])
 def test_names_that_featmix_knows(name):
     laws = "moments" if "moex" in name else "restores"
     result = check(name, "--laws", laws, *QUICK)

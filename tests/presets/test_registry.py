@@ -26,6 +26,11 @@ FIGURES = {  # name: sites, strategy, settings
     "mixstyle/reid-resnet50": (STAGES[:2], "mixstyle", STYLE),
     "mixstyle/reid-osnet": (["conv2", "conv3"], "mixstyle", STYLE),
     "mixstyle/coinrun-impala": (["blocks.0", "blocks.1"], "mixstyle", {"alpha": 0.3, "p": 1.0, "unbiased": False}),
+    "mixstyle/dcase": (
+        ["input"],
+        "mixstyle",
+        {"norm": "over:ct", "layout": "bcft", "alpha": 0.3, "p": 0.4, "partner": "permutation", "eps": 1e-6},
+    ),
     "efdmix/pacs-resnet18": (STAGES[:3], "efdmix", {"alpha": 0.1, "p": 0.5, "partner": "crossdomain"}),
     "efdmix/pacs-resnet50": (STAGES[:2], "efdmix", {"alpha": 0.1, "p": 0.5, "partner": "crossdomain"}),
     "efdmix/pacs-single-resnet18": (STAGES[:3], "efdmix", {"alpha": 0.1, "p": 0.5, "partner": "derangement"}),

@@ -60,3 +60,10 @@ def test_precision_and_single_channels():
 def test_other_rows():
     maps = moment_maps(X, layout("bchw"))
     assert torch.equal(maps.take(torch.tensor([1, 0])).std, maps.std.flip(0))
+
+
+def test_frames_of_volumes_are_laid_side_by_side():
+    x = torch.randn(2, 3, 4, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    maps = moment_maps(x, layout("btcdhw"))
+    assert maps.mean.shape == (2, 5, 3 * 2 * 6)
+    assert torch.allclose(maps.mean[:, :, 6:12], x[:, 0, :, 1].mean(1))

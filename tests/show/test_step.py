@@ -287,3 +287,20 @@ def test_the_output_that_is_mixed_is_shown():
     assert site.place == "twofold, output 'shown'"
     assert torch.allclose(site.before.mean, 2 * x.mean(1), atol=1e-5)
     assert torch.allclose(site.after.mean, 2 * x.mean(1)[site.partner], atol=1e-3)
+
+
+def test_maps_are_of_the_axes_that_the_model_says_it_has():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.head = nn.Linear(3, 5), nn.Linear(5, 3)
+
+        def forward(self, x):
+            return self.head(self.fc(x.permute(0, 2, 3, 1)).mean((1, 2)))
+
+    torch.manual_seed(0)
+    model = Last()
+    (site,) = step_of({"fc": fm.MoEx("pono")}, model).sites
+    before = model.fc(IMAGES.permute(0, 2, 3, 1))
+    assert torch.allclose(site.before.mean, before.mean(3), atol=1e-5)
+    assert torch.allclose(site.after.mean, before.mean(3)[site.partner], atol=1e-5)

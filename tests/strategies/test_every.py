@@ -204,7 +204,7 @@ def test_as_collate_with_two_workers(name):
 def test_integers_are_refused_with_the_reason(name, dtype):
     x = torch.ones(4, 3, 4, 4, dtype=dtype)
     with pytest.raises(
-        fm.FeatmixError, match=r"expected a floating tensor, got torch\.\w+\. It computes with the values.*convert"
+        fm.FeatmixError, match=r"expected a floating tensor, got torch\.\w+\. It computes with the values.*[Cc]onvert"
     ):
         made(name)(x)
 
@@ -233,7 +233,7 @@ BAD = [
     *(("p", value, "a number in [0, 1]") for value in (-0.1, 1.1, float("nan"), "0.5", None, True)),
     ("per", "row", "one of batch, sample"),
     ("partner", "randperm", "one of derangement, permutation, crossdomain"),
-    ("layout", "bcwh", "the name of a layout"),
+    ("layout", "bcwb", "then a lower-case letter for each axis"),
 ]
 
 

@@ -93,10 +93,9 @@ def test_loss_is_the_two_weighted_losses():
     torch.testing.assert_close(mx.loss(F.cross_entropy, logits, target), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
-def test_integer_images_are_refused_with_the_reason(dtype):
+def test_integer_images_are_refused_with_the_reason():
     with pytest.raises(fm.FeatmixError, match=r"Mixup: x: expected a floating tensor.*the results are not integers.*/ 255"):
-        fm.Mixup()(torch.ones(2, 3, 4, 4, dtype=dtype))
+        fm.Mixup()(torch.ones(2, 3, 4, 4, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("alpha", [-0.1, float("nan"), float("inf"), "1"])

@@ -141,7 +141,7 @@ def test_a_user_strategy_works_through_create():
         "per": "sample",
         "partner": "derangement",
         "layout": None,
-        "num_prefix_tokens": 0,
+        "num_prefix_tokens": None,
         "num_classes": None,
     }
     params = made.make_params((50, 2), generator=torch.Generator().manual_seed(0))

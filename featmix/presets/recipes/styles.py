@@ -11,6 +11,7 @@ MIXSTYLE = "https://github.com/KaiyangZhou/mixstyle-release"
 EFDM = "https://github.com/YBZh/EFDM"
 DASSL = "https://github.com/KaiyangZhou/Dassl.pytorch"
 DSU = "https://github.com/lixiaotong97/DSU"
+DCASE = "https://github.com/CPJKU/dcase2024_task1_baseline"
 CSU = "Zhang et al., WACV 2024, and its authors' code"
 
 
@@ -42,6 +43,13 @@ def _mixstyle_osnet() -> Tree:
 def _mixstyle_coinrun() -> Tree:
     """Reinforcement learning: after the first two blocks, in every step (the gate is commented out), biased variance."""
     return everywhere(("blocks.0", "blocks.1"), "mixstyle", alpha=0.3, p=1.0, unbiased=False)
+
+
+@recipe("mixstyle/dcase", source=f"{DCASE}, run_training.py and helpers/utils.py; other entries have alpha 0.4, one p 0.5")
+def _mixstyle_dcase() -> Tree:
+    """Freq-MixStyle, of acoustic scenes: on spectrograms (B, C, F, T), one mean a frequency, in two of five steps."""
+    settings = {"norm": "over:ct", "layout": "bcft", "alpha": 0.3, "p": 0.4, "partner": "permutation"}
+    return At("input", create("mixstyle", **settings))
 
 
 @recipe("efdmix/pacs-resnet18", source=f"{EFDM}, DomainGeneralization/imcls/scripts/res18.sh")
