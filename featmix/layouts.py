@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,6 +20,11 @@ class Layout:
             frequency, or any other letter).
         grid: Whether neighbours along the position axes are neighbours in the world, so that a box makes sense.
 
+    Attributes:
+        ndim: Number of axes, the batch included.
+        channel: Index of the channel axis.
+        positions: Indices of the position axes; empty for ``bc``.
+
     Example:
         >>> layout("bhwc").channel, layout("bhwc").positions
         (3, (1, 2))
@@ -30,21 +34,13 @@ class Layout:
 
     name: str
     grid: bool
+    ndim: int = field(init=False, repr=False)
+    channel: int = field(init=False, repr=False)
+    positions: tuple[int, ...] = field(init=False, repr=False)
 
-    @cached_property
-    def ndim(self) -> int:
-        """Number of axes, the batch included."""
-        return len(self.name)
-
-    @cached_property
-    def channel(self) -> int:
-        """Index of the channel axis."""
-        return self.name.index("c")
-
-    @cached_property
-    def positions(self) -> tuple[int, ...]:
-        """Indices of the position axes; empty for ``bc``."""
-        return tuple(i for i, letter in enumerate(self.name) if letter not in "bc")
+    def __post_init__(self) -> None:  # at once: a compiler cannot trace what is found at the first use
+        positions = tuple(i for i, letter in enumerate(self.name) if letter not in "bc")
+        vars(self).update(ndim=len(self.name), channel=self.name.index("c"), positions=positions)
 
     def axes(self, letters: str) -> tuple[int, ...]:
         """Return the indices of the axes with these letters, in the order of the axes."""

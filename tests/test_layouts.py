@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -101,3 +104,14 @@ def test_features_without_positions_have_no_mask():
 def test_attention_masks_of_integers_are_masks():
     real = torch.rand(3, 6, generator=torch.Generator().manual_seed(0)) < 0.5
     assert torch.equal(checked_mask(real.long(), layout("bnc"), (3, 6, 4), "MoEx"), real)
+
+
+def test_a_compiler_can_be_the_first_to_use_a_layout():
+    code = (
+        "import torch, featmix as fm\n"
+        "strategy, x = fm.MoEx('pono'), torch.randn(4, 3, 5, 5)\n"
+        "params = strategy.make_params((4,))\n"
+        "graph = torch.compile(lambda x: strategy.transform(x, params), fullgraph=True, backend='eager')\n"
+        "assert torch.allclose(graph(x), strategy.transform(x, params), atol=1e-5)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

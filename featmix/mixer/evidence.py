@@ -54,9 +54,6 @@ def evidence_at(root: nn.Module, module: nn.Module) -> Evidence:
         root: The model.
         module: A module of it.
 
-    Raises:
-        FeatmixError: If the module's batch axis is not the first.
-
     Example:
         >>> model = nn.Sequential(nn.Conv1d(3, 8, 5), nn.Conv1d(8, 8, 1), nn.ReLU())
         >>> [evidence_at(model, layer).layout for layer in model]
@@ -64,7 +61,6 @@ def evidence_at(root: nn.Module, module: nn.Module) -> Evidence:
     """
     named = dict(root.named_modules())
     site = next((name for name, one in named.items() if one is module), "")
-    _check_batch_first(site, module)
     above = [(name, named[name]) for name in _upwards(site) if name in named]
     found, source, certain = _by_kind(module), type(module).__name__, True
     if found is None:
@@ -185,19 +181,6 @@ def _is_past_attention(owner: nn.Module, site: str) -> bool:
         return False
     within = _inside(last, site) if site.startswith(f"{last}.") else None
     return site in (last, "norm") or (within is not None and not within.startswith(_TO_ATTENTION))
-
-
-def _check_batch_first(site: str, module: nn.Module) -> None:
-    layers = nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
-    inner = module.self_attn if isinstance(module, layers) else module
-    if isinstance(inner, nn.RNNBase | nn.MultiheadAttention) and not inner.batch_first:
-        raise FeatmixError(
-            "attach",
-            site,
-            expected="a module whose first axis is the batch",
-            got=f"{type(module).__name__} with batch_first=False, whose first axis is time",
-            fix="Build it with batch_first=True, or attach to a module that has the batch first.",
-        )
 
 
 def _inside(name: str, site: str) -> str:

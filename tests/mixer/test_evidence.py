@@ -35,7 +35,7 @@ KINDS = {  # a layer, the shape of its input, and the layout of what it returns
     "linear of rows": (lambda: nn.Linear(3, 4), (5, 3), "bc"),
     "layernorm": (lambda: nn.LayerNorm(3), (5, 6, 7, 3), "bhwc"),
     "embedding": (lambda: nn.Embedding(9, 4), (5, 6), "bnc"),
-    "gru": (lambda: nn.GRU(3, 4, batch_first=True), (5, 6, 3), "bnc"),
+    "gru": (lambda: nn.GRU(3, 4, batch_first=True), (5, 6, 3), "bnc"),  # its first output
 }
 
 
@@ -48,7 +48,8 @@ def test_a_layer_says_where_its_channels_are(name, known):
     clean = model(x)
     clean = clean[0] if isinstance(clean, tuple) else clean
     given = fm.Mixup(lam_per="sample") if layout == "bc" else fm.MoEx("ln" if name == "layernorm" else "pono")
-    with fm.attach(model, {"layer": given}, example=x if known else None, seed=0) as mixer:
+    leaf = fm.At("layer", given, output=0 if name == "gru" else None)
+    with fm.attach(model, leaf, example=x if known else None, seed=0) as mixer:
         mix = mixer.draw(x, target=torch.arange(5))
         y = model(x)
     y = y[0] if isinstance(y, tuple) else y
@@ -81,16 +82,6 @@ def test_a_layout_that_a_layer_contradicts_is_refused(layer, layout, name):
     message = rf"MoEx: layer: expected features as {type(layer).__name__} gives them.*got layout '{layout}'.*layout='{name}'"
     with pytest.raises(FeatmixError, match=message):
         fm.attach(Layers(layer), {"layer": fm.MoEx(layout=layout)})
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [nn.LSTM(3, 4), nn.MultiheadAttention(4, 2), nn.TransformerEncoderLayer(4, 2, 8), nn.TransformerDecoderLayer(4, 2, 8)],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_time_is_not_taken_for_the_batch(layer):
-    with pytest.raises(FeatmixError, match=r"layer: expected a module whose first axis is the batch.*batch_first=True"):
-        fm.attach(Layers(layer), {"layer": fm.MoEx()})
 
 
 def test_what_is_set_later_is_followed():
