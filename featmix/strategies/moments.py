@@ -191,11 +191,11 @@ class MomentStrategy(Strategy[P]):
         named = norm.reduced(x.shape) if isinstance(norm, Over) else None  # they may lie anywhere among the others
         if chosen is not None and (ways := exchange_kernels(x, named)):
             taker = params.taker if ways.BY_TAKER else None
-            return exchange(self.normalizer.view(x), self._blend(x, params, taker, *chosen), ways).reshape(x.shape)
+            return _shaped(exchange(self.normalizer.view(x), self._blend(x, params, taker, *chosen), ways), x)
         if chosen is None and (kernels := moment_kernels(x, named)):
             task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
             y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
-            return y.reshape(x.shape)
+            return _shaped(y, x)
         return super().gated(x, params)
 
     def blend(self, params: P) -> tuple[Tensor | None, float] | None:
@@ -241,7 +241,7 @@ class MomentStrategy(Strategy[P]):
         features = x.detach() if self.detach else x
         own = self.moments_of(features, params)
         new = self._new_moments(own, self.lent_moments(features, params, own), params)
-        y = torch.addcmul(new.mean, upcast(self.normalizer.view(x)) - own.mean, new.std / own.std).reshape(x.shape)
+        y = _shaped(torch.addcmul(new.mean, upcast(self.normalizer.view(x)) - own.mean, new.std / own.std), x)
         content = self.content(params)
         return y if content is params.mask or content is None else torch.where(self.layout_of(x.shape).spread(content), y, x)
 
@@ -251,3 +251,8 @@ class MomentStrategy(Strategy[P]):
     def _new_moments(self, own: Moments, lent: Moments, params: P) -> Moments:
         partner = lent.take(params.partner)
         return self.new_moments(own, partner.detach() if self.detach_partner else partner, params)
+
+
+def _shaped(y: Tensor, x: Tensor) -> Tensor:
+    """Return a result in the shape of the features; no view of it where it has that shape, so that it may be changed in place."""
+    return y if y.shape == x.shape else y.reshape(x.shape)

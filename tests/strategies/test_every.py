@@ -9,6 +9,8 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 import featmix as fm
+from featmix.strategies.content import ContentStrategy
+from featmix.strategies.moments import MomentStrategy
 
 EVERY = fm.list_strategies()
 FLOATS_ONLY = [name for name in EVERY if fm.strategy_class(name).tags.needs_float]
@@ -287,3 +289,18 @@ def test_a_decision_says_all_that_acting_needs(name, setting, drew, acts):
     if hasattr(drawer, "partner_share"):
         one, other = (strategy.partner_share(params, (12, 12)).double() for strategy in (drawer, actor))
         assert torch.equal(one.expand(6, 8, 12, 12), other.expand(6, 8, 12, 12))
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 5, 6), (4, 64, 40, 40)], ids=str)  # by the formula in some steps, and in blocks
+@pytest.mark.parametrize("name", EVERY)
+def test_a_layer_behind_it_may_work_in_place(name, shape):
+    """A result that is a view would be changed together with what it is a view of, and lose the hooks that others put on it."""
+    strategy = made(name)
+    leaf = draw(*shape, dtype=torch.float32).requires_grad_()
+    params = decision(strategy, leaf)
+    y = strategy.transform(leaf * 1, params)
+    if isinstance(strategy, MomentStrategy | ContentStrategy):
+        assert not y._is_view()
+    (plain,) = torch.autograd.grad(strategy.transform(leaf * 1, params).relu().sum(), leaf)
+    (found,) = torch.autograd.grad(torch.relu_(y).sum(), leaf)
+    torch.testing.assert_close(found, plain)
