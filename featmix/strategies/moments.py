@@ -254,5 +254,5 @@ class MomentStrategy(Strategy[P]):
 
 
 def _shaped(y: Tensor, x: Tensor) -> Tensor:
-    """Return a result in the shape of the features; no view of it where it has that shape, so that it may be changed in place."""
+    """Return a result in the shape of the features: itself where it has that shape, for a view may not be changed in place."""
     return y if y.shape == x.shape else y.reshape(x.shape)
