@@ -42,9 +42,14 @@ def run_as_plain_python(function: Callable[..., Any]) -> None:
 def noted(function: Callable[[_T], None], value: _T) -> None:
     """Call a function of compiled code that sets an attribute, also in a part that is checkpointed.
 
-    There the compiler refuses it by default, for backward, which runs that part again, does not set it again.
+    There the compiler refuses it by default, for backward, which runs that part again, does not set it again. A torch that
+    offers no way round that goes on refusing it, which is no silence.
     """
-    torch._dynamo.utils._disable_side_effect_safety_checks_for_current_subtracer(function, value)
+    allowed = getattr(torch._dynamo.utils, "_disable_side_effect_safety_checks_for_current_subtracer", None)
+    if allowed is None:
+        function(value)
+    else:
+        allowed(function, value)
 
 
 def uncompiled() -> AbstractContextManager[Any]:
