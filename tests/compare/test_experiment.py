@@ -162,7 +162,7 @@ def test_an_interruption_says_how_to_go_on(pool, monkeypatch, tmp_path):
     console = Console(file=io.StringIO(), width=200)
     with pytest.raises(KeyboardInterrupt):
         compare(["moex"], out=tmp_path, console=console, fresh=True)
-    assert "3 of 24 runs are kept" in console.file.getvalue()
+    assert "3 of 48 runs are kept" in console.file.getvalue()
     assert "without --fresh" in console.file.getvalue()
 
 

@@ -67,7 +67,8 @@ def test_result_and_gradient_are_as_near_to_float64_as_the_formula(strategy, dty
         return by_formula(strategy, z, params)
 
     assert fast(x).dtype == dtype
-    assert taken or strategy.num_prefix_tokens or strategy.layout == "bc"
+    published = getattr(params, "step", None) is not None  # positions that the fast path does not know
+    assert taken or strategy.num_prefix_tokens or strategy.layout == "bc" or published
     assert torch.equal(fast(x)[~params.active], x[~params.active])
     for measure in (lambda function, z: function(z), gradient):
         exact = measure(formula, x.double())
