@@ -57,13 +57,13 @@ nitpick_ignore_regex = [
     # Other projects: their pages are not looked up, so that the build needs no network.
     ("py:.*", r"(torch|nn|numpy|np|matplotlib|hypothesis|typer|click|rich|lightning_fabric|torchmetrics)(\..*)?"),
     ("py:.*", r"(kornia|albumentations|torchvision)(\..*)?"),
-    ("py:.*", r"(abc|collections|multiprocessing|os|pathlib|types|typing)(\..*)?"),
-    ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric)"),
+    ("py:.*", r"(abc|collections|contextlib|multiprocessing|os|pathlib|types|typing)(\..*)?"),
+    ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric|IterableDataset)"),
     # Private bases and type variables have no page.
     ("py:.*", r"(.*\.)?_\w+"),
     ("py:.*", r"(.*\.)?[PN]"),
-    # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, and slices.
-    ("py:class", r"Tree|Plain|Box"),
+    # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, and keys or positions.
+    ("py:class", r"Tree|Plain|Box|Name"),
 ]
 
 html_theme = "furo"

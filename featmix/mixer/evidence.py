@@ -1,7 +1,7 @@
 """What a model says of the axes of its features: by what a layer is, and by what timm's models say of themselves.
 
 A strategy that names no layout gets the one that is known, and one that names another than is known is refused. The rest is
-compared in the dry run of ``example=``: see :mod:`featmix.mixer.witnesses`.
+compared in the dry run of ``example=``: see ``featmix.mixer.witnesses``.
 """
 
 from __future__ import annotations

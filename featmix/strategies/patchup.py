@@ -95,7 +95,7 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         lam_per: One ``b`` for the ``batch`` (as published) or one for each ``sample``.
         loss_weight: What the loss of a mixed row is multiplied with.
         third_term: Whose label the third term has at the input: ``mixed`` by content (as in the PreAct ResNet's code), or the
-            sample's ``own`` (as in the Wide ResNet's). Of use to :meth:`at_input` alone.
+            sample's ``own`` (as in the Wide ResNet's). Of use to ``at_input`` alone.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.
