@@ -106,7 +106,8 @@ class Law:
     def dtypes(self, wanted: Sequence[torch.dtype]) -> list[torch.dtype | None]:
         """The dtypes in which to try it, of those that are wanted: none, ``[None]`` where it chooses by itself, or some."""
         if self.exact:
-            return [dtype for dtype in (torch.float64, torch.float32) if dtype in wanted][:1]
+            found: list[torch.dtype | None] = [dtype for dtype in (torch.float64, torch.float32) if dtype in wanted]
+            return found[:1]
         if any(dtype not in wanted for dtype in self.feeds):
             return []
         if not self.drawn and not self.every_dtype:

@@ -57,4 +57,4 @@ def made_by(x: Tensor, recipe: str) -> Tensor:
 
 def recipe_of(x: Tensor) -> str:
     """Return the Python that makes this tensor; empty where none was remembered."""
-    return str(_recipes.get(x, ""))
+    return str(_recipes[x]) if x in _recipes else ""

@@ -10,6 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore, Store
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.parallel import DistributedDataParallel
 
@@ -34,7 +35,7 @@ def gradients_on_two_ranks(strategy: Strategy) -> tuple[list[Tensor], list[Tenso
         CannotRunError: If there is no gloo here, or it has no network to talk over, or the strategy cannot be copied.
     """
     try:
-        store, copies = dist.HashStore(), [copy.deepcopy(strategy) for _ in range(2)]
+        store, copies = HashStore(), [copy.deepcopy(strategy) for _ in range(2)]
     except Exception as error:
         raise CannotRunError(f"it needs gloo and copies of the strategy: {type(error).__name__}: {error}") from error
     turn = threading.Lock()  # strategies may draw from the one global generator: they act one after the other
@@ -55,7 +56,7 @@ def gradients_on_two_ranks(strategy: Strategy) -> tuple[list[Tensor], list[Tenso
     return list(together), list(alone), list(drawn)
 
 
-def _group(rank: int, store: dist.Store) -> dist.ProcessGroup:
+def _group(rank: int, store: Store) -> dist.ProcessGroup:
     """A group that DDP takes, and that nobody else in the process knows of."""
     try:
         group = dist.ProcessGroup(store, rank, 2)
@@ -68,7 +69,7 @@ def _group(rank: int, store: dist.Store) -> dist.ProcessGroup:
     return group
 
 
-def _rank(rank: int, strategy: Strategy, store: dist.Store, turn: threading.Lock) -> tuple[Tensor, Tensor, Tensor]:
+def _rank(rank: int, strategy: Strategy, store: Store, turn: threading.Lock) -> tuple[Tensor, Tensor, Tensor]:
     group = _group(rank, store)
     x, y = batch(strategy, _BATCH, seed=rank)
     found, drawn = [], []
