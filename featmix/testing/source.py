@@ -111,6 +111,9 @@ def _instance(value: Any, imports: set[str]) -> str:
         if isinstance(value, Strategy):
             usual = _defaults(cls)
             settings = {k: v for k, v in value.settings().items() if not (k in usual and usual[k] == v)}
+            norm = getattr(value, "normalizer", None)
+            if norm is not None and type(norm) is not type(getattr(cls(**settings), "normalizer", None)):
+                settings["norm"] = norm  # one of someone's own, which settings know by its name alone
         elif isinstance(value, Normalizer) or dataclasses.is_dataclass(value):
             for field in dataclasses.fields(value):
                 kept = getattr(value, field.name)

@@ -80,7 +80,7 @@ def test_dtypes_may_be_several(folder):
 
 @pytest.mark.parametrize("name", ["norm", "layer", "Space.strategy"])
 def test_all_sorts_of_subjects(folder, name):
-    laws = "does_something" if name == "Space.strategy" else "leaves_input_alone"
+    laws = "isolation" if name == "Space.strategy" else "leaves_input_alone"
     result = check(f"{folder}:{name}", "--laws", laws, "--examples", "1", "--dtype", "float64")
     assert "passed" in result.stdout or "more than 1 value" in result.stdout
 
