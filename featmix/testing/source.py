@@ -84,14 +84,14 @@ def _call(function: Any, arguments: tuple[Any, ...], settings: Mapping[str, Any]
 def _name(value: Any, imports: set[str]) -> str:
     """A class or function by its name: in the script itself, or where it can be imported from."""
     module, path = value.__module__, value.__qualname__.split(".")
-    if module == "__main__" and "<locals>" not in path:
-        return ".".join(path)
     found: Any = sys.modules.get(module)
+    typed_in = module == "__main__" or getattr(found, "__spec__", None) is None  # a script, a prompt, a notebook
     for part in path:
         found = getattr(found, part, None)
     if found is not value:
         raise _NoWordsError
-    imports.add(f"from {module} import {path[0]}")
+    if not typed_in:
+        imports.add(f"from {module} import {path[0]}")
     return ".".join(path)
 
 

@@ -8,10 +8,12 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
 from featmix.testing.allowances import arithmetic, gradient, reach, slack
 from featmix.testing.decisions import all_idle, restrict, with_partner
 from featmix.testing.inputs import noise
 from featmix.testing.law import (
+    CannotRunError,
     Case,
     demand,
     demand_close,
@@ -132,18 +134,29 @@ def replay(case: Case) -> None:
 
 @law("strategy", cause="The result is the input: the decision is not used, or the gate never opens.", drawn=False)
 def does_something(strategy: Strategy) -> None:
-    """A decision with an active row changes the features.
+    """Where each batch is mixed, a decision changes the features, unless its strengths say that it does not.
 
-    No tolerance: any change counts.
+    No tolerance: any change counts. Decisions are made with ``p = 1``, so that a small ``p``, or one that starts at 0, says
+    nothing of it; a strength of 1 in every row is a decision to leave the features.
     """
     x = noise(8, *sample_shape(strategy), seed=7)
-    changed = []
-    for seed in range(20):
-        case = Case(strategy, x, seed)
-        if bool(case.params.active.any()):
-            changed.append(not torch.equal(case.transform(), x))
-    can = not strategy.passes_through(x.shape)
-    demand(any(changed) or not can, "nothing changed in 20 decisions")
+    if strategy.passes_through(x.shape):
+        return
+    kept = strategy.p
+    try:
+        strategy.p = 1.0
+        cases = [Case(strategy, x, seed) for seed in range(20)]
+        claimed = [case for case in cases if not _leaves_all(case.params)]
+        if not claimed:
+            raise CannotRunError("each of 20 decisions has the strength 1 in every row, which is to change nothing")
+        demand(any(not torch.equal(case.transform(), x) for case in claimed), "nothing changed in 20 decisions")
+    finally:
+        strategy.p = kept
+
+
+def _leaves_all(params: Params) -> bool:
+    own = torch.eye(len(params.partner))
+    return params.lam is not None and bool((params.lam == 1).all()) and torch.equal(params.mixture.matrix(), own)
 
 
 @law(

@@ -48,9 +48,7 @@ def test_a_planted_fault_fails_again(fault):
 
 
 def test_the_call_is_one_line():
-    (record,) = check_strategy(
-        from_function(half_as_much, label_share=0.75), only=["labels_measure_content"], on_fail=None
-    )
+    (record,) = check_strategy(from_function(half_as_much, label_share=0.75), only=["labels_measure_content"], on_fail=None)
     assert record.message.splitlines()[-1] == "reproduce('labels_measure_content', subject)"
     assert "subject = from_function(half_as_much, label_share=0.75)" in record.message
     assert isinstance(pasted(record.message), LawError)
