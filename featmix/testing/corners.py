@@ -49,6 +49,6 @@ CORNERS = (
     Corner(["tiny", "normal", "big", "constant"], 4, (1, 1, 1), 100.0, 7),  # one position
     Corner(["relu_ties"] * 3, 2, (2, 6, 5), 1.0, 8),  # ties in every row
     Corner(["big", "tiny", "spike"], 1, (2, 2, 7), 1e3, 9),  # scales far apart
-    Corner(["normal"] * 5, 3, (2, 7, 3), 1.0, 10),
+    Corner([*["normal"] * 8, "offset"], 16, (2, 16, 17), 10.0, 10),  # many rows, channels and positions
     Corner(["offset", "normal", "constant", "offset"], 2, (2, 9, 9), 300.0, 11),
 )
