@@ -25,6 +25,12 @@ def attached(model: nn.Module, strategy: Strategy, seed: int = 0) -> Mixer:
     return attach(model, {SITE: strategy}, example=batch(strategy)[0], seed=seed)
 
 
+def see(strategy: Strategy, seed: int = 0) -> None:
+    """Say what the host is trained on, and which decision a mixer with this seed makes first."""
+    mixer = f"attach(host(subject), {{SITE: subject}}, example=x, seed={seed})"
+    seen(batch(strategy)[0], seed, f"params = {mixer}.draw(x, target=batch(subject)[1]).params[SITE]")
+
+
 @law("attached", cause="The strategy keeps state between calls, or acts differently when a model calls it.", drawn=False)
 def fires(strategy: Strategy) -> None:
     """Attached to a layer, the strategy does there exactly what ``transform`` does with the same decision.
@@ -169,12 +175,6 @@ def ddp(strategy: Strategy) -> None:
     demand_close(together[0], together[1], 1e-7, "gradients of the two ranks")
     demand_close(together[0], (alone[0] + alone[1]) / 2, 1e-6, "gradient against the mean of the references")
     demand(not torch.equal(drawn[0], drawn[1]), "both ranks drew the same")
-
-
-def see(strategy: Strategy, seed: int = 0) -> None:
-    """Say what the host is trained on, and which decision a mixer with this seed makes first."""
-    mixer = f"attach(host(subject), {{SITE: subject}}, example=x, seed={seed})"
-    seen(batch(strategy)[0], seed, f"params = {mixer}.draw(x, target=batch(subject)[1]).params[SITE]")
 
 
 def _anatomy(model: Host) -> dict[str, object]:
