@@ -38,7 +38,7 @@ def gradients_on_two_ranks(strategy: Strategy) -> tuple[list[Tensor], list[Tenso
         store, copies = HashStore(), [copy.deepcopy(strategy) for _ in range(2)]
     except Exception as error:
         raise CannotRunError(f"it needs gloo and copies of the strategy: {type(error).__name__}: {error}") from error
-    turn = threading.Lock()  # strategies may draw from the one global generator: they act one after the other
+    turn = threading.RLock()  # there is one global generator, and one compiler: what touches them goes one after the other
     errors: list[Exception] = []  # the first one says what is wrong, another one only that its rank waited
 
     def train(rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,14 +69,15 @@ def _group(rank: int, store: Store) -> dist.ProcessGroup:
     return group
 
 
-def _rank(rank: int, strategy: Strategy, store: Store, turn: threading.Lock) -> tuple[Tensor, Tensor, Tensor]:
+def _rank(rank: int, strategy: Strategy, store: Store, turn: threading.RLock) -> tuple[Tensor, Tensor, Tensor]:
     group = _group(rank, store)
     x, y = batch(strategy, _BATCH, seed=rank)
     found, drawn = [], []
     for wrapped in (True, False):
         model = _host(strategy, turn)
         called: nn.Module = DistributedDataParallel(model, process_group=group) if wrapped else model
-        mixer = attach(called, {SITE: strategy}, example=x, seed=derived(0, rank))
+        with turn:  # its dry run has no gradients, and no buffers, that DDP would send to the other rank
+            mixer = attach(called, {SITE: strategy}, example=x, seed=derived(0, rank))
         for _ in range(_STEPS):
             with turn:
                 mix = mixer.draw(x, target=y)
@@ -86,7 +87,7 @@ def _rank(rank: int, strategy: Strategy, store: Store, turn: threading.Lock) -> 
     return found[0], found[1], torch.cat(drawn)
 
 
-def _host(strategy: Strategy, turn: threading.Lock) -> Host:
+def _host(strategy: Strategy, turn: threading.RLock) -> Host:
     """A host that runs while it has its turn; DDP talks to the other rank before and after."""
     with turn:
         model = host(strategy)
