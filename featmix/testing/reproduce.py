@@ -18,7 +18,7 @@ def reproduce(law: str, subject: Any, x: Tensor | None = None, *, seed: int = 0,
 
     Args:
         law: Its name.
-        subject: What :func:`check_strategy` or :func:`check_normalizer` was given.
+        subject: What :func:`~featmix.testing.check.check_strategy` or its sister for normalizers was given.
         x: The input, for a law that is drawn.
         seed: Of the decision.
         dtype: For a law that makes its own inputs, in each dtype: which.
