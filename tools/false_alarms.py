@@ -19,6 +19,7 @@ import torch
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.testing import LawError, every_default, every_normalizer, every_strategy, laws, run_law
+from featmix.testing.law import CannotRunError
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -36,10 +37,11 @@ def alarms_of(subject: Strategy | Normalizer, examples: int) -> tuple[int, list[
     for law in laws("normalizer" if isinstance(subject, Normalizer) else "strategy"):
         if not law.applies(subject):
             continue
-        dtypes = (None,) if not law.drawn else DTYPES if law.every_dtype else DTYPES[:1]
-        for dtype in dtypes:
+        for dtype in law.dtypes(DTYPES):
             try:
                 tried += run_law(law, subject, dtype, examples)
+            except CannotRunError:
+                continue
             except LawError as error:
                 tried += examples if law.drawn else 1
                 alarms.append(f"{law.name} in {dtype}: {error}")

@@ -8,6 +8,8 @@ import json
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -31,7 +33,9 @@ def run_check(
     target: str,
     *,
     laws: Sequence[str] | None = None,
-    examples: int = 200,
+    examples: int | None = None,
+    thorough: bool = False,
+    budget: float | None = None,
     dtypes: Sequence[str] | None = None,
     attached: bool = True,
     as_json: bool = False,
@@ -39,9 +43,11 @@ def run_check(
     """Check one subject and print what came of it; returns whether every law holds.
 
     Args:
-        target: ``package.module:Object``, or a registered strategy or normalizer.
+        target: ``package.module:Object``, ``file.py:Object``, or a registered strategy or normalizer.
         laws: Names; all that apply where not given.
-        examples: Inputs for each law and dtype.
+        examples: Inputs for each law and dtype; 20 where not given, or what ``FEATMIX_EXAMPLES`` says.
+        thorough: 200 examples where not given.
+        budget: Seconds after which what is left is not tried.
         dtypes: Names; all where not given.
         attached: Whether laws inside a model are tried.
         as_json: Print JSON in place of a table.
@@ -51,36 +57,46 @@ def run_check(
     """
     chosen = [_dtype(name) for name in dtypes] if dtypes else list(DTYPES)
     kinds: tuple[Kind, ...] = ("strategy", "attached") if attached else ("strategy",)
-    subject = adapt(find_subject(target))
-    tasks = planned(subject, only=laws, dtypes=chosen, kinds=kinds)
-    if not tasks:
+    with _printing_aside():
+        subject = adapt(find_subject(target))
+        tasks = planned(subject, only=laws, dtypes=chosen, kinds=kinds)
+    if all(task.skipped for task in tasks):
+        why = "; ".join(f"{task.law.name}: {task.skipped}" for task in tasks)
         raise FeatmixError(
-            "check", "laws", expected="laws that apply", got=", ".join(laws or ()), fix=f"To {target} none does."
+            "check", "laws", expected="laws that apply", got=", ".join(laws or ()), fix=f"To {target} none does. {why}."
         )
     words = _words(tasks)
     first = f"0 failed, now {tasks[0].law.name}"
-    with progress(Console(stderr=True), len(tasks), "laws", words=first) as advance:  # stdout holds the answer alone
+    with progress(Console(stderr=True), len(tasks), "laws", words=first) as advance, _printing_aside():
 
         def done(record: Record) -> None:
             advance(words(record))
 
+        settings: dict[str, Any] = {"only": laws, "examples": examples, "thorough": thorough, "budget": budget}
+        settings |= {"dtypes": chosen, "on_fail": None, "callback": done}
         if isinstance(subject, Normalizer):
-            records = check_normalizer(subject, only=laws, examples=examples, dtypes=chosen, on_fail=None, callback=done)
+            records = check_normalizer(subject, **settings)
         else:
-            records = check_strategy(
-                subject, only=laws, examples=examples, dtypes=chosen, kinds=kinds, on_fail=None, callback=done
-            )
+            records = check_strategy(subject, kinds=kinds, **settings)
     failed = [record for record in records if record.status == "failed"]
     if as_json:
-        answer = {"subject": target, "passed": not failed, "records": [record.as_dict() for record in records]}
+        slowest = [{"law": law, "seconds": seconds} for law, seconds in _slowest(records)]
+        unfinished = sorted({record.law for record in records if record.status == "unfinished"})
+        answer = {"subject": target, "passed": not failed, "unfinished": unfinished, "slowest": slowest}
+        answer["records"] = [record.as_dict() for record in records]
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
     else:
         _report(target, records, failed)
     return not failed
 
 
+def _printing_aside() -> contextlib.AbstractContextManager[Any]:
+    """What a subject prints goes to stderr: stdout holds the answer alone."""
+    return contextlib.redirect_stdout(sys.stderr)
+
+
 def find_subject(target: str) -> Any:
-    """Return the object that ``package.module:Object`` or a registered name stands for.
+    """Return the object that ``package.module:Object``, ``path/to/file.py:Object`` or a registered name stands for.
 
     Raises:
         FeatmixError: If there is no such module or attribute, or the module cannot be imported.
@@ -99,7 +115,11 @@ def find_subject(target: str) -> Any:
         raise FeatmixError(
             "check", "subject", expected="package.module:Object, or a registered name", got=repr(target), fix=fix
         )
-    found: Any = _import(name)
+    if target.rpartition(":")[0].endswith(".py"):
+        name, _, rest = target.rpartition(":")
+        found: Any = _run_file(Path(name))
+    else:
+        found = _import(name)
     for part in rest.split("."):
         try:
             found = getattr(found, part)
@@ -117,7 +137,7 @@ def _import(name: str) -> Any:
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
             parent, _, last = str(error.name).rpartition(".")
             fix = nearest(last, _modules(parent))
@@ -125,6 +145,27 @@ def _import(name: str) -> Any:
         raise FeatmixError(
             "check", "subject", expected=f"{name} to be importable", got=f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _run_file(file: Path) -> ModuleType:
+    """Import a file under its own name; what stands beside it can be imported from it."""
+    if not file.is_file():
+        beside = [str(found) for found in file.parent.glob("*.py")] if file.parent.is_dir() else []
+        raise FeatmixError("check", "subject", expected="a file", got=repr(str(file)), fix=nearest(str(file), beside))
+    known = sys.modules.get(file.stem)
+    if known is not None and getattr(known, "__file__", None) and Path(str(known.__file__)).resolve() == file.resolve():
+        return known
+    if known is not None or file.stem in sys.stdlib_module_names:
+        raise FeatmixError(
+            "check", "subject", expected="a file whose name is no other module's", got=repr(str(file)), fix="Rename it."
+        )
+    sys.path.insert(0, str(file.resolve().parent))
+    found: ModuleType = _import(file.stem)
+    if Path(str(found.__file__)).resolve() != file.resolve():
+        raise FeatmixError(
+            "check", "subject", expected="a file whose name is no other module's", got=repr(str(file)), fix="Rename it."
+        )
+    return found
 
 
 def _modules(package: str) -> list[str]:
@@ -160,12 +201,30 @@ def _report(target: str, records: Sequence[Record], failed: Sequence[Record]) ->
         table.add_column(column, justify="right" if column in ("examples", "seconds") else "left", no_wrap=True)
     for record in records:
         style = "red" if record.status == "failed" else ""
+        if record.status == "skipped":
+            continue
         table.add_row(
             record.law, record.dtype or "-", record.status, str(record.examples), f"{record.seconds:.2f}", style=style
         )
     console.print(table)
     for record in failed:
         console.print(record.message + "\n", markup=False, highlight=False, soft_wrap=True)
+    for reason in dict.fromkeys(record.reason for record in records if record.status == "skipped"):
+        names = ", ".join(dict.fromkeys(record.law for record in records if record.reason == reason))
+        console.print(f"skipped {names}: {reason}", highlight=False, markup=False)
+    console.print("slowest: " + ", ".join(f"{law} {seconds:.1f} s" for law, seconds in _slowest(records)), highlight=False)
+    skipped, unfinished = (sum(record.status == status for record in records) for status in ("skipped", "unfinished"))
     seconds, tried = sum(record.seconds for record in records), sum(record.examples for record in records)
-    verdict = f"{len(failed)} of {len(records)} failed" if failed else f"all {len(records)} passed"
+    counted = len(records) - skipped - unfinished
+    verdict = f"{len(failed)} of {counted} failed" if failed else f"all {counted} passed"
+    verdict += f", {skipped} skipped" if skipped else ""
+    verdict += f", {unfinished} NOT FINISHED within the budget" if unfinished else ""
     console.print(f"{target}: {verdict}; {tried} examples in {seconds:.1f} s", highlight=False, markup=False)
+
+
+def _slowest(records: Sequence[Record], count: int = 3) -> list[tuple[str, float]]:
+    """The laws that took longest, over all dtypes, with their seconds."""
+    seconds: dict[str, float] = {}
+    for record in records:
+        seconds[record.law] = seconds.get(record.law, 0.0) + record.seconds
+    return [(law, round(spent, 3)) for law, spent in sorted(seconds.items(), key=lambda one: -one[1])[:count]]

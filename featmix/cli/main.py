@@ -165,14 +165,21 @@ def check(
     subject: Annotated[
         str,
         typer.Argument(
-            help="package.module:Object, where Object is a strategy, a normalizer, a class of either, a function f(x, partner) "
-            "or one of torch's normalization layers; or a name that featmix knows, with settings if you like: "
-            "moex:norm=in, gn4.",
+            help="package.module:Object or file.py:Object, where Object is a strategy, a normalizer, a class of either, a "
+            "function f(x, partner) or one of torch's normalization layers; or a name that featmix knows, with settings if "
+            "you like: moex:norm=in, gn4.",
             show_default=False,
         ),
     ],
     laws: Annotated[str | None, typer.Option(help="Names of laws, with commas between.", show_default="all that apply")] = None,
-    examples: Annotated[int, typer.Option(min=1, help="Inputs to draw for each law and dtype.")] = 200,
+    examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Inputs to try for each law and dtype.", show_default="20, or what FEATMIX_EXAMPLES says"),
+    ] = None,
+    thorough: Annotated[bool, typer.Option(help="200 examples for each law and dtype.")] = False,
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds after which what is left is not tried.", show_default="none")
+    ] = None,
     dtype: Annotated[
         list[str] | None,
         typer.Option(help="float64, float32, bfloat16 or float16; may be given several times.", show_default="all"),
@@ -185,7 +192,10 @@ def check(
         from featmix.cli.check import run_check
 
         names = None if laws is None else [name.strip() for name in laws.split(",") if name.strip()]
-        if not run_check(subject, laws=names, examples=examples, dtypes=dtype, attached=attached, as_json=as_json):
+        if not run_check(
+            subject, laws=names, examples=examples, thorough=thorough, budget=budget, dtypes=dtype, attached=attached,
+            as_json=as_json,
+        ):  # fmt: skip
             raise typer.Exit(1)
 
 

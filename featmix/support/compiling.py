@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
 
 import torch
@@ -52,7 +53,29 @@ def noted(function: Callable[[_T], None], value: _T) -> None:
         allowed(function, value)
 
 
-def uncompiled() -> AbstractContextManager[Any]:
+class _Eager:
+    """What is compiled runs as plain Python while anybody wants it to: the stance is the whole process's, not a thread's."""
+
+    def __init__(self) -> None:
+        self._lock, self._wishes, self._stance = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._wishes += 1
+            if self._wishes == 1 and "torch._dynamo" in sys.modules:  # else nothing is compiled
+                self._stance.enter_context(torch.compiler.set_stance("force_eager"))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._wishes -= 1
+            if not self._wishes:
+                self._stance.close()
+
+
+_EAGER = _Eager()
+
+
+def uncompiled() -> AbstractContextManager[None]:
     """Run what is compiled as plain Python within a ``with`` statement; nothing is compiled for a single call.
 
     Example:
@@ -60,5 +83,4 @@ def uncompiled() -> AbstractContextManager[Any]:
         ...     float(torch.ones(1) + 1)
         2.0
     """
-    loaded = "torch._dynamo" in sys.modules  # else nothing is compiled
-    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()
+    return _EAGER

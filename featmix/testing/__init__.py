@@ -6,6 +6,7 @@ from featmix.testing.inputs import features, features_for, normalizers, params_f
 from featmix.testing.instances import every_default, every_normalizer, every_strategy
 from featmix.testing.law import Case, Law, LawError, laws
 from featmix.testing.records import Record
+from featmix.testing.reproduce import reproduce
 from featmix.testing.runner import run_law
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "normalizers",
     "parametrize_with_checks",
     "params_for",
+    "reproduce",
     "run_law",
     "strategies",
     "targets",

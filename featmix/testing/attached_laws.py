@@ -14,13 +14,21 @@ from featmix.mixer.attach import attach
 from featmix.mixer.mixer import Mixer
 from featmix.strategies.base import Strategy
 from featmix.testing.host import SITE, batch, gradients, host
-from featmix.testing.law import can_be_pickled, demand, demand_close, law, same_bits
+from featmix.testing.law import demand, demand_close, law, same_bits
+from featmix.testing.seen import seen
 from featmix.testing.two_ranks import gradients_on_two_ranks
 
 
 def attached(model: nn.Module, strategy: Strategy, seed: int = 0) -> Mixer:
     """The strategy at the host's site."""
+    see(strategy, seed)
     return attach(model, {SITE: strategy}, example=batch(strategy)[0], seed=seed)
+
+
+def see(strategy: Strategy, seed: int = 0) -> None:
+    """Say what the host is trained on, and which decision a mixer with this seed makes first."""
+    mixer = f"attach(host(subject), {{SITE: subject}}, example=x, seed={seed})"
+    seen(batch(strategy)[0], seed, f"params = {mixer}.draw(x, target=batch(subject)[1]).params[SITE]")
 
 
 @law("attached", cause="The strategy keeps state between calls, or acts differently when a model calls it.", drawn=False)
@@ -48,6 +56,8 @@ def fires(strategy: Strategy) -> None:
     cause="Python numbers, lists or random draws inside transform: each new value is one more graph.",
     drawn=False,
     applies=lambda strategy: getattr(strategy, "traceable", True),
+    whom="strategies that a compiler can follow",
+    slow=True,
 )
 def compile(strategy: Strategy) -> None:
     """Under torch.compile(fullgraph=True): the eager loss, and at most 2 graphs over 12 steps of mixing on and off.
@@ -110,6 +120,7 @@ def checkpoint(strategy: Strategy) -> None:
     "attached",
     cause="State that copies take along, or parameters and buffers that the strategy adds to the model.",
     drawn=False,
+    slow=True,
 )
 def lifecycle(strategy: Strategy) -> None:
     """Copies, pickles, saved and exported models never mix and carry no hooks; functional_call mixes; removal leaves no trace.
@@ -153,13 +164,14 @@ def lifecycle(strategy: Strategy) -> None:
     "attached",
     cause="Decisions kept as module buffers, which the first rank overwrites, or ranks that share one seed.",
     drawn=False,
-    applies=can_be_pickled,
 )
 def ddp(strategy: Strategy) -> None:
     """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone.
 
-    Tried on what can be pickled: a lambda, or a function inside another one, cannot be sent to a second process.
+    The ranks are two threads, each with a copy of the strategy, so that nothing is pickled and no process is started. 1e-7
+    between the ranks, 1e-6 on gradients of order 1: they are added up in another order.
     """
+    see(strategy)
     together, alone, drawn = gradients_on_two_ranks(strategy)
     demand_close(together[0], together[1], 1e-7, "gradients of the two ranks")
     demand_close(together[0], (alone[0] + alone[1]) / 2, 1e-6, "gradient against the mean of the references")

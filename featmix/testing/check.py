@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
@@ -13,7 +14,8 @@ from featmix.errors import FeatmixError, nearest
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.testing.adapters import adapt
-from featmix.testing.law import Kind, Law, LawError, laws
+from featmix.testing.draws import default_examples
+from featmix.testing.law import CannotRunError, Kind, Law, LawError, laws
 from featmix.testing.records import Record
 from featmix.testing.runner import DTYPES, Task, run_law, tasks
 
@@ -25,7 +27,9 @@ def check_strategy(
     strategy: Any,
     *,
     only: Sequence[str] | None = None,
-    examples: int = 200,
+    examples: int | None = None,
+    thorough: bool = False,
+    budget: float | None = None,
     dtypes: Iterable[torch.dtype] = DTYPES,
     kinds: tuple[Kind, ...] = _OF_STRATEGIES,
     expected_failed_checks: Mapping[str, str] | None = None,
@@ -38,8 +42,11 @@ def check_strategy(
         strategy: A strategy, or anything else that :func:`~featmix.testing.adapters.accept.adapt` makes one of, such as a
             function ``f(x, partner)``. Its layout (``bchw`` where none is chosen) decides what features it is given.
         only: Names of laws to run; all that apply where not given.
-        examples: Inputs to draw for each law and dtype.
-        dtypes: Of the drawn features.
+        examples: Inputs to try for each law and dtype: 12 chosen by hand first, then drawn ones. 20 by default, or what the
+            environment variable ``FEATMIX_EXAMPLES`` says.
+        thorough: 200 examples by default in place of 20.
+        budget: Seconds. When they are used up, what is left is recorded as ``unfinished``.
+        dtypes: Of all features that the strategy is given. A law that needs another dtype is skipped.
         kinds: Laws over the strategy itself, or attached to a model, or both.
         expected_failed_checks: Laws that are known not to hold, with the reason, by name or by ``name-dtype``. One that holds
             after all is a failure.
@@ -47,11 +54,11 @@ def check_strategy(
         callback: Called with each record as it is made.
 
     Returns:
-        A record for each law and dtype.
+        A record for each law and dtype. A law that is not for this strategy, or cannot be tried, is ``skipped``, with a reason.
 
     Raises:
         LawError: If a law does not hold and ``on_fail`` is ``raise``; an ``AssertionError``.
-        FeatmixError: If a law named does not exist, or the subject is no strategy.
+        FeatmixError: If a law named does not exist, the subject is no strategy, or examples or budget are not above 0.
 
     Example:
         >>> import featmix as fm
@@ -62,14 +69,16 @@ def check_strategy(
     subject = adapt(strategy)
     if not isinstance(subject, Strategy):
         raise FeatmixError("check_strategy", "strategy", expected="a strategy", got=repr(subject), fix="Use check_normalizer.")
-    return _check(subject, kinds, only, examples, dtypes, expected_failed_checks, on_fail, callback)
+    return _check(subject, kinds, only, _count(examples, thorough), budget, dtypes, expected_failed_checks, on_fail, callback)
 
 
 def check_normalizer(
     norm: Any,
     *,
     only: Sequence[str] | None = None,
-    examples: int = 200,
+    examples: int | None = None,
+    thorough: bool = False,
+    budget: float | None = None,
     dtypes: Iterable[torch.dtype] = DTYPES,
     expected_failed_checks: Mapping[str, str] | None = None,
     on_fail: OnFail = "raise",
@@ -82,6 +91,8 @@ def check_normalizer(
             ``nn.Module`` with ``moments``, ``normalize`` and ``denormalize``, or ``torch.nn.InstanceNorm2d(4)``.
         only: See there.
         examples: See there.
+        thorough: See there.
+        budget: See there.
         dtypes: See there.
         expected_failed_checks: See there.
         on_fail: See there.
@@ -93,19 +104,22 @@ def check_normalizer(
 
     Example:
         >>> import featmix as fm
-        >>> {r.status for r in check_normalizer(fm.normalizer("gn2"), examples=5, dtypes=[torch.float64])}
+        >>> {r.status for r in check_normalizer(fm.normalizer("gn2"), only=["restores"], examples=5)}
         {'passed'}
     """
     subject = adapt(norm)
     if not isinstance(subject, Normalizer):
         raise FeatmixError("check_normalizer", "norm", expected="a normalizer", got=repr(subject), fix="Use check_strategy.")
-    return _check(subject, ("normalizer",), only, examples, dtypes, expected_failed_checks, on_fail, callback)
+    return _check(
+        subject, ("normalizer",), only, _count(examples, thorough), budget, dtypes, expected_failed_checks, on_fail, callback
+    )
 
 
 def parametrize_with_checks(
     subjects: Iterable[Any],
     *,
-    examples: int = 200,
+    examples: int | None = None,
+    thorough: bool = False,
     dtypes: Iterable[torch.dtype] = DTYPES,
     kinds: tuple[Kind, ...] = _OF_STRATEGIES,
     where: Callable[[Any, Law], bool] = lambda subject, law: True,
@@ -116,8 +130,9 @@ def parametrize_with_checks(
 
     Args:
         subjects: Strategies, normalizers, or anything that :func:`~featmix.testing.adapters.accept.adapt` makes one of.
-        examples: Inputs to draw for each law and dtype.
-        dtypes: Of the drawn features.
+        examples: See :func:`check_strategy`.
+        thorough: See :func:`check_strategy`.
+        dtypes: Of all features that subjects are given.
         kinds: Laws over strategies themselves, or attached to a model, or both.
         where: Which law is to be tried on which subject; all that apply where not given.
         expected_failed_checks: Laws that are known not to hold, with the reason, by name or by ``name-dtype``, or a function
@@ -135,18 +150,18 @@ def parametrize_with_checks(
     """
     import pytest
 
-    chosen, runs = list(dtypes), []
+    chosen, runs, count = list(dtypes), [], _count(examples, thorough)
     for given in subjects:
         expected = expected_failed_checks(given) if callable(expected_failed_checks) else expected_failed_checks or {}
         _check_names(expected, ("normalizer", "strategy", "attached"))
         subject = adapt(given)
         for task in tasks(subject, _kinds_for(subject, kinds), chosen):
-            if not where(subject, task.law):
+            if task.skipped or not where(subject, task.law):
                 continue
             reason = _reason(task, expected)
             marks = [] if reason is None else [pytest.mark.xfail(reason=reason, raises=LawError, strict=xfail_strict)]
             name = f"{subject.name or type(subject).__name__}-{task.law.name}-{task.dtype_name}"
-            runs.append(pytest.param(_Run(task, examples), id=name, marks=marks))
+            runs.append(pytest.param(_Run(task, count), id=name, marks=marks))
     return pytest.mark.parametrize("check", runs)
 
 
@@ -157,7 +172,7 @@ def planned(
     dtypes: Iterable[torch.dtype] = DTYPES,
     kinds: tuple[Kind, ...] = _OF_STRATEGIES,
 ) -> list[Task]:
-    """Return the tasks that the checks would try on a subject, in order.
+    """Return the tasks that the checks would try on a subject, in order; those that they would skip say why.
 
     Raises:
         FeatmixError: If a law named does not exist.
@@ -174,7 +189,12 @@ class _Run:
         self.task, self.examples = task, examples
 
     def __call__(self) -> int:
-        return run_law(self.task.law, self.task.subject, self.task.dtype, self.examples)
+        try:
+            return run_law(self.task.law, self.task.subject, self.task.dtype, self.examples)
+        except CannotRunError as error:
+            import pytest
+
+            pytest.skip(str(error))
 
 
 def _check(
@@ -182,6 +202,7 @@ def _check(
     kinds: tuple[Kind, ...],
     only: Sequence[str] | None,
     examples: int,
+    budget: float | None,
     dtypes: Iterable[torch.dtype],
     expected_failed_checks: Mapping[str, str] | None,
     on_fail: OnFail,
@@ -189,11 +210,13 @@ def _check(
 ) -> list[Record]:
     if on_fail not in ("raise", "warn", None):
         raise FeatmixError("check", "on_fail", expected="'raise', 'warn' or None", got=repr(on_fail))
-    expected = expected_failed_checks or {}
+    if budget is not None and not budget > 0:
+        raise FeatmixError("check", "budget", expected="seconds above 0, or None", got=repr(budget))
+    expected, deadline = expected_failed_checks or {}, None if budget is None else time.perf_counter() + budget
     _check_names(expected, kinds)
     records = []
     for _, same_law in groupby(planned(subject, only=only, dtypes=dtypes, kinds=kinds), key=lambda task: task.law.name):
-        for record in _records(list(same_law), examples, expected):
+        for record in _records(list(same_law), examples, expected, deadline):
             records.append(record)
             if callback is not None:
                 callback(record)
@@ -202,18 +225,24 @@ def _check(
     return records
 
 
-def _records(same_law: list[Task], examples: int, expected: Mapping[str, str]) -> Iterable[Record]:
-    """The records of one law; an expectation that does not come true gives one more."""
-    broken: set[str] = set()
+def _records(same_law: list[Task], examples: int, expected: Mapping[str, str], deadline: float | None) -> Iterable[Record]:
+    """The records of one law; an expectation that does not come true, where all was tried, gives one more."""
+    found = []
     for task in same_law:
-        record = task.run(examples, _reason(task, expected))
-        broken.update({record.law, f"{record.law}-{record.dtype}"} if record.message else ())
-        yield record
-    law, names = same_law[0].law.name, [task.dtype_name for task in same_law]
-    for key, dtype in ((law, None), *((f"{law}-{name}", name) for name in names)):
-        if key in expected and key not in broken:
+        found.append(task.run(examples, _reason(task, expected), deadline))
+        yield found[-1]
+    law = same_law[0].law.name
+    for key, dtype in ((law, None), *((f"{law}-{record.dtype}", record.dtype) for record in found)):
+        concerned = [record.status for record in found if dtype is None or record.dtype == dtype]
+        if key in expected and set(concerned) == {"passed"}:
             message = f"{key!r} was expected to fail ({expected[key]}), and holds: take it off the list."
             yield Record(law, dtype, "failed", 0, 0.0, message)
+
+
+def _count(examples: int | None, thorough: bool) -> int:
+    if examples is not None and (not isinstance(examples, int) or isinstance(examples, bool) or examples < 1):
+        raise FeatmixError("check", "examples", expected="a whole number from 1 up", got=repr(examples))
+    return default_examples(thorough=thorough) if examples is None else examples
 
 
 def _reason(task: Task, expected: Mapping[str, str]) -> str | None:

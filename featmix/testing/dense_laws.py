@@ -24,15 +24,16 @@ def says_where(strategy: Strategy) -> bool:
 @law(
     "strategy",
     cause="The map is mixed by another box, mask or partner than the features, or by a share that padding does not know of.",
-    every_dtype=False,
+    exact=True,
     applies=says_where,
+    whom="strategies that mix labels and say at which positions",
 )
 def dense_targets(case: Case) -> None:
     """An image whose values are the label map becomes the mixed label map, with and without padding; idle rows keep theirs.
 
     The classes' shares of real positions are the label shares. Where channels differ in their places, maps are refused. No
     tolerance where values are copied; where they are blended, four roundings to float32, which is what shares are, of the
-    largest class. Label shares: four units in the last place, as in ``labels``.
+    largest class, and eight where the image is float32 too. Label shares: four units in the last place, as in ``labels``.
     """
     strategy: ContentStrategy = case.strategy  # type: ignore[assignment] # says_where
     lay = strategy.layout_of(case.x.shape)
@@ -48,10 +49,11 @@ def dense_targets(case: Case) -> None:
         demand(mixed.shape == labels.shape and mixed.dtype == labels.dtype, "a map of another shape or dtype came out")
         demand(mixed[~params.active] == labels[~params.active], "the map of an idle row changed")
         flat = labels if copies else labels.squeeze(1)
-        image = case.transform(lay.spread(flat).expand(case.x.shape).double().contiguous(), params)
+        image = case.transform(lay.spread(flat).expand(case.x.shape).to(case.x.dtype).contiguous(), params)
         expected = lay.spread(mixed if copies else mixed.squeeze(1)).expand(image.shape)
-        tolerance = 0.0 if copies else 4 * CLASSES * rounding(torch.float32)
-        demand_close(image, expected.double(), tolerance, "an image of the label map against the mixed map")
+        roundings = 4 if image.dtype == torch.float64 else 8
+        tolerance = 0.0 if copies else roundings * CLASSES * rounding(torch.float32)
+        demand_close(image.double(), expected.double(), tolerance, "an image of the label map against the mixed map")
         demand_close(_shares(strategy, params, sizes), params.mixture.matrix(), 5e-7, "a class's share of the map")
 
 
@@ -60,6 +62,7 @@ def dense_targets(case: Case) -> None:
     cause="Edges are scaled and rounded on their own, or the map is resampled where it should follow the features' positions.",
     every_dtype=False,
     applies=says_where,
+    whom="strategies that mix labels and say at which positions",
 )
 def dense_resolution(case: Case) -> None:
     """At twice the features' resolution the mixed label map is the one at their own, each position doubled.

@@ -2,40 +2,94 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import traceback
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from featmix.testing.law import Law
+from featmix.testing.seen import Sight, recipe_of
+from featmix.testing.source import source
 
 _WIDTH = 118
+_LEGIBLE = 64  # numbers that are printed where there is a shorter way to make them
+_HELPERS = {  # what the lines may use, and where it is
+    "reproduce": "featmix.testing",
+    "rows": "featmix.testing.inputs",
+    "noise": "featmix.testing.inputs",
+    "sources": "featmix.testing.label_laws",
+    "masked": "featmix.testing.padding_laws",
+    "Case": "featmix.testing.law",
+    "batch": "featmix.testing.host",
+    "host": "featmix.testing.host",
+    "SITE": "featmix.testing.host",
+    "attach": "featmix",
+}
 
 
-def explanation(one: Law, subject: Any, error: BaseException, *, x: Tensor | None, seed: int, tried: int) -> str:
-    """Return a text for people: the law, what was measured and allowed, the smallest input found, and the usual cause.
+def explanation(
+    one: Law,
+    subject: Any,
+    error: BaseException,
+    *,
+    sight: Sight | None = None,
+    tried: int = 1,
+    dtype: torch.dtype | None = None,
+) -> str:
+    """Return a text for people: the law, what was measured and allowed, the usual cause, and Python to see it again.
 
     Args:
         one: The law.
         subject: What it was held against.
         error: What the law raised.
-        x: The smallest input found, where the law is drawn.
-        seed: Of the decision made for it.
+        sight: What the law was looking at: the smallest input found, where it is drawn.
         tried: How many inputs were tried.
+        dtype: In which it was tried.
     """
     parts = [("demanded", one.statement), ("measured", measured(error))]
     if not isinstance(error, AssertionError):
         parts.append(("raised at", _place(error)))
     if one.tolerance:
         parts.append(("tolerance", one.tolerance))
-    if x is not None:
-        decision = f"\nparams = strategy.make_params(x.shape, generator=torch.Generator().manual_seed({seed}))"
-        parts.append(("smallest input", f"x = {pasteable(x)}{'' if one.kind == 'normalizer' else decision}"))
     parts.append(("usual cause", one.cause))
+    if sight is not None and sight.seed is not None:
+        parts.append(("seed", str(sight.seed)))
+    title = "smallest input" if one.drawn else "input"
+    parts.append((title, "in the Python below, which can be pasted as it is and fails in the same way:"))
     count = f" ({tried} inputs tried)" if one.drawn else ""
-    return "\n".join([f"{subject} breaks the law {one.name!r}{count}.", *_columns(parts)])
+    again = python_again(one, subject, sight, dtype)
+    return "\n".join([f"{subject} breaks the law {one.name!r}{count}.", *_columns(parts), "", *again])
+
+
+def python_again(one: Law, subject: Any, sight: Sight | None, dtype: torch.dtype | None) -> list[str]:
+    """Return lines of Python, to be pasted, that make the subject and the input and hold the one to the law on the other."""
+    imports, made = source(subject)
+    lines, arguments = (
+        [f"subject = {made}" if made else f"# subject = {subject}  # as you made it"],
+        [repr(one.name), "subject"],
+    )
+    if sight is not None:
+        if sight.x is not None:
+            recipe = recipe_of(sight.x) if sight.x.numel() > _LEGIBLE else ""
+            lines.append(f"x = {recipe or pasteable(sight.x)}")
+        decision = sight.decision
+        if not decision and sight.seed is not None and one.kind != "normalizer":
+            decision = f"params = subject.make_params(x.shape, generator=torch.Generator().manual_seed({sight.seed}))"
+        lines += decision.split("\n") if decision else []
+    if one.drawn and sight is not None:
+        arguments += ["x"] if one.kind == "normalizer" else ["x", f"seed={sight.seed}"]
+    elif one.every_dtype:
+        arguments.append(f"dtype={dtype}")
+    lines.append(f"reproduce({', '.join(arguments)})")
+    words = set(re.findall(r"\w+", "\n".join(lines)))
+    for module in sorted(set(_HELPERS.values())):
+        names = sorted(name for name, home in _HELPERS.items() if home == module and name in words)
+        imports |= {f"from {module} import {', '.join(names)}"} if names else set()
+    return ["import torch", *sorted(imports), *lines]
 
 
 def measured(error: BaseException) -> str:

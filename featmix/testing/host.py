@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from featmix.strategies.base import Strategy
 from featmix.testing.law import layout_name, sample_shape
+from featmix.testing.seen import made_by
 
 CLASSES = 5
 SITE = "body.mixed"
@@ -66,6 +67,7 @@ def batch(strategy: Strategy, size: int = 6, seed: int = 0) -> tuple[Tensor, Ten
     """Features and class indices to train a host with."""
     generator = Generator().manual_seed(seed)
     x = torch.randn(size, *sample_shape(strategy), generator=generator)
+    made_by(x, f"batch(subject, {size}, seed={seed})[0]")
     return x, torch.randint(CLASSES, (size,), generator=generator)
 
 

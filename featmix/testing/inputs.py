@@ -24,6 +24,7 @@ from featmix.strategies.params import Params
 from featmix.strategies.registry import create, list_strategies, strategy_class
 from featmix.testing.instances import choices, example_normalizers, has_use_for
 from featmix.testing.law import channel_multiple, layout_name
+from featmix.testing.seen import made_by
 
 TARGET_KINDS = ("indices", "one-hot", "soft", "multi-label", "regression", "regression-2d")
 
@@ -86,7 +87,21 @@ def rows(
     noise = (2 * noise).round() if whole else noise
     big = 1e2 if dtype == torch.float16 else 1e4
     made = [ROW_MODES[mode](row, magnitude, big) for mode, row in zip(modes, noise, strict=True)]
-    return torch.stack(made).to(dtype) if made else noise.to(dtype)
+    given = (
+        f"{list(modes)}, {tuple(shape)}, seed={seed}, magnitude={magnitude!r}, dtype={dtype}{', whole=True' if whole else ''}"
+    )
+    return made_by(torch.stack(made).to(dtype) if made else noise.to(dtype), f"rows({given})")
+
+
+def noise(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal features that say how they were made.
+
+    Example:
+        >>> noise(2, 3, seed=0).shape
+        torch.Size([2, 3])
+    """
+    made = torch.randn(*shape, generator=Generator().manual_seed(seed), dtype=dtype)
+    return made_by(made, f"noise({', '.join(map(str, shape))}, seed={seed}, dtype={dtype})")
 
 
 @st.composite

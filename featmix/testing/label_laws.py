@@ -17,6 +17,7 @@ from featmix.testing.law import (
     mixes_content,
     sample_shape,
 )
+from featmix.testing.seen import made_by, seen
 
 
 @law(
@@ -53,6 +54,7 @@ def labels(case: Case) -> None:
     "clipped at the border), or rows take labels from elsewhere than features.",
     drawn=False,
     applies=mixes_content,
+    whom="strategies whose labels are shares of what is in the features",
 )
 def labels_measure_content(strategy: Strategy) -> None:
     """Mark one sample after the other in its features: the label shares are the shares found in the result, within 1e-5.
@@ -62,7 +64,7 @@ def labels_measure_content(strategy: Strategy) -> None:
     """
     for seed in range(30):
         marked = sources(strategy, 4 + seed % 3)
-        case = Case(strategy, marked[0], seed)
+        case = Case(strategy, made_by(marked[0], f"sources(subject, {len(marked)})[0]"), seed)
         found = torch.stack([content(strategy, case.transform(each)) for each in marked], dim=1)
         demand_close(found, case.params.mixture.matrix(), 1e-5, "label share against content")
 
@@ -72,6 +74,7 @@ def labels_measure_content(strategy: Strategy) -> None:
     cause="p is applied twice, compared with <= (so that 0 fires), or drawn once for a batch where rows are meant.",
     drawn=False,
     of_draws=True,
+    slow=True,
 )
 def probability(strategy: Strategy) -> None:
     """Nothing is mixed at p = 0, everything at p = 1; between, a share within five binomial sigmas of p in 2,000 draws.
@@ -83,6 +86,7 @@ def probability(strategy: Strategy) -> None:
     if strategy.passes_through(shape):
         return
     kept = strategy.p
+    seen(None, 0, f"params = subject.make_params({shape}, generator=torch.Generator().manual_seed(0))")
     generator, partner = Generator().manual_seed(0), torch.tensor([1, 0])
     try:
         for p, draws in ((0.0, 500), (0.3, 2000), (1.0, 500)):
@@ -104,6 +108,7 @@ def probability(strategy: Strategy) -> None:
     cause="Beta through gamma variates that underflow, a strength outside its range, or partners from a plain permutation.",
     drawn=False,
     of_draws=True,
+    slow=True,
 )
 def sampler(strategy: Strategy) -> None:
     """Strengths are finite, in [0, 1] and as often near one half as Beta(alpha, alpha) is; derangements have no fixed point.
@@ -114,6 +119,7 @@ def sampler(strategy: Strategy) -> None:
     Strengths mirrored at one half keep it.
     """
     shape = (6, *sample_shape(strategy))
+    seen(None, 0, f"params = subject.make_params({shape}, generator=torch.Generator().manual_seed(0))")
     generator = Generator().manual_seed(0)
     for _ in range(300):
         params = strategy.make_params(shape, generator=generator)

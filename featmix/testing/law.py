@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -17,12 +16,17 @@ from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
+from featmix.testing.seen import seen
 
 Kind = Literal["strategy", "normalizer", "attached"]
 
 
 class LawError(AssertionError):
     """A law does not hold for an input."""
+
+
+class CannotRunError(Exception):
+    """A law cannot be tried here; says why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,9 @@ class Case:
     strategy: Strategy
     x: Tensor
     seed: int
+
+    def __post_init__(self) -> None:
+        seen(self.x, self.seed)
 
     @cached_property
     def params(self) -> Params:
@@ -66,13 +73,20 @@ class Law:
     Args:
         name: As ``expected_failed_checks`` knows it.
         check: Raises :class:`LawError`. Laws over strategies take a :class:`Case` where they are drawn and the strategy
-            itself where they are not; laws over normalizers take the normalizer, and ``x`` where they are drawn.
+            itself where they are not; laws over normalizers take the normalizer, and ``x`` where they are drawn. Laws that
+            are not drawn and say something else for another dtype take the dtype too.
         kind: What it is a law of; ``attached`` laws run the strategy inside a model.
         cause: What is usually wrong where it does not hold.
         drawn: Whether it is tried on many drawn inputs, or once.
         every_dtype: Whether it says something else for another dtype.
         applies: Which strategies or normalizers it is for.
+        whom: These in words, as in "it is for strategies that take masks"; empty where it is for all.
         of_draws: Whether it is about what is drawn alone, so that layouts, normalizers and switches make no difference to it.
+        feeds: What dtypes it feeds its subject, besides that of what is drawn; where one is not wanted, it is not tried.
+        exact: Whether it is tried in float64, or, where that is not wanted, in float32; in no other dtype.
+        slow: Whether it takes longer than most.
+        reference: The dtype in which its subject says what is right; a subject that does not take it, where that dtype is not
+            wanted, cannot be held to the law.
     """
 
     name: str
@@ -82,7 +96,23 @@ class Law:
     drawn: bool
     every_dtype: bool
     applies: Callable[[Any], bool]
+    whom: str = ""
     of_draws: bool = False
+    feeds: tuple[torch.dtype, ...] = ()
+    exact: bool = False
+    slow: bool = False
+    reference: torch.dtype | None = None
+
+    def dtypes(self, wanted: Sequence[torch.dtype]) -> list[torch.dtype | None]:
+        """The dtypes in which to try it, of those that are wanted: none, ``[None]`` where it chooses by itself, or some."""
+        if self.exact:
+            found: list[torch.dtype | None] = [dtype for dtype in (torch.float64, torch.float32) if dtype in wanted]
+            return found[:1]
+        if any(dtype not in wanted for dtype in self.feeds):
+            return []
+        if not self.drawn and not self.every_dtype:
+            return [None]
+        return list(wanted) if self.every_dtype else list(wanted[:1])
 
     @property
     def statement(self) -> str:
@@ -103,17 +133,27 @@ def law(
     *,
     cause: str,
     drawn: bool = True,
-    every_dtype: bool = True,
+    every_dtype: bool | None = None,
     applies: Callable[[Any], bool] = lambda _: True,
+    whom: str = "",
     of_draws: bool = False,
+    feeds: tuple[torch.dtype, ...] | None = None,
+    exact: bool = False,
+    slow: bool = False,
+    reference: torch.dtype | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator that makes a function a law under its own name."""
+    """Decorator that makes a function a law under its own name; what is drawn differs by dtype, and the rest is float32."""
+    every = drawn if every_dtype is None else every_dtype
+    fed = feeds if feeds is not None else () if drawn or every or of_draws else (torch.float32,)
+    if kind == "attached":
+        whom = f"{whom or 'strategies'}{' and' if whom else ' that'} can be attached: not those that work in place"
 
     def concerns(subject: Any) -> bool:
-        return applies(subject) and not (kind == "attached" and subject.inplace)  # these cannot be attached
+        return applies(subject) and not (kind == "attached" and subject.inplace)
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
-        _laws.append(Law(check.__name__, check, kind, cause, drawn, every_dtype, concerns, of_draws))
+        one = Law(check.__name__, check, kind, cause, drawn, every, concerns, whom, of_draws, fed, exact, slow, reference)
+        _laws.append(one)
         return check
 
     return decorate
@@ -141,15 +181,6 @@ def mixes_content(strategy: Strategy) -> bool:
 def row_by_row(strategy: Strategy) -> bool:
     """Return whether a row depends on itself and its partner alone, and its decision can be taken out of the batch."""
     return not strategy.tags.batch_coupled
-
-
-def can_be_pickled(strategy: Strategy) -> bool:
-    """Return whether the strategy can be sent to another process."""
-    try:
-        pickle.dumps(strategy)
-    except Exception:
-        return False
-    return True
 
 
 def layout_name(subject: Strategy | Normalizer) -> str:

@@ -11,6 +11,8 @@ from featmix.strategies.moments import MomentStrategy
 from featmix.testing.inputs import rows
 from featmix.testing.law import Case, demand, demand_close, law, moves_moments, rounding, sample_shape
 
+MOVERS = "strategies that restore with moments that they name"
+
 
 class _Measured:
     """A case seen through its normalizer, in float64: what the moments are, should become, and may be off by."""
@@ -81,6 +83,7 @@ def _has_groups(case: Case) -> bool:
     cause="One-pass variance (E[x^2] - E[x]^2), statistics in half precision, eps outside the root, biased and "
     "unbiased variance mixed up, or the partner's moments swapped.",
     applies=moves_moments,
+    whom=MOVERS,
 )
 def moments(case: Case) -> None:
     """The mean of what is restyled becomes the new mean, and its standard deviation sigma * new_std / std.
@@ -103,6 +106,7 @@ def moments(case: Case) -> None:
     "strategy",
     cause="The new standard deviation is too large for the variance it stands for: n and n - 1 mixed up, or eps counted twice.",
     applies=lambda s: moves_moments(s) and s.unbiased and not s.positive_only,
+    whom=f"{MOVERS}, with unbiased=True and positive_only=False",
 )
 def z_bound(case: Case) -> None:
     """No restyled value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
@@ -121,7 +125,9 @@ def z_bound(case: Case) -> None:
     "strategy",
     cause="One-pass variance, or a mean that loses its low bits: subtract the mean first, then square.",
     drawn=False,
+    reference=torch.float64,
     applies=lambda s: moves_moments(s) and not s.positive_only,
+    whom=f"{MOVERS}, with positive_only=False",
 )
 def extreme_offset(strategy: MomentStrategy) -> None:
     """In float32, moments hold the tolerance of the first law where ``|mean| / std`` is 1e5.
@@ -134,7 +140,15 @@ def extreme_offset(strategy: MomentStrategy) -> None:
         moments(Case(strategy, x, seed))
 
 
-@law("strategy", cause="Statistics follow the autocast dtype instead of float32.", drawn=False, applies=moves_moments)
+@law(
+    "strategy",
+    cause="Statistics follow the autocast dtype instead of float32.",
+    drawn=False,
+    feeds=(torch.bfloat16,),
+    reference=torch.float64,
+    applies=moves_moments,
+    whom=MOVERS,
+)
 def autocast(strategy: MomentStrategy) -> None:
     """Under autocast bfloat16 goes in and comes out, and statistics lie within 1e-6 of float64 (relative to max|x|).
 

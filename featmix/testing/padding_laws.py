@@ -13,8 +13,10 @@ from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
 from featmix.testing.allowances import slack
+from featmix.testing.inputs import noise
 from featmix.testing.label_laws import content, sources
 from featmix.testing.law import (
+    CannotRunError,
     Case,
     demand,
     demand_close,
@@ -25,6 +27,9 @@ from featmix.testing.law import (
     sample_shape,
     transformed,
 )
+from featmix.testing.seen import made_by, seen
+
+TAKERS = "strategies with positions that take masks"
 
 
 def takes_masks(strategy: Strategy) -> bool:
@@ -47,13 +52,14 @@ def takes_prefix(strategy: Strategy) -> bool:
     "strategy",
     cause="The mask multiplies (0 * NaN is NaN) instead of selecting, or a mean is taken over all positions.",
     applies=takes_masks,
+    whom=TAKERS,
 )
 def padding(case: Case) -> None:
     """Padding comes back bit for bit, and whatever lies in it, NaN included, reaches no real position and no gradient.
 
     No tolerance: what is not selected is not computed with.
     """
-    real, params = _masked(case)
+    real, params = masked(case)
     at = layout(layout_name(case.strategy)).spread(real).expand(case.x.shape)
     y = case.transform(params=params)
     demand(same_bits(y[~at], case.x[~at]), "padding changed")
@@ -75,6 +81,7 @@ def padding(case: Case) -> None:
     "strategy",
     cause="Counts of real positions that are off by one, or n - 1 taken of all positions.",
     applies=takes_masks,
+    whom=TAKERS,
 )
 def full_mask(case: Case) -> None:
     """A mask that is true everywhere changes nothing.
@@ -96,6 +103,7 @@ def full_mask(case: Case) -> None:
     cause="Moments or ranks that count padding, or positions of the longest sample.",
     drawn=False,
     applies=lambda strategy: takes_masks(strategy) and not strategy.needs_grid,
+    whom=f"{TAKERS}, of positions that are no grid",
 )
 def padded_as_short(strategy: Strategy) -> None:
     """Samples padded at the end become what they would have become without the padding.
@@ -107,7 +115,8 @@ def padded_as_short(strategy: Strategy) -> None:
     first = lay.positions[0]
     short = tuple(4 if axis == first else size for axis, size in enumerate((5, *long)))
     for seed in range(5):
-        x = torch.randn(5, *long, generator=Generator().manual_seed(seed))
+        x = noise(5, *long, seed=seed)
+        seen(x, seed)
         real = torch.zeros(5, *lay.spatial_shape(x.shape), dtype=torch.bool)
         real.narrow(1, 0, 4).fill_(True)
         alone = strategy.make_params(short, generator=Generator().manual_seed(seed))
@@ -121,6 +130,7 @@ def padded_as_short(strategy: Strategy) -> None:
     cause="Label shares of all positions, padding included, or a partner's padding taken for content.",
     drawn=False,
     applies=mixes_content_under_masks,
+    whom=f"{TAKERS}, whose labels are shares of what is in the features",
 )
 def padded_labels_measure_content(strategy: Strategy) -> None:
     """Under a mask, label shares are the shares of content found in the real positions of the result, within 1e-5.
@@ -129,8 +139,8 @@ def padded_labels_measure_content(strategy: Strategy) -> None:
     """
     for seed in range(20):
         x = sources(strategy, 4 + seed % 3)
-        case = Case(strategy, x[0], seed)
-        real, params = _masked(case)
+        case = Case(strategy, made_by(x[0], f"sources(subject, {len(x)})[0]"), seed)
+        real, params = masked(case)
         seen = torch.stack([content(strategy, case.transform(each, params), real) for each in x], dim=1)
         counted = real.flatten(1).any(1)
         demand_close(seen[counted], params.mixture.matrix()[counted], 1e-5, "label share against content of real positions")
@@ -143,13 +153,15 @@ def padded_labels_measure_content(strategy: Strategy) -> None:
     cause="Prefix tokens counted among the positions, or cut off.",
     drawn=False,
     applies=takes_prefix,
+    whom="strategies with a setting num_prefix_tokens",
 )
 def prefix(strategy: Strategy) -> None:
     """Prefix tokens come back bit for bit, and the rest becomes what it would have become alone.
 
     No tolerance on the prefix; 1e-6 on the rest, whose strides differ. Tried on tokens, or on sequences where tokens are no
-    grid.
+    grid, and only in a layout that the strategy takes where there is no prefix.
     """
+    refused = []
     for name in ("btc", "bct") if strategy.needs_grid else ("bnc", "bcn"):
         with_prefix, without = (_remade(strategy, layout=name, num_prefix_tokens=count) for count in (2, 0))
         if with_prefix is None or without is None:
@@ -157,9 +169,16 @@ def prefix(strategy: Strategy) -> None:
         shape = sample_shape(without, positions=7)
         lay = layout(name)
         axis = lay.positions[0]
-        x = torch.randn(5, *shape, generator=Generator().manual_seed(0))
+        x = noise(5, *shape, seed=0)
         body = x.narrow(axis, 2, 5)
+        try:
+            transformed(without, body, without.make_params(body.shape, generator=Generator().manual_seed(0)))
+        except Exception as error:
+            refused.append(f"{name} features without a prefix gave {type(error).__name__}: {error}")
+            continue
         for seed in range(5):
+            made = f"subject = type(subject)(**{{**subject.settings(), 'layout': {name!r}, 'num_prefix_tokens': 2}})"
+            seen(x, seed, f"{made}\nparams = subject.make_params(x.shape, generator=torch.Generator().manual_seed({seed}))")
             params = with_prefix.make_params(x.shape, generator=Generator().manual_seed(seed))
             alone = without.make_params(body.shape, generator=Generator().manual_seed(seed))
             demand(params.mixture.matrix() == alone.mixture.matrix(), "labels count the prefix")
@@ -167,6 +186,8 @@ def prefix(strategy: Strategy) -> None:
             demand(y.shape == x.shape, f"shape {tuple(x.shape)} became {tuple(y.shape)}")
             demand(same_bits(y.narrow(axis, 0, 2), x.narrow(axis, 0, 2)), "prefix tokens changed")
             demand_close(y.narrow(axis, 2, 5), transformed(without, body, alone), 1e-6, "the rest, against itself alone")
+    if len(refused) == 2:
+        raise CannotRunError(f"it is for strategies that take tokens or sequences: {'; '.join(refused)}")
 
 
 def _by_position(strategy: Strategy) -> bool:
@@ -176,12 +197,13 @@ def _by_position(strategy: Strategy) -> bool:
     return mixes_content(strategy) and getattr(strategy, "keeps_places", True)
 
 
-def _masked(case: Case) -> tuple[Tensor, Params]:
+def masked(case: Case) -> tuple[Tensor, Params]:
     """A mask with rows of any length, empty ones among them, and holes; and a decision that knows of it."""
     sizes = layout(layout_name(case.strategy)).spatial_shape(case.x.shape)
     generator = Generator().manual_seed(case.seed)
     share = torch.rand(len(case.x), *[1] * len(sizes), generator=generator) * 1.4 - 0.2
     real = torch.rand(len(case.x), *sizes, generator=generator) < share
+    seen(case.x, case.seed, f"real, params = masked(Case(subject, x, {case.seed}))")
     return real, case.strategy.make_params(case.x.shape, generator=generator, mask=real)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Status = Literal["passed", "failed", "expected failure"]
+Status = Literal["passed", "failed", "expected failure", "skipped", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,14 @@ class Record:
 
     Args:
         law: Its name.
-        dtype: What the drawn features were of; ``None`` for a law that is not drawn.
-        status: ``passed``, ``failed``, or ``expected failure``.
+        dtype: What the features were of; ``None`` for a law that chooses by itself.
+        status: ``passed``, ``failed``, ``expected failure``, ``skipped`` (it is not for this subject, or cannot be tried here),
+            or ``unfinished`` (the budget was used up before it had been tried on all inputs).
         examples: How many inputs were tried, those that made a failure smaller included.
         seconds: How long it took.
         message: Of the failure, with the smallest input found; empty otherwise.
         measured: Of the failure, in a line: measured against allowed, or the error raised; empty otherwise.
+        reason: Why it was skipped, was not finished, or was expected to fail; empty otherwise.
     """
 
     law: str
@@ -30,6 +32,7 @@ class Record:
     seconds: float
     message: str = ""
     measured: str = ""
+    reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The record as plain values, for programs."""

@@ -4,101 +4,207 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from featmix.errors import FeatmixWarning
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
+from featmix.testing.draws import Input, default_examples, searched, shared
 from featmix.testing.explain import explanation, measured
-from featmix.testing.inputs import features_for
-from featmix.testing.law import Case, Kind, Law, LawError, laws
+from featmix.testing.law import CannotRunError, Case, Kind, Law, LawError, laws
 from featmix.testing.records import Record, Status
+from featmix.testing.seen import Sight, forget, last_seen
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_SEARCHED = 50  # inputs to draw, at least, for one that is smaller than the one that failed
+
+
+def name_of(dtype: torch.dtype | None) -> str | None:
+    """The dtype as it is written in records: ``float32``."""
+    return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One law to be tried on one subject in one dtype; ``dtype`` is ``None`` for a law that is not drawn."""
+    """One law to be tried on one subject in one dtype; ``dtype`` is ``None`` for a law that chooses by itself.
+
+    With a ``skipped``, which says why, it is not tried. ``wanted`` are all the dtypes that are.
+    """
 
     law: Law
     subject: Strategy | Normalizer
     dtype: torch.dtype | None
+    skipped: str = ""
+    wanted: tuple[torch.dtype, ...] = DTYPES
 
     @property
     def dtype_name(self) -> str | None:
         """The dtype as it is written in records: ``float32``."""
-        return None if self.dtype is None else str(self.dtype).removeprefix("torch.")
+        return name_of(self.dtype)
 
-    def run(self, examples: int, reason: str | None = None) -> Record:
-        """Try it; with a reason, its failure is expected."""
+    def run(self, examples: int | None = None, reason: str | None = None, deadline: float | None = None) -> Record:
+        """Try it.
+
+        Args:
+            examples: How many inputs to try a drawn law on.
+            reason: Why its failure is expected, where it is.
+            deadline: On the clock of ``time.perf_counter``.
+        """
+        record = Record(self.law.name, self.dtype_name, "skipped", 0, 0.0, reason=self.skipped)
         start = time.perf_counter()
-        tried, message, measured = _attempt(self.law, self.subject, self.dtype, examples)
-        status: Status = "passed"
-        if message:
-            status = "failed" if reason is None else "expected failure"
-        return Record(self.law.name, self.dtype_name, status, tried, time.perf_counter() - start, message, measured)
+        if self.skipped:
+            return record
+        if deadline is not None and start > deadline:
+            return replace(record, status="unfinished", reason="the budget was used up before it began")
+        try:
+            found = _attempt(self.law, self.subject, self.dtype, default_examples() if examples is None else examples, deadline)
+        except CannotRunError as error:
+            return replace(record, reason=str(error))
+        record = replace(record, status="passed", examples=found.tried, seconds=time.perf_counter() - start)
+        if found.error is None:
+            cut = found.tried < found.planned
+            return replace(record, status="unfinished", reason=f"the budget was used up after {found.tried} of "
+                           f"{found.planned} inputs") if cut else record  # fmt: skip
+        reference = self.law.reference
+        if reference is not None and reference not in self.wanted and not isinstance(found.error, LawError):
+            told = f"it compares with what the subject says in {name_of(reference)}, which gave {measured(found.error)}"
+            return replace(record, status="skipped", reason=told)
+        status: Status = "failed" if reason is None else "expected failure"
+        message = explanation(self.law, self.subject, found.error, sight=found.sight, tried=found.tried, dtype=self.dtype)
+        return replace(record, status=status, message=message, measured=measured(found.error), reason=reason or "")
 
 
 def tasks(subject: Strategy | Normalizer, kinds: Iterable[Kind], dtypes: Iterable[torch.dtype]) -> list[Task]:
-    """Everything there is to try on a subject: the laws of these kinds that apply, in each dtype that they tell apart."""
-    chosen: list[torch.dtype | None] = list(dtypes)
-    return [
-        Task(one, subject, dtype)
-        for one in laws(*kinds)
-        if one.applies(subject)
-        for dtype in ((chosen if one.every_dtype else chosen[:1]) if one.drawn else [None])
-    ]
+    """Every law of these kinds, in each dtype that it tells apart, quick ones first; those not for the subject say so."""
+    wanted, found = tuple(dtypes), []
+    for one in sorted(laws(*kinds), key=lambda one: one.slow):
+        chosen = one.dtypes(wanted)
+        if not one.applies(subject):
+            found.append(Task(one, subject, None, f"it is for {one.whom or 'others'}", wanted))
+        elif not chosen:
+            needed = (
+                ["float64 or float32"] if one.exact else [str(name_of(dtype)) for dtype in one.feeds if dtype not in wanted]
+            )
+            found.append(Task(one, subject, None, f"it needs {' and '.join(needed)}, which is not among the dtypes", wanted))
+        else:
+            found += [Task(one, subject, dtype, "", wanted) for dtype in chosen]
+    return found
 
 
-def run_law(one: Law, subject: Strategy | Normalizer, dtype: torch.dtype | None = None, examples: int = 200) -> int:
+def run_law(one: Law, subject: Strategy | Normalizer, dtype: torch.dtype | None = None, examples: int | None = None) -> int:
     """Try one law on one subject; returns how many inputs were tried.
 
     Raises:
         LawError: If it does not hold, with an explanation and the smallest input found.
+        CannotRunError: If it cannot be tried here.
     """
-    tried, message, _ = _attempt(one, subject, dtype, examples)
-    if message:
-        raise LawError(message)
-    return tried
+    if dtype is None:
+        dtype = torch.float64 if one.exact else torch.float32
+    found = _attempt(one, subject, dtype, default_examples() if examples is None else examples, None)
+    if found.error is not None:
+        raise LawError(explanation(one, subject, found.error, sight=found.sight, tried=found.tried, dtype=dtype))
+    return found.tried
 
 
-def _attempt(one: Law, subject: Strategy | Normalizer, dtype: torch.dtype | None, examples: int) -> tuple[int, str, str]:
-    last: dict[str, Any] = {"x": None, "seed": 0}
-    tried = 0
-
-    @settings(
-        max_examples=examples,
-        deadline=None,
-        database=None,
-        report_multiple_bugs=False,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(features_for(subject, dtype=dtype or torch.float32), st.integers(0, 2**31 - 1))
-    def attempt(x: torch.Tensor, seed: int) -> None:
-        nonlocal tried
-        tried += 1
-        last.update(x=x, seed=seed)  # the last input that hypothesis tries is the smallest one that fails
+def hold(one: Law, subject: Strategy | Normalizer, x: torch.Tensor | None, seed: int, dtype: torch.dtype | None) -> None:
+    """Try a law once: a drawn one on this input, with this seed of the decision."""
+    forget()
+    if one.drawn and x is not None:
+        given = x.clone()  # a subject that writes into its input must not spoil the next law's
         if isinstance(subject, Normalizer):
-            one.check(subject, x)
+            one.check(subject, given)
         else:
-            one.check(Case(subject, x, seed))
+            one.check(Case(subject, given, seed))
+    elif one.every_dtype:
+        one.check(subject, dtype)
+    else:
+        one.check(subject)
+
+
+@dataclass
+class _Found:
+    """What came of it: inputs tried and planned, and failures with what the law was looking at, the first and the last."""
+
+    tried: int = 0
+    planned: int = 1
+    failures: list[tuple[BaseException, Sight | None]] = field(default_factory=list)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The last error."""
+        return self.failures[-1][0] if self.failures else None
+
+    @property
+    def sight(self) -> Sight | None:
+        """What the law was looking at then."""
+        return self.failures[-1][1] if self.failures else None
+
+    def fail(self, error: BaseException, sight: Sight | None) -> None:
+        """Keep the first failure and the last."""
+        self.failures = [*self.failures[:1], (error, sight)]
+
+
+class _OutOfTime(BaseException):
+    """Goes past hypothesis, which would look on."""
+
+
+def _attempt(one: Law, subject: Any, dtype: torch.dtype | None, examples: int, deadline: float | None) -> _Found:
+    found = _Found(planned=examples if one.drawn else 1)
+
+    def attempt(x: torch.Tensor | None, seed: int) -> None:
+        if deadline is not None and found.tried and time.perf_counter() > deadline:
+            raise _OutOfTime
+        found.tried += 1
+        try:
+            hold(one, subject, x, seed, dtype)
+        except CannotRunError:
+            raise
+        except (Exception, SystemExit) as error:  # the last input that hypothesis tries is the smallest one that fails
+            sight = last_seen()
+            if one.drawn and x is not None:
+                sight = Sight(x, seed, sight.decision if sight else "")
+            found.fail(error, sight)
+            raise
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FeatmixWarning)  # laws try small shapes, and draw without asking for labels
-            if one.drawn:
-                attempt()
+            if not one.drawn:
+                attempt(None, 0)
             else:
-                tried = 1
-                one.check(subject)
-    except Exception as error:
-        return tried, explanation(one, subject, error, tried=tried, **last), measured(error)
-    return tried, "", ""
+                _over(subject, dtype or torch.float32, examples, attempt)
+    except CannotRunError:
+        raise
+    except _OutOfTime:
+        pass
+    except (Exception, SystemExit):
+        if found.error is None:
+            raise
+    if one.drawn and len(found.failures) > 1 and not _fails_again(one, subject, dtype, found.sight):
+        found.failures = found.failures[:1]  # the smallest one failed after others only: what is kept between calls matters
+    return found
+
+
+def _fails_again(one: Law, subject: Any, dtype: torch.dtype | None, sight: Sight | None) -> bool:
+    try:
+        hold(one, subject, sight.x if sight else None, (sight.seed if sight else None) or 0, dtype)
+    except (Exception, SystemExit):
+        return True
+    return False
+
+
+def _over(subject: Strategy | Normalizer, dtype: torch.dtype, examples: int, attempt: Any) -> None:
+    """Try the inputs that all laws share, then others of its own; at a failure, look for a smaller input that fails."""
+    inputs: Sequence[Input] = shared(subject, dtype, examples)
+    try:
+        for x, seed in inputs:
+            attempt(x, seed)
+    except (LawError, Exception, SystemExit):
+        searched(subject, dtype, max(examples, _SEARCHED), attempt)
+        raise
+    if len(inputs) < examples:
+        searched(subject, dtype, examples - len(inputs), attempt)

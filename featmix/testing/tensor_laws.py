@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.testing.allowances import gradient, memory_formats, slack
+from featmix.testing.inputs import noise
 from featmix.testing.inputs import rows as structured
 from featmix.testing.law import (
     Case,
@@ -23,8 +24,6 @@ from featmix.testing.law import (
     sample_shape,
     transformed,
 )
-
-_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @law(
@@ -44,7 +43,7 @@ def degenerate(strategy: Strategy) -> None:
     shapes = {ordinary, single, thin, *([mixed] if channel_multiple(strategy) == 1 else [])}
     for sample in sorted(shapes):
         for batch in (0, 1, 2, 5):
-            x = torch.randn(batch, *sample, generator=Generator().manual_seed(0), requires_grad=True)
+            x = noise(batch, *sample, seed=0).requires_grad_()
             y = Case(strategy, x, 1).transform()
             demand(y.shape == x.shape, f"shape {tuple(x.shape)} became {tuple(y.shape)}")
             demand(y.isfinite(), f"not finite for shape {tuple(x.shape)}")
@@ -56,20 +55,20 @@ def degenerate(strategy: Strategy) -> None:
     "strategy",
     cause="The gradient of sqrt at 0: eps stands outside the root, or statistics are differentiated in half precision.",
     drawn=False,
+    every_dtype=True,
 )
-def constant_channel(strategy: Strategy) -> None:
+def constant_channel(strategy: Strategy, dtype: torch.dtype) -> None:
     """Constant features give finite output and gradient in every dtype.
 
     No tolerance: finite or not.
     """
-    for dtype in _DTYPES:
-        x = structured(
-            ["constant", "normal", "constant"], sample_shape(strategy), seed=0, magnitude=3.0, dtype=dtype
-        ).requires_grad_()
-        y = Case(strategy, x, 0).transform()
-        demand(y.isfinite(), f"not finite in {dtype}")
-        torch.autograd.backward(y.float().sum())
-        demand(gradient(x).isfinite(), f"gradient not finite in {dtype}")
+    x = structured(
+        ["constant", "normal", "constant"], sample_shape(strategy), seed=0, magnitude=3.0, dtype=dtype
+    ).requires_grad_()
+    y = Case(strategy, x, 0).transform()
+    demand(y.isfinite(), f"not finite in {dtype}")
+    torch.autograd.backward(y.float().sum())
+    demand(gradient(x).isfinite(), f"gradient not finite in {dtype}")
 
 
 @law(
@@ -101,6 +100,7 @@ def contract(case: Case) -> None:
     "strategy",
     cause="A row is written before another row has taken from it, or the result is not written back.",
     applies=lambda strategy: strategy.inplace,
+    whom="strategies with inplace=True",
 )
 def in_place(case: Case) -> None:
     """With ``inplace=True`` the input itself comes back, and in it what comes out without.
@@ -125,7 +125,7 @@ def inplace_safe(strategy: Strategy) -> None:
 
     1e-6: the same arithmetic on gradients of order 1.
     """
-    x = torch.randn(5, *sample_shape(strategy), generator=Generator().manual_seed(3))
+    x = noise(5, *sample_shape(strategy), seed=3)
     gradients = []
     for inplace in (False, True):
         leaf = x.clone().requires_grad_()
@@ -152,14 +152,17 @@ def layout(case: Case) -> None:
     "strategy",
     cause="A detach() too many or too few, or a hand-written backward that forgets the moments' own gradient.",
     drawn=False,
+    feeds=(torch.float64,),
+    slow=True,
     applies=lambda s: s.exact_gradient,
+    whom="strategies that say their gradient is exact",
 )
 def gradcheck(strategy: Strategy) -> None:
     """Gradients in float64 are right: of all of it, or, with moments or a partner's that are constants, of what remains.
 
     torch's own tolerances for finite differences in float64; against frozen moments 1e-10, for both sides are analytic.
     """
-    x = torch.randn(3, *sample_shape(strategy, positions=2), dtype=torch.float64, generator=Generator().manual_seed(5))
+    x = noise(3, *sample_shape(strategy, positions=2), seed=5, dtype=torch.float64)
     if isinstance(strategy, MomentStrategy) and strategy.positive_only:
         x = x + 0.1 * x.sign()  # no element crosses zero under the finite difference
     params = Case(strategy, x, 5).params

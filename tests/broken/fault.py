@@ -76,7 +76,7 @@ def law_named(name):
     return next(law for law in laws() if law.name == name)
 
 
-def tried_until_refused(planted, law, *, examples=200, dtype=None):
+def tried_until_refused(planted, law, *, examples=None, dtype=None):
     """How many inputs the law tried, the one that it refused included; None where it refused none."""
     subject, tried = planted.make(), 0
 
@@ -94,7 +94,7 @@ def tried_until_refused(planted, law, *, examples=200, dtype=None):
             raise Refused from error
 
     try:
-        run_law(replace(law, check=check), subject, dtype or planted.dtype, examples)
+        run_law(replace(law, check=check), subject, None if law.exact else dtype or planted.dtype, examples)
     except Refused:
         return tried
     return None

@@ -96,8 +96,9 @@ def test_stopped_gradients_are_a_claim_too():
         m = norm.moments(x.detach())
         return (x - m.mean) / m.std * m.std[partner] + m.mean[partner]
 
-    assert check(from_function(detached, norm="in", stops_gradient=True), ["gradcheck"]) == set()
-    assert check(from_function(detached, norm="in"), ["gradcheck"]) == {"gradcheck"}
+    float64 = {"dtypes": [torch.float64]}
+    assert check(from_function(detached, norm="in", stops_gradient=True), ["gradcheck"], **float64) == set()
+    assert check(from_function(detached, norm="in"), ["gradcheck"], **float64) == {"gradcheck"}
 
 
 @pytest.mark.parametrize("result", [lambda x: x.double(), lambda x: x.mean((2, 3), keepdim=True), lambda x: None])
@@ -108,12 +109,12 @@ def test_a_result_of_another_kind_is_refused(result):
         strategy.transform(x, strategy.make_params(x.shape))
 
 
-def test_a_function_can_be_sent_to_another_process_if_python_can():
+def test_a_function_can_be_pickled_if_python_can_and_two_ranks_do_not_need_it():
     copied = pickle.loads(pickle.dumps(from_function(fade, label_share=0.75)))
     assert copied.name == "fade"
     assert copied.tags.mixes_labels
-    lambdas = [record.law for record in check_strategy(lambda x, partner: x, only=["ddp"], on_fail=None)]
-    assert lambdas == []
+    records = check_strategy(lambda x, partner: fade(x, partner), only=["ddp"])
+    assert [(record.law, record.status) for record in records] == [("ddp", "passed")]
 
 
 def test_function_arguments_are_checked():
@@ -146,7 +147,7 @@ def test_an_honest_box_passes(draw):
 
 
 def test_an_honest_box_passes_attached():
-    assert check(from_mixer(Blend()), ["fires", "checkpoint", "lifecycle"], kinds=("attached",)) == set()
+    assert check(from_mixer(Blend()), ["fires", "checkpoint", "lifecycle", "ddp"], kinds=("attached",)) == set()
 
 
 def test_a_lying_box_is_found():
@@ -154,7 +155,8 @@ def test_a_lying_box_is_found():
 
 
 def test_laws_that_take_rows_apart_do_not_apply_to_a_box():
-    tried = {record.law for record in check_strategy(from_mixer(Blend()), examples=2, on_fail=None, kinds=("strategy",))}
+    records = check_strategy(from_mixer(Blend()), examples=2, on_fail=None, kinds=("strategy",))
+    tried = {record.law for record in records if record.status != "skipped"}
     assert not tried & {"partner_direction", "batch_equivariance", "isolation"}
 
 
@@ -204,7 +206,8 @@ def test_without_a_model_there_is_no_oracle():
     norm = from_normalizer(Instance())
     assert (norm.eps, norm.unbiased, norm.positive_only, norm.layout, norm.exchangeable) == (1e-5, True, False, None, True)
     assert norm.group_size((2, 3, 4, 5)) == 20
-    assert "agrees_with_oracle" not in {record.law for record in check_normalizer(Instance(), examples=2, dtypes=FLOAT32)}
+    (record,) = check_normalizer(Instance(), only=["agrees_with_oracle"], examples=2)
+    assert (record.status, record.reason.endswith("claim to be like one of featmix's")) == ("skipped", True)
 
 
 def test_attributes_of_the_object_count():

@@ -1,17 +1,18 @@
 """Every law over everything in the registry; FEATMIX_EXAMPLES says how many inputs a law is tried on.
 
-Each strategy with its defaults meets every law on all of them in float32, and on a quarter in each other dtype; each setting
-that changes what a strategy does meets it on a few. `make nightly` draws thousands.
+Each strategy with its defaults meets every law on all of them in float32, and in each other dtype on those chosen by hand;
+each setting that changes what a strategy does meets it on a few of these. `make nightly` draws thousands.
 """
-
-import os
 
 import pytest
 import torch
 
 from featmix.testing import every_default, every_normalizer, every_strategy, laws, parametrize_with_checks
+from featmix.testing.corners import CORNERS
+from featmix.testing.draws import default_examples
 
-EXAMPLES = int(os.environ.get("FEATMIX_EXAMPLES", "200"))
+EXAMPLES = default_examples()
+BY_HAND = len(CORNERS)
 NIGHTLY = EXAMPLES > 200
 OTHERS = (torch.float64, torch.bfloat16, torch.float16)
 DEFAULT_DRAWS = {(one.name, setting): value for one in every_default() for setting, value in one.settings().items()}
@@ -39,7 +40,7 @@ def test_defaults(check):
 
 
 @parametrize_with_checks(
-    every_default(), examples=-(-EXAMPLES // 4), dtypes=OTHERS, kinds=("strategy",), where=lambda _, law: law.drawn
+    every_default(), examples=max(BY_HAND, EXAMPLES // 4), dtypes=OTHERS, kinds=("strategy",), where=lambda _, law: law.drawn
 )
 def test_defaults_in_other_dtypes(check):
     check()
@@ -47,7 +48,7 @@ def test_defaults_in_other_dtypes(check):
 
 @parametrize_with_checks(
     every_strategy(),
-    examples=-(-EXAMPLES // 20),
+    examples=max(BY_HAND // 2, EXAMPLES // 20),
     dtypes=(torch.float32,),
     kinds=("strategy",),
     where=draws_otherwise,
@@ -57,14 +58,14 @@ def test_every_setting(check):
     check()
 
 
-@parametrize_with_checks(every_normalizer(), examples=-(-EXAMPLES // 8), dtypes=(torch.float32,))
+@parametrize_with_checks(every_normalizer(), examples=max(BY_HAND, EXAMPLES // 8), dtypes=(torch.float32,))
 def test_normalizers(check):
     check()
 
 
 @parametrize_with_checks(
     (one for one in every_normalizer() if one.layout is None or NIGHTLY),  # a layout says which axis is what, in any dtype
-    examples=-(-EXAMPLES // 8),
+    examples=max(BY_HAND, EXAMPLES // 8),
     dtypes=OTHERS,
     where=lambda _, law: law.drawn,
 )

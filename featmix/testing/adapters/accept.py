@@ -38,6 +38,7 @@ def adapt(subject: Any) -> Strategy | Normalizer:
         Traceback (most recent call last):
         featmix.errors.FeatmixError: adapt: subject: expected a Strategy, ..., got ReLU(). ...
     """
+    _refuse_without_moments(subject)
     if isinstance(subject, type):
         return adapt(_instance(subject))
     if isinstance(subject, Strategy | Normalizer):
@@ -57,10 +58,46 @@ def adapt(subject: Any) -> Strategy | Normalizer:
     )
 
 
+_WITHOUT_MOMENTS = {  # the start of a class's name: what it does instead, and what to do
+    "FrozenBatchNorm": (
+        "a fixed map of each channel: its moments are stored numbers, not those of the features",
+        "There is nothing to restore, and no law to hold it to.",
+    ),
+    "BatchNorm": (
+        "moments over the whole batch, or running ones in eval mode",
+        "featmix's own is fm.normalizer('bn'); one that leaves running moments alone can be wrapped: "
+        "from_normalizer(obj, like='bn'), where obj has moments, normalize and denormalize.",
+    ),
+    "SyncBatchNorm": (
+        "moments over the batches of all processes",
+        "featmix's own over one batch is fm.normalizer('bn').",
+    ),
+    "RMSNorm": (
+        "a division by the root of the mean square, without a mean: that is no pair of mean and standard deviation",
+        "Wrap moments, normalize and denormalize of your own, with mean 0, by from_normalizer(obj); laws of the mean will "
+        "then fail. fm.normalizer('pono') takes mean and standard deviation over the channels.",
+    ),
+}
+
+
+def _refuse_without_moments(subject: Any) -> None:
+    """Layers that normalize, but have no moments of a sample to give, get an answer of their own."""
+    cls = subject if isinstance(subject, type) else type(subject)
+    if not issubclass(cls, nn.Module) or all(callable(getattr(cls, method, None)) for method in METHODS):
+        return
+    names = [base.__name__ for base in cls.__mro__]
+    for start, (does, fix) in _WITHOUT_MOMENTS.items():
+        if any(name.startswith(start) for name in names):
+            raise FeatmixError(
+                "adapt", "subject", expected="a layer that takes each sample's mean and standard deviation",
+                got=f"{cls.__name__}, {does}", fix=fix,
+            )  # fmt: skip
+
+
 def _instance(cls: type[Any]) -> Any:
     try:
         return cls()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FeatmixError(
             "adapt",
             "subject",

@@ -13,6 +13,7 @@ from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
+from featmix.testing.source import remember
 
 PlainFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -65,11 +66,18 @@ def from_function(
         stops_gradient=stops_gradient,
         batch_coupled=batch_coupled,
     )
+    made: Strategy
     if norm is None:
-        return FunctionStrategy(f, tags=tags, label_share=label_share, called=called, layout=layout, p=p)
-    return MomentFunctionStrategy(
-        f, norm, tags=tags, label_share=label_share, called=called, layout=layout, stops_gradient=stops_gradient, p=p
-    )
+        made = FunctionStrategy(f, tags=tags, label_share=label_share, called=called, layout=layout, p=p)
+    else:
+        made = MomentFunctionStrategy(
+            f, norm, tags=tags, label_share=label_share, called=called, layout=layout, stops_gradient=stops_gradient, p=p
+        )
+    given = {"norm": norm, "label_share": label_share, "layout": layout, "name": name}
+    switches = {"batch_coupled": batch_coupled, "stops_gradient": stops_gradient}
+    said = {setting: value for setting, value in {**given, **switches}.items() if value is not None and value is not False}
+    remember(made, from_function, f, **said, **({} if p == 1.0 else {"p": p}))
+    return made
 
 
 class FunctionStrategy(Strategy[Params]):

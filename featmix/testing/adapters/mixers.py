@@ -17,6 +17,7 @@ from featmix.seeding import seeded
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
+from featmix.testing.source import remember
 
 MixFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -57,9 +58,10 @@ def from_mixer(
     """
     if not callable(f):
         raise FeatmixError("from_mixer", "f", expected="a function f(x, labels)", got=repr(f))
-    return MixerStrategy(
-        f, layout=layout, called=name or str(getattr(f, "__name__", type(f).__name__)), needs_float=needs_float, p=p
-    )
+    called = name or str(getattr(f, "__name__", type(f).__name__))
+    made = MixerStrategy(f, layout=layout, called=called, needs_float=needs_float, p=p)
+    remember(made, from_mixer, f, layout=layout, name=name, needs_float=needs_float, p=p)
+    return made
 
 
 @dataclass(frozen=True, eq=False)

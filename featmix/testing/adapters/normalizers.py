@@ -16,6 +16,7 @@ from featmix.errors import FeatmixError
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments
+from featmix.testing.source import remember
 
 METHODS = ("moments", "normalize", "denormalize")
 
@@ -75,7 +76,7 @@ def from_normalizer(
         ...     def denormalize(self, xh, moments):
         ...         return xh * moments[1] + moments[0]
         >>> from featmix.testing import check_normalizer
-        >>> {r.status for r in check_normalizer(Instance(), examples=5, dtypes=[torch.float64])}
+        >>> {r.status for r in check_normalizer(Instance(), only=["restores"], examples=5, dtypes=[torch.float64])}
         {'passed'}
     """
     missing = [method for method in METHODS if not callable(getattr(obj, method, None))]
@@ -83,6 +84,8 @@ def from_normalizer(
         raise FeatmixError(
             "from_normalizer", "obj", expected="an object with " + ", ".join(METHODS), got=f"none of {', '.join(missing)}"
         )
+    said = {"like": like, "layout": layout, "eps": eps, "unbiased": unbiased, "positive_only": positive_only}
+    said |= {"exchangeable": exchangeable, "min_group": None if min_group == 1 else min_group, "name": name}
     defaults: dict[str, Any] = {"layout": None, "eps": 1e-5, "unbiased": True, "positive_only": False}
     given: dict[str, Any] = {"layout": layout, "eps": eps, "unbiased": unbiased, "positive_only": positive_only}
     model = normalizer(like) if isinstance(like, str) else like
@@ -92,7 +95,7 @@ def from_normalizer(
     if isinstance(like, str):
         model = normalizer(like, **given)
     apart = exchangeable if exchangeable is not None else getattr(obj, "exchangeable", model is None or model.exchangeable)
-    return ForeignNormalizer(
+    made = ForeignNormalizer(
         **given,
         groups=None if model is None else model.groups,
         width=None if model is None else model.width,
@@ -102,6 +105,8 @@ def from_normalizer(
         apart=bool(apart),
         min_group=min_group,
     )
+    remember(made, from_normalizer, obj, **{setting: value for setting, value in said.items() if value is not None})
+    return made
 
 
 @dataclass(frozen=True)

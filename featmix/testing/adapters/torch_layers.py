@@ -12,6 +12,7 @@ from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments
 from featmix.testing.adapters.normalizers import ForeignNormalizer, from_normalizer
+from featmix.testing.source import remember
 
 TORCH_NORMS: tuple[type[nn.Module], ...] = (
     nn.InstanceNorm1d,
@@ -67,7 +68,10 @@ def from_torch_norm(layer: nn.Module, *, layout: str | None = None, min_group: i
             setattr(plain, parameter, None)
     kind, usual = _kind(plain, layout)
     like = normalizer(kind, layout=layout or usual, eps=float(getattr(plain, "eps", 1e-5)), unbiased=False)
-    return from_normalizer(_Layer(plain, like), like=like, min_group=min_group, name=name)
+    made = from_normalizer(_Layer(plain, like), like=like, min_group=min_group, name=name)
+    said = {"layout": layout, "min_group": None if min_group == 1 else min_group}
+    remember(made, from_torch_norm, layer, **{setting: value for setting, value in said.items() if value is not None})
+    return made
 
 
 class _Layer:
