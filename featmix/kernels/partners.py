@@ -17,20 +17,10 @@ class Partners:
     """
 
     def __init__(self, index: Tensor) -> None:
-        self.index = index
+        self.index, self.rows = index, index.tolist()
+        self.mixed = [row for row, partner in enumerate(self.rows) if row != partner]
 
-    @cached_property
-    def rows(self) -> list[int]:
-        """The partner of each row, as plain numbers."""
-        found: list[int] = self.index.tolist()
-        return found
-
-    @cached_property
-    def mixed(self) -> list[int]:
-        """Rows that have another one for a partner."""
-        return [row for row, partner in enumerate(self.rows) if row != partner]
-
-    @cached_property
+    @property
     def idle(self) -> list[int]:
         """Rows that are their own partners."""
         return [] if len(self.mixed) == len(self.rows) else [row for row, j in enumerate(self.rows) if row == j]

@@ -89,28 +89,29 @@ class Paste:
     """
 
     def __init__(self, partner: Tensor, box: Box) -> None:
-        self.partners, self.box = Partners(partner), (slice(None), *box)
+        self.partner, self.box = partner, (slice(None), *box)
 
     def mixed(self, x: Tensor) -> Tensor:
         """Return the mixed batch in new memory."""
         y = pages.copied(x)
-        torch.index_select(x[self.box], 0, self.partners.index, out=y[self.box])
+        torch.index_select(x[self.box], 0, self.partner, out=y[self.box])
         return y
 
     def mix_in_place(self, x: Tensor) -> Tensor:
         """Return the mixed batch in the memory of ``x``."""
-        x[self.box] = x[self.box].index_select(0, self.partners.index)
+        x[self.box] = x[self.box].index_select(0, self.partner)
         return x
 
     def returned(self, g: Tensor, like: Tensor) -> Tensor:
         """Return the gradient of the batch."""
-        if not self.partners.mixed:
+        partners = Partners(self.partner)
+        if not partners.mixed:
             return g
         to, taken = pages.copied(_as(g, like)), g[self.box]
-        if self.partners.takers is None:
-            to[self.box] = torch.zeros_like(taken).index_add_(0, self.partners.index, taken)
+        if partners.takers is None:
+            to[self.box] = torch.zeros_like(taken).index_add_(0, self.partner, taken)
         else:
-            to[self.box] = taken.index_select(0, self.partners.takers)
+            to[self.box] = taken.index_select(0, partners.takers)
         return to
 
 
