@@ -6,7 +6,7 @@ from featmix.testing.inputs import features, features_for, normalizers, params_f
 from featmix.testing.instances import every_default, every_normalizer, every_strategy
 from featmix.testing.law import Case, Law, LawError, laws
 from featmix.testing.records import Record
-from featmix.testing.reproduce import reproduce
+from featmix.testing.reproducing import reproduce
 from featmix.testing.runner import run_law
 
 __all__ = [
