@@ -457,7 +457,9 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
 
     def _seen_with(self, **fixed: Any) -> Self:
         """Return an object with the attributes of this one, whatever they become, but for some that are fixed."""
-        own = {name: _always(value) for name, value in fixed.items()}
+        own: dict[str, Any] = {name: _always(value) for name, value in fixed.items()}
+        own["__reduce_ex__"] = lambda _, protocol: (_seen, (self, fixed))  # copies share with the copy of this one
+        own["__copy__"] = _shallow
         seen: Self = object.__new__(type(type(self).__name__, (type(self),), {"__module__": type(self).__module__, **own}))
         object.__setattr__(seen, "__dict__", vars(self))
         return seen
@@ -538,6 +540,16 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
 
 def _always(value: Any) -> property:
     return property(lambda _: value)
+
+
+def _seen(strategy: Strategy, fixed: dict[str, Any]) -> Strategy:
+    return strategy._seen_with(**fixed)
+
+
+def _shallow(strategy: Strategy) -> Strategy:
+    twin: Strategy = object.__new__(type(strategy))
+    object.__setattr__(twin, "__dict__", dict(vars(strategy)))
+    return twin
 
 
 def _in_format_of(x: Tensor, y: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What a model says of its axes: strategies that name none are told, and those that name others are refused."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -146,3 +147,23 @@ def test_the_tree_is_what_was_given():
     assert kept is tree.members[0]
     assert told.strategy.layout_of((2, 4, 7)).name == "bct"
     assert inner.members[0].strategy.layout is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "given",
+    [fm.MoEx("pono"), fm.CutMix(), fm.Mixup(memory=8), fm.MixStyle(p=fm.schedule.constant(1.0))],
+    ids=lambda strategy: strategy.name,
+)
+def test_what_was_found_out_goes_along_with_copies(given, copied):
+    model, x, y = Layers(nn.Conv1d(3, 4, 3)), torch.randn(5, 3, 9), torch.arange(5)
+    with fm.attach(model, {"layer": given}, example=x, seed=0) as mixer:
+        other, twin = copied((model, mixer))
+        mix, same = mixer.draw(x, target=y), twin.draw(x, target=y)
+        assert torch.equal(model(x), other(x))
+        assert torch.equal(mix.params["layer"].partner, same.params["layer"].partner)
+        assert [leaf.strategy.layout for leaf in twin.acting.leaves()] == ["bc*"]
+        (leaf,) = twin.tree.leaves()
+        leaf.strategy.p = 0.0  # what is set later is followed by the copy alone
+        assert not twin.draw(x, target=y).params["layer"].active.any()
+        assert mixer.draw(x, target=y).params["layer"].active.all()
