@@ -8,6 +8,7 @@ from typing import Any
 from torch import Generator, nn
 
 from featmix.errors import FeatmixError
+from featmix.mixer.automatic import Given
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Tree, as_tree
 from featmix.strategies.base import Strategy
@@ -21,6 +22,7 @@ def attach(
     seed: int | None = None,
     generator: Generator | None = None,
     input: str | int | None = None,
+    auto: bool | Given = False,
 ) -> Mixer:
     """Attach strategies to a model that nobody needs to edit.
 
@@ -33,6 +35,9 @@ def attach(
         generator: Use this generator instead.
         input: Which of the model's arguments the batch is, by name or position, or its key in a dictionary; needed where
             several are like it, or ``draw`` is given a container without a usual name in it.
+        auto: Draw for each training forward with gradient by itself: ``mixer.loss(criterion, output, target)`` then goes by
+            the decision of the forward that the output came from. A function instead of True is given the model's arguments by
+            name and returns what ``draw`` is to be given beside the batch, such as ``{"mask": ..., "domain": ...}``.
 
     Raises:
         FeatmixError: If a site does not exist (the message names the nearest), or something is attached already.
@@ -50,7 +55,7 @@ def attach(
     """
     if not isinstance(model, nn.Module):
         raise FeatmixError("attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
-    mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed, input=input)
+    mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed, input=input, auto=auto)
     if example is not None:
         try:
             mixer.learn_shapes(example)

@@ -31,7 +31,7 @@ class ModelPreHook(Hook):
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Take ``next`` in training mode; clear what an earlier forward left in any mode."""
         switch = self.switch
-        if torch.compiler.is_compiling() or not _in_backward():
+        if torch.compiler.is_compiling() or not in_backward():
             _begin(self.number)
             decision = switch.take(module.training and torch.is_grad_enabled())
             if switch.current is not decision:
@@ -66,12 +66,12 @@ class SiteHook(Hook):
         """Apply this step's decision, if there is one."""
         decision = self.switch.current
         if decision is None:
-            if not torch.compiler.is_compiling() and _in_backward():
+            if not torch.compiler.is_compiling() and in_backward():
                 self._check_known()
             return None
         if torch.compiler.is_compiling():
             call = _count_traced(self.number, self.site, self.indexed)
-        elif _in_backward():
+        elif in_backward():
             call = self._replayed_call()
         else:
             call = self.switch.count(self.site, self.indexed)
@@ -113,7 +113,7 @@ class ModelPostHook(Hook):
             if decision is not None:
                 switch.current = None
             return
-        if _in_backward():  # a checkpointed model run again: the decision is needed until backward ends
+        if in_backward():  # a checkpointed model run again: the decision is needed until backward ends
             return
         switch.current = None
         if output is None:
@@ -152,7 +152,7 @@ def _act(leaves: dict[str, At], decision: Decision, value: Any, call: int) -> An
         if leaf.call not in (None, call):
             continue
         compiling, params = torch.compiler.is_compiling(), decision.params[key]
-        again = not compiling and _in_backward()
+        again = not compiling and in_backward()
         if compiling:
             noted(decision.fired.add, key)
         elif not again:
@@ -189,7 +189,8 @@ def _check_has_effect(leaf: At, x: Tensor) -> None:
         )
 
 
-def _in_backward() -> bool:
+def in_backward() -> bool:
+    """Return whether backward is running: what runs now is run again, for its gradients."""
     return torch._C._current_graph_task_id() != -1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
+from featmix.mixer.automatic import RECENT, Automatic, DrawPreHook, Given as AlsoGiven
 from featmix.mixer.folding import check_folding
 from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooked import Mark, hooks_of
@@ -33,7 +35,7 @@ from featmix.strategies.params import decisions_to
 from featmix.support.compiling import never_traced, uncompiled
 
 
-class Mixer(Repeating):
+class Mixer(Automatic, Repeating):
     """Strategies attached to a model; made by :func:`attach`."""
 
     def __init__(
@@ -44,8 +46,11 @@ class Mixer(Repeating):
         generator: Generator | None,
         seed: int | None,
         input: str | int | None = None,
+        auto: bool | AlsoGiven = False,
     ) -> None:
         self.tree = tree
+        self._auto = _checked_auto(auto)
+        self._recent: deque[Mix] = deque(maxlen=RECENT)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root, self._runnable = unwrap(model), runnable(model)
         self._wanted = Wanted.of(self._root, input)
@@ -143,7 +148,17 @@ class Mixer(Repeating):
         self._switch.next = decision
         self._switch.notices.drawn(decision.record, self._shapes_with(x), mixes_labels=bool(labelled))
         strategies = {key: self._leaves[key].strategy for key in self._order}
-        return Mix(params, mixture, strategies, decision=decision, switch=self._switch)
+        mix = Mix(params, mixture, strategies, decision=decision, switch=self._switch)
+        self._recent.appendleft(mix)
+        return mix
+
+    @never_traced
+    def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Draw for a call of the model that begins; of ``auto=True``."""
+        arguments = hook.arguments(args, kwargs)
+        images = args[0] if len(args) == 1 and not kwargs else arguments
+        given = {} if hook.given is None else hook.given(arguments)
+        self.draw(images, **given)
 
     def discard(self) -> None:
         """Drop a decision that no forward has taken."""
@@ -256,7 +271,7 @@ class Mixer(Repeating):
     def __getstate__(self) -> dict[str, Any]:
         """Of a copy: its model carries no hooks, so it attaches to that when it first draws."""
         sent_by = rank() if self._switch.handles else self._sent_by
-        return {**vars(self), "_switch": None, "_runnable": self._root, "_sent_by": sent_by}
+        return {**vars(self), "_recent": deque(maxlen=RECENT), "_switch": None, "_runnable": self._root, "_sent_by": sent_by}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _switch=Switch(Notices(state["tree"])))
@@ -294,6 +309,10 @@ class Mixer(Repeating):
         modules = {site: find(self._root, site) for site in by_site}  # all names are checked before any hook is put on
         check_places(self._leaves.values(), modules)
         register = self._switch.handles.append
+        if self._auto is not False:
+            also = None if self._auto is True else self._auto
+            drawing = DrawPreHook(self, self._switch, self._wanted, also)
+            register(self._root.register_forward_pre_hook(drawing, with_kwargs=True))
         register(self._root.register_forward_pre_hook(ModelPreHook(self._switch, at_input), with_kwargs=True))
         for site, module in modules.items():
             register(module.register_forward_hook(SiteHook(self._switch, site, by_site[site])))
@@ -376,6 +395,15 @@ def _checked_seed(seed: int | None, generator: Generator | None) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise FeatmixError("attach", "seed", expected="a whole number from 0 up", got=repr(seed))
     return seed
+
+
+def _checked_auto(auto: bool | AlsoGiven) -> bool | AlsoGiven:
+    if not isinstance(auto, bool) and not callable(auto):
+        expected = (
+            "True, False, or a function of the model's arguments by name that returns what draw is given beside the batch"
+        )
+        raise FeatmixError("attach", "auto", expected=expected, got=repr(auto))
+    return auto
 
 
 def _checked_generator(generator: Generator | None) -> Generator | None:

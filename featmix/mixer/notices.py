@@ -80,6 +80,16 @@ class Notices:
             fix="Where training is to begin without mixing, give p a schedule or attach later.",
         )
 
+    def loss_without_draw(self) -> None:
+        """A loss is asked for an output in training, and nothing was ever drawn."""
+        if self._awaits_draw:
+            self._awaits_draw = False
+            warn(
+                "Mixer.loss",
+                expected="mixer.draw(images, target=labels) before each training forward, or attach(..., auto=True)",
+                got="a loss in training and no draw: nothing is mixed",
+            )
+
     def met(self, leaf: At, sample: tuple[int, ...]) -> None:
         """Look at the first features that a strategy meets, where their shape was not known before.
 
