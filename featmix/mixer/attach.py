@@ -8,7 +8,7 @@ from typing import Any
 from torch import Generator, nn
 
 from featmix.errors import FeatmixError
-from featmix.mixer.automatic import Given
+from featmix.mixer.automatic import AlsoGiven
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Tree, as_tree
 from featmix.strategies.base import Strategy
@@ -22,7 +22,7 @@ def attach(
     seed: int | None = None,
     generator: Generator | None = None,
     input: str | int | None = None,
-    auto: bool | Given = False,
+    auto: bool | AlsoGiven = False,
 ) -> Mixer:
     """Attach strategies to a model that nobody needs to edit.
 

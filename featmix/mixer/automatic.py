@@ -22,7 +22,7 @@ from featmix.support.compiling import run_as_plain_python
 if TYPE_CHECKING:
     from featmix.mixer.mixer import Mixer
 
-Given = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+AlsoGiven = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """What else ``draw`` is to be given, such as ``mask=``: a function of the model's arguments by name."""
 
 RECENT = 4  # decisions that a loss is looked up among: of two views, or of micro-batches
@@ -92,7 +92,7 @@ class Automatic:
 class DrawPreHook(Hook):
     """Pre-hook on the model, before the one that takes a decision: draws one for a training forward that has none."""
 
-    def __init__(self, mixer: Mixer, switch: Switch, wanted: Wanted, given: Given | None) -> None:
+    def __init__(self, mixer: Mixer, switch: Switch, wanted: Wanted, given: AlsoGiven | None) -> None:
         self.mixer, self.switch, self.wanted, self.given = mixer, switch, wanted, given
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

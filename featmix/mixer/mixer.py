@@ -13,7 +13,7 @@ from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.mixer.automatic import RECENT, Automatic, DrawPreHook, Given as AlsoGiven
+from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook
 from featmix.mixer.folding import check_folding
 from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooked import Mark, hooks_of
