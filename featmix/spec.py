@@ -14,6 +14,7 @@ from featmix.strategies.registry import create, list_strategies
 SEPARATOR = "|"  # between sites of which each step takes one
 
 _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # between settings, not inside a pair: scope=(0.1,0.8)
+_PLUS = re.compile(r"\+(?=\s*[A-Za-z])")  # between strategies of a combination, not inside a number: 1e+3
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -83,6 +84,16 @@ def parse(text: str, *, subject: str, argument: str = "strategy") -> Spec:
     spec = Spec(name.lower(), ",".join(f"{key}={_written(value)}" for key, value in values), site, values)
     spec.strategy()
     return spec
+
+
+def parts_of(text: str) -> list[str]:
+    """Return the strategies of a combination, with ``+`` between them; a strategy by itself is the only one.
+
+    Example:
+        >>> parts_of("cutmix+moex@layer1:lam=0.9,eps=1e+3"), parts_of("moex")
+        (['cutmix', 'moex@layer1:lam=0.9,eps=1e+3'], ['moex'])
+    """
+    return [part.strip() for part in _PLUS.split(text)]
 
 
 def sites_of(site: str) -> list[str]:
