@@ -27,9 +27,9 @@ def _answered(arguments: list[str]) -> bool:
 
         lines = [f"featmix {version('featmix')}"]
     elif arguments == ["list"]:
-        import featmix
+        from featmix.strategies.registry import list_strategies
 
-        lines = featmix.list_strategies()
+        lines = list_strategies()
     else:
         return False
     sys.stdout.write("\n".join(lines) + "\n")

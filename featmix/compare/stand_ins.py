@@ -47,9 +47,9 @@ def told(tree: Tree) -> str:
         there = stood.setdefault(stand_in(leaf.site), [])
         if leaf.site not in (stand_in(leaf.site), *there):
             there.append(leaf.site)
-    return ", ".join(
-        f"{ours} for {theirs[0]}" + (f" and {len(theirs) - 1} more" if theirs[1:] else "") for ours, theirs in stood.items() if theirs
-    )
+    named = {ours: theirs for ours, theirs in stood.items() if theirs}
+    more = {ours: f" and {len(theirs) - 1} more" if theirs[1:] else "" for ours, theirs in named.items()}
+    return ", ".join(f"{ours} for {theirs[0]}{more[ours]}" for ours, theirs in named.items())
 
 
 def on_small_network(tree: Tree) -> Tree:

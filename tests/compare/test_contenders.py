@@ -93,7 +93,8 @@ def test_presets_and_strategies_together_are_contenders():
     both = contender("cutmix+moex@layer1:lam=0.8")
     assert both.label == "cutmix+moex@layer1:lam=0.8"
     assert contender(both.label) == both
-    assert [(leaf.site, leaf.strategy.name) for leaf in both.pipeline().tree.leaves()] == [("input", "cutmix"), ("layer1", "moex")]
+    leaves = both.pipeline().tree.leaves()
+    assert [(leaf.site, leaf.strategy.name) for leaf in leaves] == [("input", "cutmix"), ("layer1", "moex")]
     known = contender("MoEx/ImageNet-ResNet50")
     assert known.label == "moex/imagenet-resnet50"
     assert [leaf.site for leaf in known.pipeline().tree.leaves()] == ["stem"]
