@@ -137,7 +137,7 @@ def compare(
         str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
     ] = None,
     baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
-    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="6")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
@@ -176,7 +176,7 @@ def probe(
     domain: Annotated[
         str | None, typer.Option(help="Whose images are used, or all.", show_default="the first of the data set")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="6")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="probe-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,

@@ -22,6 +22,7 @@ from featmix.compare.pool import Pool
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.resources import available_memory, bearable_jobs, cores
 from featmix.compare.results import Row, read_rows
+from featmix.compare.seeds import Seeds, chosen_seeds
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import Summary, summarize
@@ -58,7 +59,7 @@ def compare(
     pipelines: Sequence[Path | str] = (),
     site: str | None = None,
     baseline: str = BASELINE,
-    seeds: int | None = None,
+    seeds: Seeds | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
     quick: bool = False,
@@ -77,7 +78,7 @@ def compare(
         pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
         site: Where strategies act that name no site; None puts each where it usually stands.
         baseline: The one of the strategies that differences are taken to, as tables call it.
-        seeds: How many; they are 0, 1, 2, ...
+        seeds: How many, from 0 on, or which: ``"10-19"``, or numbers; 6 where not given.
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
         quick: One epoch on few images, to see that everything works; the figures mean nothing.
@@ -104,7 +105,7 @@ def compare(
     piped = read_pipelines(pipelines)
     specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
     baseline = chosen_baseline(baseline, specs)
-    count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
+    numbers = chosen_seeds(seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
     jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
     most = bearable_jobs(jobs, jobs, available_memory())
@@ -113,12 +114,12 @@ def compare(
     jobs = most
     with Pool(jobs, nested=shared.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
-            pool.start(limit=len(specs) * count)  # the workers import while the data is read here
+            pool.start(limit=len(specs) * len(numbers))  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
         check_that_batches_fill(shared, source)
         for spec in specs:
             rehearse(spec, shared, source)
-        grid = make_grid(specs, count, source)
+        grid = make_grid(specs, numbers, source)
         record = {**asdict(shared), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
         if len(folder.machines) > 1:
@@ -144,9 +145,9 @@ def compare(
     return found
 
 
-def make_grid(specs: Sequence[Contender], seeds: int, source: Source) -> list[Run]:
+def make_grid(specs: Sequence[Contender], seeds: Sequence[int], source: Source) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
-    return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
+    return [Run(spec, seed, held_out) for seed in seeds for held_out in source.held_out_choices for spec in specs]
 
 
 def check_that_batches_fill(settings: Settings, source: Source) -> None:

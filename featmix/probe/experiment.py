@@ -13,11 +13,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from featmix.checks import whole
 from featmix.compare.data import read
 from featmix.compare.network import SITES
 from featmix.compare.repeatable import prepared_torch
 from featmix.compare.report import print_table
+from featmix.compare.seeds import Seeds, chosen_seeds
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import estimate
@@ -47,7 +47,7 @@ def probe(
     sites: Sequence[str] = DEFAULT_SITES,
     norms: Sequence[str] = DEFAULT_NORMS,
     domain: str | None = None,
-    seeds: int | None = None,
+    seeds: Seeds | None = None,
     out: Path | str | None = None,
     quick: bool = False,
     fresh: bool = False,
@@ -63,7 +63,7 @@ def probe(
         sites: Layers to probe, or ``input``.
         norms: Normalizers.
         domain: The domain whose images are used; the first of the data set where not given, ``all`` for all.
-        seeds: How many networks: their splits, initial weights and batch orders. 6 where not given.
+        seeds: How many networks, or which: of their splits, initial weights and batch orders. 6 where not given.
         out: The folder to write to, ``probe-out`` where not given.
         quick: Two seeds, one epoch, few images: to see that it works.
         fresh: Throw away what is in the folder.
@@ -76,7 +76,7 @@ def probe(
         FeatmixError: If something is not what it should be; before the first network is trained.
     """
     console, begun = Console(), time.monotonic()
-    count = whole("probe", "seeds", (QUICK_SEEDS if quick else DEFAULT_SEEDS) if seeds is None else seeds, least=1)
+    numbers = chosen_seeds((QUICK_SEEDS if quick else DEFAULT_SEEDS) if seeds is None else seeds, "probe")
     shared = resolve(settings, quick=quick)
     if shared.devices > 1:
         raise FeatmixError("probe", "devices", expected="1", got=shared.devices)
@@ -89,7 +89,7 @@ def probe(
     folder = Path(out) if out is not None else DEFAULT_OUT / ("quick" if quick else "")
     record = {**asdict(shared), "domain": chosen, "data_fingerprint": source.fingerprint}
     done = _begin(folder, record, fresh)
-    wanted = [(seed, network) for seed in range(count) for network in NETWORKS]
+    wanted = [(seed, network) for seed in numbers for network in NETWORKS]
     missing = [pair for pair in wanted if not _complete(done, pair, sites, made)]
     with prepared_torch():
         if missing:
@@ -99,9 +99,9 @@ def probe(
                     done += _probe(network, train, test, seed, kind, sites, made, done)
                     write(folder / PROBES, to_csv(done))
                     advance(f"{kind}, seed {seed}")
-        network, _, test = _network(NETWORKS[0], 0, source, chosen, shared)
+        network, _, test = _network(NETWORKS[0], numbers[0], source, chosen, shared)
         shown = next((site for site in sites if site != INPUT), DEFAULT_SITES[0])
-    findings = list(_findings(done, sites, made, count))
+    findings = list(_findings(done, sites, made, numbers))
     write(folder / _REPORT, to_markdown(findings, record, time.monotonic() - begun))
     draw_findings(folder / _FIGURE, findings, f"{shared.data}, {chosen or 'all domains'}")
     draw_maps(folder / _MAPS, source.classes, network=network, images=test, site=shown)
@@ -183,11 +183,11 @@ def _probe(
             yield from (row for row in rows if row.key not in known)
 
 
-def _findings(done: Sequence[Probed], sites: Sequence[str], norms: Mapping[str, Normalizer], seeds: int) -> Iterator[Finding]:
+def _findings(done: Sequence[Probed], sites: Sequence[str], norms: Mapping[str, Normalizer], seeds: Sequence[int]) -> Iterator[Finding]:
     for kind in NETWORKS:
         for site in sites:
             for name in norms:
-                here = [one for one in done if (one.network, one.site, one.norm) == (kind, site, name) and one.seed < seeds]
+                here = [one for one in done if (one.network, one.site, one.norm) == (kind, site, name) and one.seed in seeds]
                 parts = {part: estimate([one.accuracy for one in here if one.part == part]) for part in PARTS}
                 chance = sum(one.chance for one in here) / len(here)
                 yield Finding(kind, site, name, parts[MOMENTS], parts[NORMALIZED], parts[ALL], chance)
