@@ -96,6 +96,16 @@ def parts_of(text: str) -> list[str]:
     return [part.strip() for part in _PLUS.split(text)]
 
 
+def settings_of(written: str) -> list[str]:
+    """Return what stands between the commas of settings.
+
+    Example:
+        >>> settings_of("scope=(0.1,0.8), p=0.5")
+        ['scope=(0.1,0.8)', 'p=0.5']
+    """
+    return [part.strip() for part in _COMMA.split(written) if part.strip()]
+
+
 def sites_of(site: str) -> list[str]:
     """Return the sites that a place stands for: one, or several with bars between them, of which each step takes one.
 
@@ -114,7 +124,7 @@ def at_site(site: str, strategy: Strategy) -> At | OneOf:
 
 def _settings(written: str, text: str, subject: str, argument: str) -> tuple[tuple[str, object], ...]:
     values: dict[str, object] = {}
-    for part in filter(None, (part.strip() for part in _COMMA.split(written))):
+    for part in settings_of(written):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or not value:
             got = f"{part!r} in {text!r}"

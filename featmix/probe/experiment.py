@@ -183,7 +183,9 @@ def _probe(
             yield from (row for row in rows if row.key not in known)
 
 
-def _findings(done: Sequence[Probed], sites: Sequence[str], norms: Mapping[str, Normalizer], seeds: Sequence[int]) -> Iterator[Finding]:
+def _findings(
+    done: Sequence[Probed], sites: Sequence[str], norms: Mapping[str, Normalizer], seeds: Sequence[int]
+) -> Iterator[Finding]:
     for kind in NETWORKS:
         for site in sites:
             for name in norms:
