@@ -136,9 +136,12 @@ class Automatic:
         return self._recent[0]
 
     def _note_clean(self, method: str) -> None:
-        """Look at a loss of an output that is not mixed: whether it is meant."""
-        self._switch.notices.loss_without_draw()
-        if self._root.training and self._sent_by is not None and self._auto is not False:
+        """Look at a loss of an output that is not mixed, whether that is meant."""
+        if not self._root.training:
+            return
+        if self._sent_by is None or self._auto is False:
+            self._switch.notices.loss_without_draw()
+        else:
             raise FeatmixError(
                 method,
                 expected="a mixer that is attached",
@@ -171,7 +174,9 @@ class DrawPreHook(Hook):
         """Draw, never in eval mode, without gradient, inside backward, or where somebody has drawn."""
         if not module.training or not torch.is_grad_enabled():
             return
-        if self.switch.next is not None and self.switch.next is not self.drawn:  # else of a forward that failed at its beginning
+        if (
+            self.switch.next is not None and self.switch.next is not self.drawn
+        ):  # else of a forward that failed at its beginning
             return
         if torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and in_backward()):
             return
