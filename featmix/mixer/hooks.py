@@ -128,6 +128,8 @@ class ModelPostHook(Hook):
             restore = _Restore(switch, decision)
             for tensor in tensors(output):
                 if tensor.requires_grad:
+                    if decision is not None:
+                        decision.record.stamped = True
                     stamp(tensor, self.number, None if decision is None else decision.record)
                     if module.training or decision is not None:
                         tensor.register_hook(restore)  # type: ignore[no-untyped-call]
