@@ -113,18 +113,26 @@ class Automatic:
         return self._of_unknown(method, output)
 
     def _of_unknown(self, method: str, output: Tensor) -> Mix:
-        """Return the decision of an output whose graph does not tell: of code that was compiled as a whole, or of another model.
+        """Return the decision of an output whose graph does not tell it, as in code that was compiled as a whole.
 
-        It is the last forward's, which refuses what is certainly of another.
+        It is the last forward's, unless that one's outputs do tell: then the output is of another model.
         """
         if not self._root.training:
             return _plain(output)
         if not self._recent:
             self._note_clean(method)
             return _plain(output)
-        if self._switch.last is None and self._recent[0].decision is not None and self._recent[0].decision.record.taken:
+        last, *before = [mix.decision.record for mix in self._recent if mix.decision is not None]
+        if last.stamped:
+            raise FeatmixError(
+                method,
+                "output",
+                expected="what the attached model returned, or what was computed from it",
+                got="an output that did not come from it, or has lost its graph",
+                fix="Of another model, take the criterion itself. Otherwise ask the decision: mixer.mix.loss(...).",
+            )
+        if last.taken and self._switch.last is None:
             return _plain(output)  # the last training forward was clean
-        before = [mix.decision.record for mix in list(self._recent)[1:] if mix.decision is not None]
         if any(record.taken and not record.asked for record in before):
             raise FeatmixError(
                 method,

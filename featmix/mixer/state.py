@@ -35,7 +35,7 @@ class Resuming:
     progress: float
 
     def state_dict(self, *, gather: bool = True) -> dict[str, Any]:
-        """Return what a resumed run needs to continue exactly: plain numbers and tensors, for ``torch.load(weights_only=True)``.
+        """Return what a resumed run needs to continue exactly: plain numbers and tensors, nothing that unpickling would run.
 
         Under a process group it holds the state of all ranks, and is the same on each of them. *It is then a collective*: call
         it on every rank, and let one of them write the file. A rank that calls it alone gets an error after ten minutes; where

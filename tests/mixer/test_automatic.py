@@ -302,6 +302,9 @@ def test_copies(copied):
 def test_what_it_cannot_ask_about():
     model = net()
     mixer = attached(model)
+    model(images())
+    with pytest.raises(fm.FeatmixError, match="did not come from it"):
+        mixer.loss(F.cross_entropy, net()(images()), labels())
     for output in ({"logits": model(images())}, model(images()).sum()):
         with pytest.raises(fm.FeatmixError, match="what the model returned"):
             mixer.loss(F.cross_entropy, output, labels())
