@@ -129,7 +129,8 @@ class Automatic:
                 "output",
                 expected="what the attached model returned, or what was computed from it",
                 got="an output that did not come from it, or has lost its graph",
-                fix="Of another model, take the criterion itself. Otherwise ask the decision: mixer.mix.loss(...).",
+                fix="Of another model, take the criterion itself; around a whole model, checkpoint with use_reentrant=False; "
+                "in other cases ask the decision: mixer.mix.loss(criterion, output, target).",
             )
         if last.taken and self._switch.last is None:
             return _plain(output)  # the last training forward was clean
@@ -182,10 +183,8 @@ class DrawPreHook(Hook):
         """Draw, never in eval mode, without gradient, inside backward, or where somebody has drawn."""
         if not module.training or not torch.is_grad_enabled():
             return
-        if (
-            self.switch.next is not None and self.switch.next is not self.drawn
-        ):  # else of a forward that failed at its beginning
-            return
+        if self.switch.next is not None and self.switch.next is not self.drawn:
+            return  # what this hook itself has left there is of a forward that failed at its beginning
         if torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and in_backward()):
             return
         self.mixer.draw_for_call(self, args, kwargs)
