@@ -50,6 +50,11 @@ class Automatic:
             raise FeatmixError("Mixer.mix", expected="a decision", got="none drawn so far", fix=fix)
         return self._recent[0]
 
+    @property
+    def number(self) -> int:
+        """The number by which the graphs of outputs know the model."""
+        return self._switch.number
+
     def loss(
         self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor, *, label_map: bool | None = None
     ) -> Tensor:

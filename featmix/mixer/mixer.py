@@ -156,9 +156,9 @@ class Mixer(Automatic, Repeating, Resuming):
     @never_traced
     def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Draw for a call of the model that begins; of ``auto=True``."""
+        self.discard()
         arguments = hook.arguments(args, kwargs)
         given = hook.given_for(arguments)
-        self.discard()
         if given is None:
             return
         try:
