@@ -162,21 +162,24 @@ class Steps:
 
 
 def _asked_about(criterion: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any, dict[str, Any]]:
-    """Return output and target of a call, the first two arguments, and the rest by name."""
+    """Return output and target of a call, the first two arguments, and by name those others that are not as by default."""
     try:
-        given = dict(inspect.signature(criterion).bind(*args, **kwargs).arguments)
-        names = list(inspect.signature(criterion).parameters)[:2]
-        kinds = inspect.signature(criterion).parameters
-        several = any(kinds[name].kind in (kinds[name].VAR_POSITIONAL, kinds[name].VAR_KEYWORD) for name in given)
+        signature = inspect.signature(criterion)
+        given = dict(signature.bind(*args, **kwargs).arguments)
     except (TypeError, ValueError):  # builtins without a signature
-        names, several, given = [], True, {}
-    if several or len(names) < 2 or not all(name in given for name in names):
-        if len(args) != 2:
-            raise FeatmixError(
-                "FeatMix",
-                "criterion",
-                expected="a criterion of an output and a target",
-                got=f"a call with {len(args)} arguments by position and {', '.join(kwargs) or 'none'} by name",
-            )
-        return args[0], args[1], dict(kwargs)
-    return given.pop(names[0]), given.pop(names[1]), given
+        return _first_two(args, kwargs)
+    kinds = signature.parameters
+    names = list(kinds)[:2]
+    if any(kinds[name].kind in (kinds[name].VAR_POSITIONAL, kinds[name].VAR_KEYWORD) for name in given) or len(names) < 2:
+        return _first_two(args, kwargs)
+    if not all(name in given for name in names):
+        return _first_two((), given)
+    output, target = (given.pop(name) for name in names)
+    return output, target, {name: value for name, value in given.items() if value is not kinds[name].default}
+
+
+def _first_two(args: Any, kwargs: Any) -> tuple[Any, Any, dict[str, Any]]:
+    if len(args) != 2:
+        got = f"a call with {len(args)} arguments by position, and {', '.join(kwargs) or 'none'} by name"
+        raise FeatmixError("FeatMix", "criterion", expected="a criterion of an output and a target", got=got)
+    return args[0], args[1], dict(kwargs)

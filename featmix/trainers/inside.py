@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from featmix.mixer.hooked import Hook
 from featmix.mixer.sites import find, plain, unwrap
 from featmix.mixer.tree import INPUT, At, Tree
 
+_COMPILED = "_compiled_call_impl"  # what a module runs in place of its call after module.compile()
 Called = Callable[[nn.Module, Tree, tuple[Any, ...], dict[str, Any]], None]
 
 
@@ -36,6 +37,7 @@ class Inside:
         self._module = module if model is None else find(module, model)
         self._only = model is not None
         self._handles: list[RemovableHandle] = []
+        self._compiled: list[tuple[nn.Module, Any]] = []
         self.sites = [leaf.site for leaf in tree.leaves() if leaf.site != INPUT]
         for site in self.sites:
             find(self._module, site)
@@ -57,12 +59,18 @@ class Inside:
                 return _through(module, args, kwargs)
 
             self._handles.append(module.register_forward_pre_hook(first, with_kwargs=True, prepend=True))
+            if vars(module).get(_COMPILED) is not None:  # hooks would run within what is compiled
+                self._compiled.append((module, vars(module)[_COMPILED]))
+                vars(module)[_COMPILED] = None
 
     def stop(self) -> None:
         """Wait no longer."""
         for handle in self._handles:
             handle.remove()
+        for module, compiled in self._compiled:
+            vars(module)[_COMPILED] = compiled
         self._handles.clear()
+        self._compiled.clear()
 
     def _candidates(self) -> list[tuple[nn.Module, Tree]]:
         """Return modules that all sites are in, each with the tree as it is named there; the outermost are called first."""
@@ -73,23 +81,30 @@ class Inside:
             apart = {part for other in self._apart for part in other.modules()}
             trained = {m: None for m in named.values() if m not in apart and any(p.requires_grad for p in m.parameters())}
             return [(module, self._tree) for module in {self._module: None, **trained}]
-        holders = [name for name in named if all(_holds(name, site) for site in self.sites)]
-        return [
-            (named[name], _renamed(self._tree, plain(name))) for name in holders if not isinstance(named[name], nn.ModuleList)
-        ]
+        full = {site: _full_name(site, named) for site in self.sites}
+        holders = [name for name in named if all(_holds(name, there) for there in full.values())]
+        return [(named[name], _renamed(self._tree, {s: _relative(full[s], name) for s in full})) for name in holders]
 
 
-def _holds(name: str, site: str) -> bool:
-    return not name or (f"{plain(site)}.".startswith(f"{plain(name)}.") and plain(site) != plain(name))
+def _full_name(site: str, named: Mapping[str, nn.Module]) -> str:
+    """Return the name that a site has among the modules, with the segments that wrappers add."""
+    return site if site in named else next((name for name in named if plain(name) == plain(site)), site)
 
 
-def _renamed(tree: Tree, holder: str) -> Tree:
+def _holds(holder: str, name: str) -> bool:
+    return not holder or name.startswith(f"{holder}.")
+
+
+def _relative(name: str, holder: str) -> str:
+    return plain(name.removeprefix(f"{holder}.")) if holder else name
+
+
+def _renamed(tree: Tree, names: Mapping[str, str]) -> Tree:
     """Return a tree with the sites as they are called in one of the modules."""
     if isinstance(tree, At):
-        site = plain(tree.site) if tree.site != INPUT else INPUT
-        return tree if not holder or site == INPUT else replace(tree, site=site.removeprefix(f"{holder}."))
+        return replace(tree, site=names[tree.site]) if tree.site in names else tree
     now = copy.copy(tree)
-    now.members = tuple(_renamed(member, holder) for member in tree.members)
+    now.members = tuple(_renamed(member, names) for member in tree.members)
     return now
 
 
