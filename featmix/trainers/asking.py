@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.labels.criteria import recognised
 from featmix.mixer.lineage import ALL, sources
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
@@ -88,7 +89,7 @@ class Steps:
         self._check_others(mix, more)
         self._asking = True
         try:
-            return mix.loss(partial(criterion, **more) if more else criterion, output, target)
+            return mix.loss(_keeping_rows(partial(criterion, **more) if more else criterion), output, target)
         finally:
             self._asking = False
 
@@ -159,6 +160,24 @@ class Steps:
                     got=f"{name}= with a row for each sample, which would stay unmixed",
                     fix="Put what belongs to a sample into its target, or call mixer.mix.loss in training_step.",
                 )
+
+
+def _keeping_rows(criterion: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a criterion whose losses of rows are not averaged where it says nothing of that: the step may do so."""
+    if recognised(criterion) or hasattr(criterion, "reduction") or "reduction" in _parameters(criterion):
+        return criterion
+
+    def each(output: Tensor, target: Tensor, reduction: str = "none") -> Any:
+        return criterion(output, target)
+
+    return each
+
+
+def _parameters(criterion: Callable[..., Any]) -> Collection[str]:
+    try:
+        return inspect.signature(criterion).parameters
+    except (TypeError, ValueError):  # builtins without a signature
+        return ()
 
 
 def _asked_about(criterion: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any, dict[str, Any]]:

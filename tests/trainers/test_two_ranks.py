@@ -1,9 +1,6 @@
 """Two processes under DDP: exact, and exact again after a resume."""
 
-import pytest
 import torch
-
-pytest.importorskip("lightning.pytorch")
 
 from tests.trainers.ranks import worker
 
