@@ -218,7 +218,7 @@ def test_compiled(kind, expected):
 def test_a_process_of_its_own(tmp_path):
     lit = Lit()
     saving = ModelCheckpoint(tmp_path, "last")
-    fitted(lit, saving, epochs=1, strategy="ddp_spawn", devices=1, enable_checkpointing=True)
+    fitted(lit, saving, epochs=1, strategy="ddp_spawn", devices=1, enable_checkpointing=True, use_distributed_sampler=False)
     weights = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     for name, value in by_hand(epochs=1)[1].items():  # the other process may have more threads
         torch.testing.assert_close(weights[f"model.{name}"], value, rtol=0, atol=1e-6)
