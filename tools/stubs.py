@@ -66,7 +66,7 @@ def modules_of(package: ModuleType) -> str:
     return HEADER.format(package.__name__) + imports(dir(package), lambda _: package.__name__)
 
 
-STUBS = {
+STUBS: dict[str, Callable[[], str]] = {
     "__init__.pyi": face,
     "interop/__init__.pyi": partial(modules_of, fm.interop),
     "trainers/__init__.pyi": partial(modules_of, fm.trainers),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,6 @@ from featmix.mixer.mix import Mix
 from featmix.mixer.record import Record
 from featmix.mixer.switch import Decision, Switch
 from featmix.support.compiling import run_as_plain_python
-
-if TYPE_CHECKING:
-    from featmix.mixer.mixer import Mixer
 
 AlsoGiven = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
 """What else ``draw`` is to be given, such as ``mask=``: a function of the model's arguments by name; None draws nothing."""
@@ -177,10 +174,17 @@ def _plain(output: Tensor) -> Mix:
     return Mix({}, Mixture.identity(len(output), output.device), {})
 
 
+class Draws(Protocol):
+    """What a hook asks to draw."""
+
+    def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Draw for a call of the model that begins."""
+
+
 class DrawPreHook(Hook):
     """Pre-hook on the model, before the one that takes a decision: draws one for a training forward that has none."""
 
-    def __init__(self, mixer: Mixer, switch: Switch, wanted: Wanted, given: AlsoGiven | None) -> None:
+    def __init__(self, mixer: Draws, switch: Switch, wanted: Wanted, given: AlsoGiven | None) -> None:
         self.mixer, self.switch, self.wanted, self.given = mixer, switch, wanted, given
         self.drawn: Decision | None = None  # by this hook, lately
 
