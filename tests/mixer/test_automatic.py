@@ -5,8 +5,10 @@ import pickle
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import featmix as fm
@@ -103,6 +105,20 @@ def test_compiled_and_checkpointed_models(kind, late, expected):
     if mixer is None:
         mixer = attached(called)
     same(trained(model, mixer, called=called), expected)
+
+
+def test_under_data_parallelism(expected, tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        for late in (False, True):
+            model = net()
+            mixer = None if late else attached(model)
+            called = DistributedDataParallel(model)
+            mixer = attached(called) if mixer is None else mixer
+            same(trained(model, mixer, called=called), expected)
+        assert set(mixer.state_dict()) == set(mixer.state_dict(gather=False))  # of one rank alone there is nothing to gather
+    finally:
+        dist.destroy_process_group()
 
 
 def test_a_whole_model_that_runs_again_in_backward(expected):

@@ -15,6 +15,8 @@ from featmix.trainers.lightning import FeatMix
 from tests.attaching import moex, net
 from tests.trainers.lit import Lit, by_hand, loader, plain_tree, same, trainer, tree
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*LeafSpec:FutureWarning")
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from featmix.trainers.lightning import FeatMix
 from tests.attaching import moex, net
 from tests.trainers.lit import Lit, loader, trainer, tree
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:lightning", "ignore:.*LeafSpec:FutureWarning")
+
 
 class Renamed(Lit):
     def __init__(self):
