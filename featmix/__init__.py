@@ -65,10 +65,11 @@ __all__ = [
     "schedule",
     "strategy_class",
     "to_dict",
+    "trainers",
 ]
 
 # Public packages, and functions of one, that are imported at first use. testing is not in __all__, because it needs hypothesis.
-_LAZY = ("configuration", "interop", "testing")
+_LAZY = ("configuration", "interop", "testing", "trainers")
 _OF_CONFIGURATION = ("from_dict", "load", "save", "to_dict")
 
 

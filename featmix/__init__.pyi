@@ -4,6 +4,7 @@ from featmix import configuration as configuration
 from featmix import interop as interop
 from featmix import schedule as schedule
 from featmix import testing as testing
+from featmix import trainers as trainers
 from featmix.configuration import from_dict as from_dict
 from featmix.configuration import load as load
 from featmix.configuration import save as save
@@ -84,4 +85,5 @@ __all__ = [
     "schedule",
     "strategy_class",
     "to_dict",
+    "trainers",
 ]

@@ -17,7 +17,8 @@ from featmix.strategies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 README, TOOL = ROOT / "README.md", ROOT / "tools" / "readme_table.py"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (ROOT / "docs", ROOT / "docs" / "trainers")
+PAGES = [README, ROOT / "CONTRIBUTING.md", *(page for folder in FOLDERS for page in sorted(folder.glob("*.md")))]
 _BLOCK = re.compile(r"(?:^<!-- not run:(?P<reason>[^\n]*?)-->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

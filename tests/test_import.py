@@ -20,7 +20,7 @@ extra = new - {"featmix", "torch", "numpy"} - sys.stdlib_module_names
 assert not extra, f"imported besides: {sorted(extra)}"
 assert "torch._dynamo" not in sys.modules, "importing the compiler costs seconds"
 late = ("featmix.cli", "featmix.compare", "featmix.configuration", "featmix.interop", "featmix.pictures", "featmix.show")
-late += ("featmix.pipeline.preview", "featmix.testing")
+late += ("featmix.pipeline.preview", "featmix.testing", "featmix.trainers")
 heavy = sorted(name for name in sys.modules if name.startswith(late))
 assert not heavy, f"nothing imports these: {heavy}"
 """

@@ -1,6 +1,6 @@
 """Write the stubs ``__init__.pyi``: editors and type checkers see what is found only when a program runs.
 
-``featmix`` finds its strategies by walking a folder, and ``featmix.interop`` its modules.
+``featmix`` finds its strategies by walking a folder, and ``featmix.interop`` and ``featmix.trainers`` their modules.
 
 Run ``python tools/stubs.py`` after adding a strategy or a public name. With ``--check`` nothing is written, and the exit status
 is 1 where a stub is stale.
@@ -12,6 +12,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -60,13 +61,16 @@ def face() -> str:
     return f"{HEADER.format('featmix')}{imports(names, home)}\n__version__: str\n\n__all__ = [\n{public}]\n"
 
 
-def interop() -> str:
-    """Return the stub of ``featmix.interop``: its modules, which are imported at first use."""
-    name = fm.interop.__name__
-    return HEADER.format(name) + imports(dir(fm.interop), lambda _: name)
+def modules_of(package: ModuleType) -> str:
+    """Return the stub of a package that imports its modules at first use."""
+    return HEADER.format(package.__name__) + imports(dir(package), lambda _: package.__name__)
 
 
-STUBS = {"__init__.pyi": face, "interop/__init__.pyi": interop}
+STUBS: dict[str, Callable[[], str]] = {
+    "__init__.pyi": face,
+    "interop/__init__.pyi": partial(modules_of, fm.interop),
+    "trainers/__init__.pyi": partial(modules_of, fm.trainers),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

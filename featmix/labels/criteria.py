@@ -70,12 +70,12 @@ def mixed_loss(
     known = recognised(criterion)
     if _are_indices(known, output, target) and target.dtype != torch.int64:
         target = target.long()
-    found = None if known is None else _in_one_call(known, output, target, index, weight)
-    if known is not None and found is not None:
-        return reduced(*found, known.reduction, scale)
     mixture = on_host()
     if mixture is not None and is_identity(mixture):
         return _unmixed(criterion, output, target)
+    found = None if known is None else _in_one_call(known, output, target, index, weight)
+    if known is not None and found is not None:
+        return reduced(*found, known.reduction, scale)
     each, reduction = _unreduced(criterion)
     parts = (each(output, target[column]) for column in index.T)
     first = next(parts, None)

@@ -36,6 +36,8 @@ class ModelPreHook(Hook):
             decision = switch.take(module.training and torch.is_grad_enabled())
             if switch.current is not decision:
                 switch.current = decision
+            if not torch.compiler.is_compiling():
+                switch.latest = None if decision is None else decision.record
             if decision is None and not torch.compiler.is_compiling():
                 switch.notices.clean_forward(training=module.training, gradient=torch.is_grad_enabled())
         elif not switch.replaying:
@@ -126,6 +128,8 @@ class ModelPostHook(Hook):
             restore = _Restore(switch, decision)
             for tensor in tensors(output):
                 if tensor.requires_grad:
+                    if decision is not None:
+                        decision.record.stamped = True
                     stamp(tensor, self.number, None if decision is None else decision.record)
                     if module.training or decision is not None:
                         tensor.register_hook(restore)  # type: ignore[no-untyped-call]
@@ -136,6 +140,8 @@ class _Restore:
 
     def __init__(self, switch: Switch, decision: Decision | None) -> None:
         self.switch, self.decision = switch, decision
+        drawn = None if decision is None else decision.record.mix
+        self.mix = drawn and drawn()  # kept for whoever asks with the output alone
 
     def __call__(self, gradient: Tensor) -> None:
         self.switch.current, self.switch.replaying = self.decision, True

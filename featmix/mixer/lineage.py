@@ -66,3 +66,40 @@ def came_from(output: Any, model: int, decision: object, *, limit: int) -> bool 
                 known.add(before)
                 nodes.append(before)
     return False if elsewhere else None
+
+
+def sources(output: Any, model: int, *, limit: int) -> list[Any] | None:
+    """Return what the forwards of a model had that an output was computed from, the nearest first.
+
+    Args:
+        output: A model's output, or what was computed from it.
+        model: The number of the model's switch.
+        limit: How many nodes are looked at.
+
+    Returns:
+        Stamps, each once, ``None`` among them for a clean forward; no list where there are more nodes.
+
+    Example:
+        >>> import torch
+        >>> one, other = (torch.ones(2, requires_grad=True) * 2 for _ in range(2))
+        >>> stamp(one, 1, "first"), stamp(other, 1, "second")
+        (None, None)
+        >>> sources((one + other).sum(), 1, limit=64), sources(one.detach(), 1, limit=64)
+        (['first', 'second'], [])
+    """
+    first: Any = output.grad_fn if isinstance(output, Tensor) else None
+    nodes, known, found = [first], {first, None}, list[Any]()
+    for node in nodes:  # grows on the way: the nearest come first
+        if node is None:
+            break
+        if limit == 0:
+            return None
+        limit -= 1
+        here = [which for where, which in node.metadata.get(_KEY, ()) if where == model]
+        named = [which for which in here if which is not None]  # of calls within calls, the one that had a decision
+        found += [which for which in named or here[:1] if not any(which is one for one in found)]
+        for before, _ in () if here else node.next_functions:
+            if before not in known:
+                known.add(before)
+                nodes.append(before)
+    return found

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-import torch
 from torch import Generator, Tensor, nn
 
-from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook
-from featmix.mixer.folding import check_folding
+from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook, checked_auto
+from featmix.mixer.dry_run import dry_run
 from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooked import Mark, hooks_of
 from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
 from featmix.mixer.notices import Notices
-from featmix.mixer.outputs import check_places, shape_met
+from featmix.mixer.outputs import check_places
 from featmix.mixer.reading import Reading
 from featmix.mixer.repeating import Repeating
 from featmix.mixer.sites import find, runnable, unwrap
+from featmix.mixer.state import Resuming, checked_generator, checked_seed
 from featmix.mixer.switch import Decision, Switch
 from featmix.mixer.tree import INPUT, At, Request, Tree
-from featmix.sampling.draws import Stream, borrowed, skip, stream
+from featmix.sampling.draws import Stream, borrowed, stream
 from featmix.schedule import checked_progress
-from featmix.seeding import derived, rank
+from featmix.seeding import rank
 from featmix.strategies.border import Chosen, Partners, check_rows, own_partners, own_rows
 from featmix.strategies.memory import kept_unmixed
 from featmix.strategies.params import decisions_to
-from featmix.support.compiling import never_traced, uncompiled
+from featmix.support.compiling import never_traced
 
 
-class Mixer(Automatic, Repeating):
+class Mixer(Automatic, Repeating, Resuming):
     """Strategies attached to a model; made by :func:`attach`."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Mixer(Automatic, Repeating):
         auto: bool | AlsoGiven = False,
     ) -> None:
         self.tree = tree
-        self._auto = _checked_auto(auto)
+        self._auto = checked_auto(auto)
         self._recent: deque[Mix] = deque(maxlen=RECENT)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._root, self._runnable = unwrap(model), runnable(model)
@@ -61,8 +61,8 @@ class Mixer(Automatic, Repeating):
         _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
         self._order = sorted(self._leaves, key=lambda key: self._leaves[key].site != INPUT)
-        self._generator = _checked_generator(generator)
-        self._seed = _checked_seed(seed, generator)
+        self._generator = checked_generator(generator)
+        self._seed = checked_seed(seed, generator)
         self._draws = 0 if generator is None else None  # since the generator was made from seed and rank
         self._sent_by: int | None = None  # the rank that this mixer was copied from, until it attaches
         self._progress = 0.0
@@ -149,16 +149,28 @@ class Mixer(Automatic, Repeating):
         self._switch.notices.drawn(decision.record, self._shapes_with(x), mixes_labels=bool(labelled))
         strategies = {key: self._leaves[key].strategy for key in self._order}
         mix = Mix(params, mixture, strategies, decision=decision, switch=self._switch)
+        decision.record.mix = weakref.ref(mix)
         self._recent.appendleft(mix)
         return mix
 
     @never_traced
     def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Draw for a call of the model that begins; of ``auto=True``."""
+        self.discard()
         arguments = hook.arguments(args, kwargs)
-        images = args[0] if len(args) == 1 and not kwargs else arguments
-        given = {} if hook.given is None else hook.given(arguments)
-        self.draw(images, **given)
+        given = hook.given_for(arguments)
+        if given is None:
+            return
+        try:
+            self.draw(args[0] if len(args) == 1 and not kwargs else arguments, **given)
+        except FeatmixError as error:
+            more = "With auto=, a function of the model's arguments gives the rest: auto=lambda arguments: {'target': ...}."
+            if hook.given is None and "when drawing" in error.fix:
+                raise FeatmixError(
+                    error.subject, error.argument, expected=error.expected, got=error.got, fix=f"{error.fix} {more}"
+                ) from error
+            raise
+        hook.drawn = self._switch.next
 
     def discard(self) -> None:
         """Drop a decision that no forward has taken."""
@@ -170,92 +182,13 @@ class Mixer(Automatic, Repeating):
         Args:
             example: A batch as the model takes it: a tensor, a tuple of arguments or a dict of keyword arguments.
         """
-        seen: dict[str, list[tuple[int, dict[str, tuple[int, ...]]]]] = {}  # of each site, when it was called, and shapes there
-        try:
-            batch = batch_of(example, self._wanted, who="attach", mixed=False)
-        except FeatmixError:
-            batch = None
-        rows = None if batch is None else len(batch)
-
-        def note(site: str) -> Callable[[nn.Module, Any, Any], None]:
-            def hook(_: nn.Module, __: Any, output: Any) -> None:
-                here = [leaf for leaf in self._leaves.values() if leaf.site == site]
-                meant = [leaf for leaf in here if (leaf.call or 0) == len(seen.get(site, ()))]
-                met = {leaf.place: shape_met(leaf, output, None if rows is None else rows * leaf.groups) for leaf in meant}
-                shapes = {place: shape for place, shape in met.items() if shape is not None}
-                if shapes or not meant:
-                    seen.setdefault(site, []).append((sum(map(len, seen.values())), shapes))
-
-            return hook
-
-        sites = dict.fromkeys(leaf.site for leaf in self._leaves.values() if leaf.site != INPUT)
-        handles = [find(self._root, site).register_forward_hook(note(site)) for site in sites]
-        modes = {module: module.training for module in self._runnable.modules()}
         armed, self._switch.next = self._switch.next, None
         try:
-            with torch.no_grad(), torch.random.fork_rng(), uncompiled():
-                self._runnable.eval()
-                with self._reading.checked(batch):
-                    _call(self._runnable, example)
-                check_folding(self._runnable, self._leaves.values(), example, self._wanted, _call)
+            learned = dry_run(self._runnable, self._root, self._leaves, example, self._wanted, self._reading)
         finally:
             self._switch.next = armed
-            for module, mode in modes.items():
-                module.training = mode
-            for handle in handles:
-                handle.remove()
-        hidden = {key: leaf for key, leaf in self._leaves.items() if leaf.site != INPUT}
-        silent = [leaf.place for leaf in hidden.values() if len(seen.get(leaf.site, ())) <= (leaf.call or 0)]
-        if silent:
-            raise FeatmixError(
-                "attach",
-                ", ".join(silent),
-                expected="a module that the forward pass calls and that returns a tensor",
-                got="no call of it in a forward of the example",
-                fix="It may be bypassed or called by .forward().",
-            )
-        met = {key: seen[leaf.site][leaf.call or 0] for key, leaf in hidden.items()}
-        self.shapes = {leaf.place: met[key][1][leaf.place] for key, leaf in hidden.items()}
-        self._order.sort(key=lambda key: met[key][0] if key in met else -1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs to continue exactly: plain numbers and tensors.
-
-        One rank's is enough for all, where they share a ``seed`` and draw equally often: each continues its own draws. What
-        strategies remember of earlier batches is that rank's alone; to continue with each one's own, save and load each.
-        """
-        return {
-            "seed": self._seed,
-            "rank": rank(),
-            "draws": self._draws,
-            "progress": self._progress,
-            "strategies": {key: leaf.strategy.state_dict() for key, leaf in self._leaves.items()},
-            "generator": self._seeded().get_state(),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load a state, to continue where :meth:`state_dict` was taken.
-
-        Raises:
-            FeatmixError: If it is no such state.
-        """
-        known = isinstance(state, Mapping) and set(state) == set(self.state_dict())
-        if not known or not isinstance(state["generator"], Tensor) or set(state["strategies"]) != set(self._leaves):
-            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise FeatmixError(
-                "Mixer.load_state_dict", "state", expected="seed, rank, draws, progress, strategies and generator", got=got
-            )
-        self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
-        self._draws = None if state["draws"] is None else whole("Mixer.load_state_dict", "draws", state["draws"])
-        for key, leaf in self._leaves.items():
-            leaf.strategy.load_state_dict(state["strategies"][key])
-        bits = state["generator"].cpu()
-        try:
-            self._seeded().set_state(bits)
-        except (RuntimeError, TypeError) as error:
-            raise FeatmixError("Mixer.load_state_dict", "generator", expected="a generator's state", got=str(error)) from error
-        if state["rank"] != rank():
-            self._continue_another()
+        self.shapes = learned.shapes
+        self._order.sort(key=lambda key: learned.when.get(key, -1))
 
     def remove(self) -> None:
         """Take every hook off: the model is what it was."""
@@ -283,15 +216,6 @@ class Mixer(Automatic, Repeating):
         if self._generator is not None and self._sent_by != rank():
             self._continue_another()
         self._sent_by = None
-
-    def _continue_another(self) -> None:
-        """Go on from where another rank is, in a stream of one's own."""
-        generator = self._seeded()
-        if self._draws is not None:
-            skip(generator.manual_seed(derived(self._seed, rank())), self._draws)
-        else:
-            bits = generator.get_state()[:4096].view(torch.int32).abs().tolist()
-            generator.manual_seed(derived(self._seed, rank(), *bits))
 
     def _hook(self) -> None:
         if next(hooks_of(self._root), None) is not None:
@@ -344,12 +268,6 @@ class Mixer(Automatic, Repeating):
         mixed = any(leaf.site == INPUT for leaf in self._leaves.values())
         return batch_of(images, self._wanted, who="Mixer.draw", mixed=mixed)
 
-    def _seeded(self) -> Generator:
-        """Return the mixer's own generator, made at the first use: by then a process group, if any, has ranks."""
-        if self._generator is None:
-            self._generator = Generator().manual_seed(derived(self._seed, rank()))
-        return self._generator
-
 
 def _keyed(leaves: tuple[At, ...]) -> dict[str, At]:
     keyed: dict[str, At] = {}
@@ -378,35 +296,3 @@ def _check_that_inputs_stay(leaves: Iterable[At]) -> None:
                 fix="Backward may need what a layer gave, and checkpointing runs it twice. In place, mix before the model: "
                 "images, targets = strategy(images, targets).",
             )
-
-
-def _call(model: nn.Module, example: Any) -> None:
-    if isinstance(example, Mapping):
-        model(**example)
-    elif isinstance(example, tuple):
-        model(*example)
-    else:
-        model(example)
-
-
-def _checked_seed(seed: int | None, generator: Generator | None) -> int:
-    if seed is None:
-        return 0 if generator is not None else int(torch.randint(2**31, ()))
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise FeatmixError("attach", "seed", expected="a whole number from 0 up", got=repr(seed))
-    return seed
-
-
-def _checked_auto(auto: bool | AlsoGiven) -> bool | AlsoGiven:
-    if not isinstance(auto, bool) and not callable(auto):
-        expected = (
-            "True, False, or a function of the model's arguments by name that returns what draw is given beside the batch"
-        )
-        raise FeatmixError("attach", "auto", expected=expected, got=repr(auto))
-    return auto
-
-
-def _checked_generator(generator: Generator | None) -> Generator | None:
-    if generator is not None and not isinstance(generator, Generator):
-        raise FeatmixError("attach", "generator", expected="a torch.Generator", got=repr(generator))
-    return generator

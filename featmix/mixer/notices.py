@@ -88,6 +88,7 @@ class Notices:
                 "Mixer.loss",
                 expected="mixer.draw(images, target=labels) before each training forward, or attach(..., auto=True)",
                 got="a loss in training and no draw: nothing is mixed",
+                fix="Where training is to begin without mixing, take the criterion itself.",
             )
 
     def met(self, leaf: At, sample: tuple[int, ...]) -> None:

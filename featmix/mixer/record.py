@@ -17,11 +17,15 @@ class Record:
         taken: Whether a training forward took the decision.
         asked: Whether anybody asked what the labels became.
         outputs: Weak references to outputs of unknown origin that a loss was asked for.
+        stamped: Whether outputs of its forwards tell by their graph where they came from.
+        mix: A weak reference to what was drawn.
     """
 
     taken: bool = False
     asked: bool = False
     outputs: list[Any] = field(default_factory=list)
+    stamped: bool = False
+    mix: Any = None
 
     def knows(self, output: Tensor, *, last: bool) -> bool:
         """Return whether an output of unknown origin is taken for this decision's.

@@ -82,6 +82,7 @@ class Switch:
         next: Drawn, and not taken by a forward yet.
         aside: For forwards in eval mode and those without gradient, which do not take ``next``.
         last: What the last training forward took, ``None`` if it was clean.
+        latest: The record of what the last forward of any kind had, compiled ones left out; ``None`` if it was clean.
         current: Of the forward, or of the backward, that is running.
         replaying: Whether backward is running through a forward whose decision is known.
         pending: The last decision that a forward took for training, until backward comes to it.
@@ -93,6 +94,7 @@ class Switch:
     next: Decision | None = None
     aside: Decision | None = None
     last: Decision | None = None
+    latest: Record | None = None
     current: Decision | None = None
     replaying: bool = False
     pending: Decision | None = None
@@ -127,7 +129,7 @@ class Switch:
         for handle in self.handles:
             handle.remove()
         self.handles.clear()
-        self.next = self.aside = self.last = self.current = None
+        self.next = self.aside = self.last = self.latest = self.current = None
 
     def begin(self) -> None:
         """Forget the calls of the forward before."""

@@ -93,28 +93,24 @@ class PipelineMixer(Mixer):
         self._untouched = None
         return super().draw(images, target, domain, mask, partner=partner, rows=rows)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state that a resumed run continues from exactly, the stream of the ``batch`` part included.
+    def _own_state(self) -> dict[str, Any]:
+        """Return this rank's state, the stream of the ``batch`` part included; another rank continues in one of its own."""
+        return {**super()._own_state(), "batch": self._own_stream().get_state()}
 
-        Another rank goes on with that part in a stream of its own.
-        """
-        return {**super().state_dict(), "batch": self._own_stream().get_state()}
+    def _validated(self, state: Any) -> dict[str, Any]:
+        checked = super()._validated(state)
+        try:
+            bits = state["batch"].cpu()
+            Generator().set_state(bits)
+        except (AttributeError, RuntimeError, TypeError) as error:
+            got = f"{type(state['batch']).__name__}: {error}"
+            raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=got) from error
+        return {**checked, "batch": bits}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
-
-        Raises:
-            FeatmixError: If it is no such state.
-        """
-        stream = Generator()
-        if isinstance(state, Mapping) and "batch" in state:  # otherwise the mixer's own check says what a state is
-            try:
-                stream.set_state(state["batch"].cpu())
-            except (AttributeError, RuntimeError, TypeError) as error:
-                got = f"{type(state['batch']).__name__}: {error}"
-                raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=got) from error
-        super().load_state_dict(state)
-        self._stream, self._stream_rank = stream, state["rank"]
+    def _assign(self, state: Mapping[str, Any]) -> None:
+        super()._assign(state)
+        self._stream, self._stream_rank = Generator(), state["rank"]
+        self._stream.set_state(state["batch"])
 
     def _next_seed(self) -> int:
         return _number(self._own_stream())

@@ -108,7 +108,7 @@ def test_it_imports_what_is_declared(path):
     [
         ("import json, numpy.linalg as la\nfrom sklearn.datasets import load_digits", []),
         ("import pandas", ["pandas"]),
-        ("def f():\n    from lightning.pytorch import Trainer", ["lightning"]),
+        ("def f():\n    from fastai.vision import models", ["fastai"]),
         ("from . import helper", ["."]),
         ("import timm, torchvision", ["torchvision"]),
     ],

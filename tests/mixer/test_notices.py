@@ -243,3 +243,36 @@ def test_a_compiled_model_is_counted_too():
     fm.attach(model, {"stem": moex()})
     compiled = torch.compile(model, backend="eager")
     assert len(heard(lambda: [compiled(x) for _ in range(120)])[0]) == 1
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_loss_in_training_without_a_draw(auto):
+    model, x, y = net(), images(), labels()
+    mixer = fm.attach(model, {"stem": moex()}, auto=auto)
+
+    def loop():
+        for _ in range(5):
+            mixer.loss(F.cross_entropy, model(x), y).backward()
+            model.eval()
+            mixer.loss(F.cross_entropy, model(x), y)
+            model.train()
+
+    said, where = heard(loop)
+    assert len(said) == (0 if auto else 1)
+    assert all("a loss in training and no draw" in one and "auto=True" in one for one in said)
+    assert where == (set() if auto else {__file__})
+
+
+def test_losses_that_are_no_reason_to_warn():
+    model, x, y = net(), images(), labels()
+    with fm.attach(model, {"stem": moex()}) as mixer:
+
+        def now_and_then():
+            for k in range(6):
+                if k % 2 == 0:
+                    mixer.draw(x, target=y)
+                mixer.loss(F.cross_entropy, model(x), y).backward()
+
+        assert heard(now_and_then)[0] == []
+    with fm.attach(model, {"stem": moex()}) as mixer:
+        assert heard(lambda: mixer.loss(F.cross_entropy, model.eval()(x), y))[0] == []

@@ -61,7 +61,8 @@ def test_params_are_there_in_eval_mode_and_idle():
 
 
 def at_rank(monkeypatch, number):
-    monkeypatch.setattr(importlib.import_module("featmix.mixer.mixer"), "rank", lambda: number)
+    for module in ("featmix.mixer.mixer", "featmix.mixer.state"):
+        monkeypatch.setattr(importlib.import_module(module), "rank", lambda: number)
 
 
 def partners(mixer, model, steps):

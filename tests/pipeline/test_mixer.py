@@ -63,7 +63,7 @@ def test_another_rank_applies_the_batch_part_in_a_stream_of_its_own(way, monkeyp
     steps(mixer, model, 1)
     state, sent = mixer.state_dict(), [copy.deepcopy((model, mixer)) for _ in range(2)]
     for number, (other, theirs) in enumerate(sent):
-        for module in ("featmix.mixer.mixer", "featmix.pipeline.mixer"):
+        for module in ("featmix.mixer.mixer", "featmix.mixer.state", "featmix.pipeline.mixer"):
             monkeypatch.setattr(importlib.import_module(module), "rank", lambda number=number: number)
         if way == "loaded":
             theirs = both().attach(other)

@@ -47,8 +47,9 @@ def test_face_has_all_that_is_public_and_strategies_with_their_class():
     assert {name: exported()[name] for name in built_in} == {name: cls.__module__ for name, cls in built_in.items()}
 
 
-def test_interop_has_its_modules():
-    assert exported("interop") == dict.fromkeys(dir(fm.interop), "featmix.interop")
+@pytest.mark.parametrize("package", [fm.interop, fm.trainers], ids=["interop", "trainers"])
+def test_packages_have_their_modules(package):
+    assert exported(package.__name__.partition(".")[2]) == dict.fromkeys(dir(package), package.__name__)
 
 
 def test_strategies_of_others_stay_out(tool, monkeypatch):
@@ -59,9 +60,10 @@ def test_strategies_of_others_stay_out(tool, monkeypatch):
     assert "Elsewhere" not in tool["face"]()
 
 
-@pytest.mark.parametrize("name", ["__init__.pyi", "interop/__init__.pyi"])
+@pytest.mark.parametrize("name", ["__init__.pyi", "interop/__init__.pyi", "trainers/__init__.pyi"])
 def test_a_stale_stub_is_noticed_and_written(name, tool, tmp_path, capsys):
     (tmp_path / "interop").mkdir()
+    (tmp_path / "trainers").mkdir()
     assert tool["main"](["--package", str(tmp_path)]) == 0
     assert tool["main"](["--check", "--package", str(tmp_path)]) == 0
     right = (tmp_path / name).read_text(encoding="utf-8")
