@@ -194,7 +194,7 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
             return self.criterion
         return own_criterion(self._model, labels, self._smoothing)
 
-    def _given(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _given(self, arguments: Mapping[str, Any]) -> Any:
         """Return what a draw is given beside the batch; called once for each training forward."""
         self._forwards += 1
         if self._mixes_labels and arguments.get("labels") is not None:

@@ -8,9 +8,21 @@ import pytest
 import torch
 
 transformers = pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+accelerate = pytest.importorskip("accelerate")
 
 WIDTH = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 2}
+
+
+def forgetting():
+    """Before and after a test, for Accelerate keeps its settings for the whole process."""
+    forget()
+    yield
+    forget()
+
+
+def forget():
+    accelerate.state.AcceleratorState._reset_state()
+    accelerate.state.GradientState._reset_state()
 
 
 def seeded(seed=0):

@@ -63,14 +63,12 @@ def with_trainer(folder):
 
 def with_accelerate(folder):
     from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, GradientState
 
     from featmix.trainers.accelerate import attach
-    from tests.trainers.hf_networks import batch, pictures, vit, weights
+    from tests.trainers.hf_networks import batch, forget, pictures, vit, weights
 
     def run(*, first, saved=None, save_at=None, before=True):
-        AcceleratorState._reset_state()
-        GradientState._reset_state()
+        forget()
         accelerator, model = Accelerator(cpu=True, gradient_accumulation_steps=PARTS), vit()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         given = {"generator": torch.Generator().manual_seed(5 + accelerator.process_index)}

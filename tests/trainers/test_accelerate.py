@@ -7,23 +7,14 @@ from torch.nn import functional as F
 import featmix as fm
 from featmix.trainers.accelerate import attach, register
 from tests.attaching import images, labels, moex, net
-from tests.trainers.hf_networks import weights
+from tests.trainers.hf_networks import accelerate, forgetting, weights
 
-accelerate = pytest.importorskip("accelerate")
 TREE = {"input": fm.CutMix(), "layer1": moex(lam=0.7)}
 
 
 @pytest.fixture(autouse=True)
 def _nothing_kept():
-    """Accelerate keeps its settings for the whole process."""
-    forget()
-    yield
-    forget()
-
-
-def forget():
-    accelerate.state.AcceleratorState._reset_state()
-    accelerate.state.GradientState._reset_state()
+    yield from forgetting()
 
 
 def batches():

@@ -12,6 +12,7 @@ from tests.trainers.hf_networks import (
     ast,
     bert,
     classes,
+    forgetting,
     pictures,
     seeded,
     sentences,
@@ -27,6 +28,11 @@ TREE = {"input": fm.CutMix(), "vit.layers.0.mlp": fm.MoEx("pono", lam=0.7), "vit
 SMOOTHED = partial(F.cross_entropy, label_smoothing=0.1)
 COMPILED = {"torch_compile": True, "torch_compile_backend": "eager"}
 SAME = {"atol": 5e-6, "rtol": 1e-5}  # of weights that have moved by 0.7
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    yield from forgetting()
 
 
 def checkpointing(reentrant):

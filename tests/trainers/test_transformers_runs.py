@@ -1,5 +1,6 @@
 """Runs of the Trainer: killed and resumed, over and taken off, and what is refused of them."""
 
+import copy
 import re
 import shutil
 from functools import partial
@@ -11,12 +12,17 @@ from torch.nn import functional as F
 import featmix as fm
 from featmix.errors import FeatmixWarning
 from featmix.trainers.transformers import FeatMixCallback
-from tests.trainers.hf_networks import bert, pictures, sentences, transformers, vit, weights
+from tests.trainers.hf_networks import bert, forgetting, pictures, sentences, transformers, vit, weights
 from tests.trainers.hf_running import trainer
 
 TREE = {"input": fm.CutMix(), "vit.layers.0": fm.MoEx("pono", lam=0.7)}
 SHUFFLED = {"train_sampling_strategy": "random", "num_train_epochs": 2, "gradient_accumulation_steps": 2}
 SAVED = SHUFFLED | {"save_strategy": "steps", "save_steps": 3}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    yield from forgetting()
 
 
 class Told(FeatMixCallback):
@@ -139,6 +145,17 @@ def test_a_trainer_that_gives_the_model_its_labels_is_refused(tmp_path, monkeypa
     model = vit()
     trainer(model, pictures(), tmp_path, FeatMixCallback({"vit.layers.0": fm.MixStyle("in")}), loss=None).train()
     assert not torch.equal(weights(model), weights(vit()))
+
+
+class TrainsACopy(transformers.Trainer):
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        return copy.deepcopy(model)(**inputs).loss + 0 * next(model.parameters()).sum()
+
+
+def test_a_step_that_passed_the_mixer_by_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(transformers, "Trainer", TrainsACopy)
+    with pytest.raises(fm.FeatmixError, match="got a step without one"):
+        trainer(vit(), pictures(), tmp_path, FeatMixCallback(TREE)).train()
 
 
 def test_class_weights_of_whole_batches(tmp_path):
