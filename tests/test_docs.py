@@ -17,7 +17,12 @@ from featmix.strategies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 README, TOOL = ROOT / "README.md", ROOT / "tools" / "readme_table.py"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/trainers").glob("*.md")),
+]
 _BLOCK = re.compile(r"(?:^<!-- not run:(?P<reason>[^\n]*?)-->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

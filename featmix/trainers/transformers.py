@@ -78,7 +78,7 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
         self._model: nn.Module | None = None
         self._smoothing, self._in_parts, self._ranks = 0.0, False, False
         self._mixes_labels = any(leaf.strategy.tags.mixes_labels for leaf in self.tree.leaves())
-        self._learned = False
+        self._learned, self._drew = False, False
         self._forwards = 0
 
     def loss(self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | float | None = None) -> Tensor:
@@ -204,8 +204,10 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
             self._learned = True
             self.mixer.learn_shapes({name: value for name, value in arguments.items() if value is not None})
         if self.auto is not None:
-            return self.auto(arguments)
-        mask = arguments.get("attention_mask")
+            given = self.auto(arguments)
+            self._drew = given is not None
+            return given
+        self._drew, mask = True, arguments.get("attention_mask")
         return {"mask": mask.bool()} if isinstance(mask, Tensor) and mask.ndim == 2 else {}
 
     def _check_step(self) -> None:
@@ -221,7 +223,7 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
             fix = "It may be a copy of the model that is trained, or run inside something that hides its hooks."
             expected = "a training forward of the model that the Trainer handed its callbacks"
             raise FeatmixError(WHO, "model", expected=expected, got="a step without one", fix=fix)
-        decision = self.mixer.mix.decision
+        decision = self.mixer.mix.decision if self._drew else None
         if decision is not None and decision.label_order and not decision.record.asked:
             got = "another loss, of labels that are not mixed"
             raise FeatmixError("Trainer", "compute_loss_func", expected="the callback's loss", got=got, fix=_BOTH)

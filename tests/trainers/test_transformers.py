@@ -130,6 +130,23 @@ def test_a_function_says_what_else_draws_are_given(tmp_path):
     assert len(seen) == 4  # once a forward, and not for the dry run
 
 
+def test_a_mask_of_another_resolution_is_refused_and_a_function_gives_the_right_one(tmp_path):
+    site = "wav2vec2.encoder.layers.0"
+    real = torch.arange(64) < torch.tensor([[64], [40], [20]]).repeat(4, 1)[:10]
+    rows, model, tree = waves(), wav2vec2(), {site: fm.MoEx("in")}
+    for row, mask in zip(rows, real, strict=True):
+        row["attention_mask"] = mask.long()
+    with pytest.raises(fm.FeatmixError, match="mask"):
+        trainer(wav2vec2(), rows, tmp_path, FeatMixCallback(tree)).train()
+
+    def frames(arguments):
+        return {"mask": model._get_feature_vector_attention_mask(16, arguments["attention_mask"])}
+
+    trainer(model, rows, tmp_path, FeatMixCallback(tree, auto=frames)).train()
+    expected = by_hand(wav2vec2(), rows, tree, given=frames)
+    torch.testing.assert_close(weights(model), weights(expected), **SAME)
+
+
 def test_criteria_of_ones_own(tmp_path):
     model, rows = vit(), pictures()
     trainer(model, rows, tmp_path, FeatMixCallback(TREE, criterion=torch.nn.CrossEntropyLoss(reduction="sum"))).train()
