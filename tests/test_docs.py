@@ -17,12 +17,7 @@ from featmix.strategies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 README, TOOL = ROOT / "README.md", ROOT / "tools" / "readme_table.py"
-PAGES = [
-    README,
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs/trainers").glob("*.md")),
-]
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"(?:^<!-- not run:(?P<reason>[^\n]*?)-->\n+)?^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
