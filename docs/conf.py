@@ -56,7 +56,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Other projects: their pages are not looked up, so that the build needs no network.
     ("py:.*", r"(torch|nn|numpy|np|matplotlib|hypothesis|typer|click|rich|lightning|lightning_fabric|torchmetrics)(\..*)?"),
-    ("py:.*", r"(kornia|albumentations|torchvision)(\..*)?"),
+    ("py:.*", r"(kornia|albumentations|torchvision|transformers|accelerate)(\..*)?"),
     ("py:.*", r"(abc|collections|contextlib|multiprocessing|os|pathlib|types|typing)(\..*)?"),
     ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric|IterableDataset)"),
     ("py:.*", r"(Trainer|LightningModule|Callback)"),
@@ -64,7 +64,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(.*\.)?_\w+"),
     ("py:.*", r"(.*\.)?[PN]"),
     # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, and keys or positions.
-    ("py:class", r"Tree|Plain|Box|Name"),
+    ("py:class", r"Tree|Plain|Box|Name|Criterion|AlsoGiven"),
 ]
 
 html_theme = "furo"

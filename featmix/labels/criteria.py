@@ -76,7 +76,7 @@ def mixed_loss(
     found = None if known is None else _in_one_call(known, output, target, index, weight)
     if known is not None and found is not None:
         return reduced(*found, known.reduction, scale)
-    each, reduction = _unreduced(criterion)
+    each, reduction = unreduced(criterion)
     parts = (each(output, target[column]) for column in index.T)
     first = next(parts, None)
     if isinstance(first, Tensor) and first.ndim == 0:
@@ -170,7 +170,7 @@ def _unmixed(criterion: Callable[..., Any], output: Tensor, target: Tensor) -> T
     loss = criterion(output, target)
     if isinstance(loss, Tensor) and loss.ndim == 0:
         return loss
-    return reduced(_checked(loss, len(output)), None, _unreduced(criterion)[1], None)
+    return reduced(_checked(loss, len(output)), None, unreduced(criterion)[1], None)
 
 
 def _sum_of_means(first: Tensor, rest: Iterable[Any], rows: int, mixture: OnHost | None) -> Tensor:
@@ -193,7 +193,7 @@ def _sum_of_means(first: Tensor, rest: Iterable[Any], rows: int, mixture: OnHost
     return total
 
 
-def _unreduced(criterion: Callable[..., Any]) -> tuple[Callable[..., Any], str]:
+def unreduced(criterion: Callable[..., Any]) -> tuple[Callable[..., Any], str]:
     """Return the criterion as one that gives a loss a sample, and the reduction that it asked for."""
     if isinstance(criterion, nn.Module):
         reduction = getattr(criterion, "reduction", None)
