@@ -1,0 +1,1 @@
+"""featmix in the trainers that people use; each module is named after the library that it needs, and imported by its name."""
