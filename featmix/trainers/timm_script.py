@@ -243,8 +243,8 @@ def _example(args: argparse.Namespace, model: nn.Module) -> Tensor:
 
 
 def _optimizer_state(path: Path) -> Mapping[str, Any]:
-    """Return the optimizer's state in one of timm's checkpoints."""
-    helpers = imported("timm.utils.checkpoint_saver", subject="FeatMix", install=INSTALL)
-    checkpoint: Any = helpers.load_checkpoint_metadata(str(path))
+    """Return the optimizer's state in one of timm's checkpoints, of which no more is read than that."""
+    with torch.serialization.safe_globals([argparse.Namespace]):  # of the script's arguments
+        checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     state: Mapping[str, Any] = checkpoint.get("optimizer", {}) if isinstance(checkpoint, Mapping) else {}
     return state
