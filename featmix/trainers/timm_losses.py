@@ -68,7 +68,8 @@ def _hardened(mixer: Mixer, criterion: Any, output: Tensor, target: Tensor) -> T
     if target.shape != output.shape:
         off = criterion.smoothing / output.shape[-1]
         on = 1 - criterion.smoothing + off
-        soft = torch.full(output.shape, off, device=output.device)
+        wide = torch.promote_types(output.dtype, torch.float32)  # shares are not rounded to half types
+        soft = torch.full(output.shape, off, dtype=wide, device=output.device)
         target = soft.scatter_(1, target.long().view(-1, 1), on)
     loss: Tensor = criterion(output, mixer.loss(_targets, output, target))
     return loss

@@ -37,8 +37,7 @@ def run(monkeypatch, tmp_path):
 
     def run(heading):
         line, code = recipe(heading)
-        module = types.ModuleType("recipe")
-        monkeypatch.setitem(sys.modules, "recipe", module)
+        module = types.ModuleType("recipe")  # which nobody can import: Ray then sends its functions as they are
         exec(compile("\n" * (line - 1) + code, str(PAGE), "exec"), vars(module))
         return module
 
@@ -131,7 +130,7 @@ def test_ray_train(run, tmp_path, monkeypatch):
     try:
         whole = found.fit(tmp_path / "whole", 2)
         half = found.fit(tmp_path / "half", 1)
-        resumed = found.fit(tmp_path / "resumed", 2, half.checkpoint)
+        resumed = found.fit(tmp_path / "half", 2)
     finally:
         ray.shutdown()
     assert half.metrics["drawn"] != whole.metrics["drawn"]
