@@ -1,5 +1,7 @@
 """timm's Mixup beside ours, both executed: the same tensors for the same decision, the same distribution, exact labels."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -133,9 +135,29 @@ def test_switched_off_it_smooths_labels_and_leaves_images(theirs):
     assert soft[0, 0] == pytest.approx(0.92)  # timm's smoothing, unless told
 
 
-def test_arguments_and_attributes_are_those_of_timm(theirs):
-    import inspect
+class Grey(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
 
+    def __getitem__(self, index):
+        return np.full((3, 4, 4), 60 * index, dtype=np.uint8), index
+
+
+def test_timm_cannot_switch_off_what_mixes_in_workers_that_persist(theirs):
+    from timm.data.loader import PrefetchLoader, create_loader
+
+    assert inspect.signature(create_loader).parameters["persistent_workers"].default is True
+    collate = theirs.FastCollateMixup(num_classes=4, label_smoothing=0.0)
+    inner = torch.utils.data.DataLoader(Grey(), 4, num_workers=1, collate_fn=collate, persistent_workers=True)
+    loader = PrefetchLoader(inner, device=torch.device("cpu"))
+    before = [target for _, target in loader]
+    loader.mixup_enabled = False
+    after = [target for _, target in loader]
+    assert not loader.mixup_enabled
+    assert all(float(target.max()) < 1 for target in before + after)  # still mixed: what docs/trainers/timm.md warns of
+
+
+def test_arguments_and_attributes_are_those_of_timm(theirs):
     def arguments(cls):
         return {name: p.default for name, p in inspect.signature(cls).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD}
 
