@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from featmix.strategies.cutmix import CutMix, CutMixParams
 from featmix.strategies.mixup import Mixup as Blend
 from featmix.strategies.params import Draw, Params, decisions_to
 
-Mode = Literal["batch", "pair", "elem"]
+_MODES = ("batch", "pair", "elem")
 _SMOOTHING = 0.1  # timm's own
 
 
@@ -67,7 +67,7 @@ class Mixup(Checks):
         cutmix_minmax: Sequence[float] | None = None,
         prob: float = 1.0,
         switch_prob: float = 0.5,
-        mode: Mode = "batch",
+        mode: Literal["batch", "pair", "elem"] = "batch",
         correct_lam: bool = True,
         label_smoothing: float = _SMOOTHING,
         num_classes: int = 1000,
@@ -196,9 +196,9 @@ class Mixup(Checks):
 
 
 def _mode(mode: str) -> str:
-    if mode not in get_args(Mode):
+    if mode not in _MODES:
         fix = "It belongs to timm's FastCollateMixup, which collates two batches to one." if mode == "half" else ""
-        raise FeatmixError("Mixup", "mode", expected=f"one of {', '.join(get_args(Mode))}", got=repr(mode), fix=fix)
+        raise FeatmixError("Mixup", "mode", expected=f"one of {', '.join(_MODES)}", got=repr(mode), fix=fix)
     return mode
 
 

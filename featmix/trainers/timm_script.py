@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from featmix.errors import FeatmixError
 from featmix.mixer.attach import attach
@@ -97,7 +96,7 @@ class FeatMix(nn.Module):
         args: argparse.Namespace,
         model: nn.Module,
         criterion: Callable[..., Tensor],
-        optimizer: Optimizer | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
         *,
         example: Tensor | None = None,
     ) -> None:
@@ -165,9 +164,9 @@ class FeatMix(nn.Module):
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
-    def _keep_state_in(self, optimizer: Optimizer, args: argparse.Namespace) -> None:
+    def _keep_state_in(self, optimizer: torch.optim.Optimizer, args: argparse.Namespace) -> None:
         base = getattr(optimizer, "_base_optimizer", optimizer)  # of timm's Lookahead, which passes states through
-        if not isinstance(base, Optimizer):
+        if not isinstance(base, torch.optim.Optimizer):
             fix = "Leave it out, and keep FeatMix.mixer.state_dict() yourself."
             raise FeatmixError("FeatMix", "optimizer", expected="a torch optimizer", got=type(base).__name__, fix=fix)
         path = getattr(args, "resume", None)
@@ -185,7 +184,7 @@ class FeatMix(nn.Module):
         base.register_state_dict_post_hook(self._saved)
         base.register_load_state_dict_pre_hook(lambda _, state: self._load(state, "the optimizer's state"))
 
-    def _saved(self, _: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         """Add the mixer's state; this rank's, for scripts save on one rank alone."""
         return state if self.mixer is None else {**state, KEY: _state_of_this_rank(self.mixer)}
 
