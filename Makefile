@@ -60,8 +60,10 @@ bench: .venv/installed  ## measure featmix against other libraries on a quiet ma
 	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
 	$(BIN)/python tools/readme_table.py
 
-nightly: .venv/installed  ## the laws with 5,000 random examples each
+nightly: .venv/installed  ## the laws with 5,000 random examples each; Ray Train, which is too large to be installed for every test
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing
+	$(BIN)/python $(PIP) "ray[train]"
+	$(BIN)/python -m pytest tests/trainers/test_recipes.py
 
 clean:  ## remove what was built
 	rm -rf .venv .venv-triton build dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -57,7 +57,7 @@ nitpick_ignore_regex = [
     # Other projects: their pages are not looked up, so that the build needs no network.
     ("py:.*", r"(torch|nn|numpy|np|matplotlib|hypothesis|typer|click|rich|lightning|lightning_fabric|torchmetrics)(\..*)?"),
     ("py:.*", r"(kornia|albumentations|torchvision|transformers|accelerate)(\..*)?"),
-    ("py:.*", r"(abc|collections|contextlib|multiprocessing|os|pathlib|types|typing)(\..*)?"),
+    ("py:.*", r"(abc|argparse|collections|contextlib|multiprocessing|os|pathlib|types|typing)(\..*)?"),
     ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric|IterableDataset)"),
     ("py:.*", r"(Trainer|LightningModule|Callback)"),
     # Private bases and type variables have no page.

@@ -144,6 +144,24 @@ def an_error() -> None:
     assert "moex" in said
 
 
+def a_script_of_timm() -> None:
+    """A drop-in for its Mixup, and its training loss for a model that strategies are attached to."""
+    from argparse import ArgumentParser
+
+    from featmix.trainers.timm import FeatMix, Mixup, add_arguments
+
+    x, y, parser = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 1, 0]), ArgumentParser()
+    mixup_fn = Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, mode="elem", label_smoothing=0.1, num_classes=3)
+    assert_type(mixup_fn(x, y), tuple[Tensor, Tensor])
+    add_arguments(parser)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    args = parser.parse_args(["--featmix", "moex@0:lam=0.9"])
+    loss_fn = FeatMix(args, model, nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters()), example=x)
+    loss_fn.set_epoch(0)
+    loss_fn.mixup_enabled = False
+    loss_fn(model(x), y)
+
+
 def with_other_libraries() -> None:
     """Mixers of others, imported when they are used."""
     from kornia.augmentation import RandomMixUpV2
