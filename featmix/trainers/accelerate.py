@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch.distributed as dist
 from torch import Generator, nn
 
 from featmix.errors import FeatmixError
@@ -13,7 +12,6 @@ from featmix.mixer.attach import attach as attach_alone
 from featmix.mixer.automatic import AlsoGiven
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Tree
-from featmix.seeding import rank
 from featmix.strategies.base import Strategy
 
 
@@ -67,8 +65,7 @@ def register(accelerator: Any, mixer: Mixer) -> None:
     """Put a mixer's state into what ``accelerator.save_state`` writes and ``accelerator.load_state`` reads, for every rank.
 
     Accelerate writes what it was given with ``register_for_checkpointing`` in the main process alone, and every process reads
-    that: so this hands it what all ranks have, gathered. As for Accelerate's own states, all processes have to save. With
-    more ranks than there were, those that are new go on in streams of their own beside the first rank's.
+    that: a mixer's state is that of all ranks, gathered. As for Accelerate's own states, all processes have to save.
 
     Args:
         accelerator: The ``accelerate.Accelerator``.
@@ -80,36 +77,7 @@ def register(accelerator: Any, mixer: Mixer) -> None:
     _check(accelerator, "register")
     if not isinstance(mixer, Mixer):
         raise FeatmixError("register", "mixer", expected="what featmix.attach returned", got=type(mixer).__name__)
-    accelerator.register_for_checkpointing(_OfAllRanks(mixer))
-
-
-class _OfAllRanks:
-    """What Accelerate saves and loads."""
-
-    def __init__(self, mixer: Mixer) -> None:
-        self.mixer = mixer
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the states of all ranks, in their order; each has to ask."""
-        own = self.mixer.state_dict()
-        if not (dist.is_available() and dist.is_initialized()):
-            return {"ranks": [own]}
-        states: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(states, own)
-        return {"ranks": states}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from this rank's own state.
-
-        Raises:
-            FeatmixError: If it is none that :meth:`state_dict` returned.
-        """
-        states = state.get("ranks") if isinstance(state, Mapping) else None
-        if not isinstance(states, list) or not states:
-            fix = "Register in the order in which it was registered when that checkpoint was saved."
-            got = type(state).__name__ if states is None else "none of them"
-            raise FeatmixError("accelerator.load_state", expected="states of a mixer, of all ranks", got=got, fix=fix)
-        self.mixer.load_state_dict(states[rank()] if rank() < len(states) else states[0])
+    accelerator.register_for_checkpointing(mixer)
 
 
 def _check(accelerator: Any, who: str) -> None:

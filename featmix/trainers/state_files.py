@@ -25,7 +25,7 @@ def save_state(mixer: Mixer, folder: Path) -> Path:
         The file.
     """
     content = io.BytesIO()
-    torch.save(mixer.state_dict(), content)
+    torch.save(mixer.state_dict(gather=False), content)
     path = folder / NAME.format(rank())
     write(path, content.getvalue())
     return path

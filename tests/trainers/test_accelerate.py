@@ -94,18 +94,6 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
         again.load_state(str(tmp_path / "without"))
 
 
-def test_a_checkpoint_of_fewer_ranks(monkeypatch):
-    accelerator, _, _, mixer = prepared(seed=0)
-    (registered,) = accelerator._custom_objects
-    state = registered.state_dict()
-    monkeypatch.setattr("featmix.trainers.accelerate.rank", lambda: 1)
-    registered.load_state_dict(state)
-    assert mixer.state_dict()["seed"] == 0
-    for wrong in ({}, {"ranks": []}, [1]):
-        with pytest.raises(fm.FeatmixError, match="expected states of a mixer"):
-            registered.load_state_dict(wrong)
-
-
 def test_what_is_handed_in_is_checked():
     with pytest.raises(fm.FeatmixError, match=r"attach: accelerator: expected an accelerate.Accelerator, got Net"):
         attach(net(), net(), TREE)
