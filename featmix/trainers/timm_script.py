@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,7 +185,7 @@ class FeatMix(nn.Module):
 
     def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         """Add the mixer's state; this rank's, for scripts save on one rank alone."""
-        return state if self.mixer is None else {**state, KEY: _state_of_this_rank(self.mixer)}
+        return state if self.mixer is None else {**state, KEY: self.mixer.state_dict(gather=False)}
 
     def _load(self, state: Mapping[str, Any], source: str) -> None:
         if self.mixer is None:
@@ -196,11 +195,6 @@ class FeatMix(nn.Module):
             return
         fix = "Nothing is to be done where the run so far was without featmix."
         warn("FeatMix", expected=f"the state of a mixer in {source}", got="none: draws begin anew", fix=fix)
-
-
-def _state_of_this_rank(mixer: Mixer) -> dict[str, Any]:
-    alone = {"gather": False} if "gather" in inspect.signature(mixer.state_dict).parameters else {}
-    return mixer.state_dict(**alone)
 
 
 def _checked(text: str) -> str:
