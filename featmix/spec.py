@@ -14,6 +14,7 @@ from featmix.strategies.registry import create, list_strategies
 SEPARATOR = "|"  # between sites of which each step takes one
 
 _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # between settings, not inside a pair: scope=(0.1,0.8)
+_LONGEST = 1000  # of a value that is a literal
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -105,7 +106,7 @@ def _settings(written: str, text: str, subject: str, argument: str) -> tuple[tup
     values: dict[str, object] = {}
     for part in filter(None, (part.strip() for part in _COMMA.split(written))):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not key.isidentifier() or not value:
+        if not equals or not (key.isascii() and key.isidentifier()) or not value:
             got = f"{part!r} in {text!r}"
             raise FeatmixError(subject, argument, expected="settings as name=value, with commas between", got=got)
         if key in values:
@@ -118,8 +119,8 @@ def _value(text: str) -> object:
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
     try:
-        value: object = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value: object = ast.literal_eval(text) if text.isascii() and len(text) <= _LONGEST else text
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last three: nested, and nonsense
         return text
     return value
 
