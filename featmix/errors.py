@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_BITS_WRITTEN = 1024
+
 
 class FeatmixError(ValueError):
     """A refused input: who refused it, which argument, what was expected, what came, and what to do.
@@ -48,6 +50,18 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def told(value: object) -> str:
+    """The repr of a value for a message, also of a whole number that is too long to be written out.
+
+    Example:
+        >>> told(0.5), told(10**5000)
+        ('0.5', 'a whole number of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > _BITS_WRITTEN:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def _rebuild(subject: str, argument: str, expected: str, got: str, fix: str) -> FeatmixError:

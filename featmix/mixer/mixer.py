@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from featmix.checks import whole
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
 from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook
+from featmix.mixer.checked_state import OneRank, checked_state
 from featmix.mixer.folding import check_folding
 from featmix.mixer.given import Given, Wanted, batch_of
 from featmix.mixer.hooked import Mark, hooks_of
@@ -234,27 +234,24 @@ class Mixer(Automatic, Repeating):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Load a state, to continue where :meth:`state_dict` was taken.
+        """Load a state, to continue where :meth:`state_dict` was taken: all of it, or where a part is refused, nothing.
 
         Raises:
-            FeatmixError: If it is no such state.
+            FeatmixError: If it is no such state; the mixer is then what it was.
         """
-        known = isinstance(state, Mapping) and set(state) == set(self.state_dict())
-        if not known or not isinstance(state["generator"], Tensor) or set(state["strategies"]) != set(self._leaves):
-            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise FeatmixError(
-                "Mixer.load_state_dict", "state", expected="seed, rank, draws, progress, strategies and generator", got=got
-            )
-        self._seed, self.progress = _checked_seed(state["seed"], None), state["progress"]
-        self._draws = None if state["draws"] is None else whole("Mixer.load_state_dict", "draws", state["draws"])
+        self._take_over(self._checked_state(state))
+
+    def _checked_state(self, state: Any, more: Collection[str] = ()) -> OneRank:
+        device = torch.device("cpu") if self._generator is None else self._generator.device
+        return checked_state(state, self._leaves, shapes=self.shapes, device=device, more=more)
+
+    def _take_over(self, found: OneRank) -> None:
+        """Continue from a state that was checked: nothing of it can be refused any more."""
+        self._seed, self._draws, self.progress = found.seed, found.draws, found.progress
         for key, leaf in self._leaves.items():
-            leaf.strategy.load_state_dict(state["strategies"][key])
-        bits = state["generator"].cpu()
-        try:
-            self._seeded().set_state(bits)
-        except (RuntimeError, TypeError) as error:
-            raise FeatmixError("Mixer.load_state_dict", "generator", expected="a generator's state", got=str(error)) from error
-        if state["rank"] != rank():
+            leaf.strategy.load_state_dict(found.strategies[key])
+        self._seeded().set_state(found.generator)
+        if found.rank != rank():
             self._continue_another()
 
     def remove(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from featmix.errors import FeatmixError
+from featmix.mixer.checked_state import checked_bits
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
@@ -106,15 +107,10 @@ class PipelineMixer(Mixer):
         Raises:
             FeatmixError: If it is no such state.
         """
-        stream = Generator()
-        if isinstance(state, Mapping) and "batch" in state:  # otherwise the mixer's own check says what a state is
-            try:
-                stream.set_state(state["batch"].cpu())
-            except (AttributeError, RuntimeError, TypeError) as error:
-                got = f"{type(state['batch']).__name__}: {error}"
-                raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=got) from error
-        super().load_state_dict(state)
-        self._stream, self._stream_rank = stream, state["rank"]
+        found = self._checked_state(state, more=("batch",))
+        bits = checked_bits("batch", state["batch"], torch.device("cpu"))
+        self._take_over(found)
+        self._stream, self._stream_rank = Generator().set_state(bits), found.rank
 
     def _next_seed(self) -> int:
         return _number(self._own_stream())
