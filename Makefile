@@ -60,8 +60,10 @@ bench: .venv/installed  ## measure featmix against other libraries on a quiet ma
 	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
 	$(BIN)/python tools/readme_table.py
 
-nightly: .venv/installed  ## the laws with 5,000 random examples each
+nightly: .venv/installed  ## the laws with 5,000 random examples each, and an hour of files from strangers
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing
+	FEATMIX_FUZZ=100000 FEATMIX_STATE_MUTANTS=20000 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/configuration/test_fuzz.py tests/mixer/test_state_mutants.py
+	$(BIN)/python tools/fuzz_configuration.py --seconds 3600 --seed "$$(date +%j)"
 
 clean:  ## remove what was built
 	rm -rf .venv .venv-triton build dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis

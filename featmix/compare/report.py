@@ -16,9 +16,10 @@ from rich.table import Table
 from featmix.compare.contenders import BASELINE, contender
 from featmix.compare.escaping import for_markdown, for_terminal, shown_labels
 from featmix.compare.figure import draw_figure
-from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
+from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, machine, versions
 from featmix.compare.pairs import METRICS, Pair, pairwise
 from featmix.compare.pipelines import PIPELINE, file_of
+from featmix.compare.record import Call
 from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, Summary
 from featmix.errors import FeatmixError, printable

@@ -99,16 +99,16 @@ def checked_bits(argument: str, bits: Any, device: torch.device) -> Tensor:
         got = f"{bits.dtype} {tuple(bits.shape)}" if isinstance(bits, Tensor) else type(bits).__name__
         raise FeatmixError(WHO, argument, expected=expected, got=got)
     try:
-        bits = bits.detach().cpu().contiguous()
-        Generator(device=device).set_state(bits)
+        found: Tensor = bits.detach().cpu().contiguous()
+        Generator(device=device).set_state(found)
     except (RuntimeError, TypeError, ValueError) as error:
         raise FeatmixError(WHO, argument, expected=expected, got=" ".join(str(error).split())) from error
-    if device.type == "cpu" and len(bits) == _TWISTER_BYTES:
+    if device.type == "cpu" and len(found) == _TWISTER_BYTES:
         # torch checks each of the two by itself; together they could point beyond the words that there are.
-        left, position = (int.from_bytes(bits[a:b].numpy().tobytes(), "little") for a, b in ((8, 12), (16, 24)))
+        left, position = (int.from_bytes(found[a:b].numpy().tobytes(), "little") for a, b in ((8, 12), (16, 24)))
         if left != 1 and left + position != _TWISTER + 1:
             raise FeatmixError(WHO, argument, expected=expected, got=f"one at word {position} with {left} left")
-    return bits
+    return found
 
 
 def _bounded(argument: str, value: Any, most: int) -> int:
