@@ -13,6 +13,7 @@ a file, and the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -30,13 +31,28 @@ from types import FrameType
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import featmix as fm
-from featmix.compare.output import RUNS, SETTINGS, OutputFolder
-from featmix.compare.pairs import pairwise
-from featmix.compare.report import Circumstances, pairs_to_csv, to_csv, to_markdown
-from featmix.compare.results import Row
-from featmix.compare.statistics import summarize
-from featmix.errors import FeatmixWarning
+ATHERIS = importlib.util.find_spec("atheris") is not None and "own" not in sys.argv
+
+
+def _followed() -> contextlib.AbstractContextManager[None]:
+    """Let atheris see which ways through featmix an input takes, if it is there."""
+    if not ATHERIS:
+        return contextlib.nullcontext()
+    followed: contextlib.AbstractContextManager[None] = importlib.import_module("atheris").instrument_imports(
+        include=["featmix"]
+    )
+    return followed
+
+
+with _followed():
+    import featmix as fm
+    import featmix.configuration.document  # what is imported at its first use would not be followed
+    from featmix.compare.output import RUNS, SETTINGS, OutputFolder
+    from featmix.compare.pairs import pairwise
+    from featmix.compare.report import Circumstances, pairs_to_csv, to_csv, to_markdown
+    from featmix.compare.results import Row
+    from featmix.compare.statistics import summarize
+    from featmix.errors import FeatmixWarning
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT / "tests" / "configuration" / "corpus"
@@ -205,7 +221,6 @@ def run_atheris(target: Target, seeds: Path, *, seed: int, runs: int, seconds: f
         if not tried_one("configuration", target, data, kept):
             raise SystemExit(1)
 
-    atheris.instrument_all()
     limits = [f"-seed={seed + 1}", f"-max_total_time={int(seconds)}", *([f"-runs={runs}"] if runs < sys.maxsize else [])]
     atheris.Setup([sys.argv[0], *limits, "-max_len=65536", "-rss_limit_mb=0", str(seeds)], one)
     atheris.Fuzz()
@@ -240,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
                 seeds: list[bytes] = target.seeds  # type: ignore[attr-defined]
             else:
                 target, seeds = configuration(Path(scratch)), [path.read_bytes() for path in sorted(CORPUS.glob("*.yaml"))]
-                if given.engine == "atheris" or (given.engine == "auto" and importlib.util.find_spec("atheris")):
+                if given.engine == "atheris" or (given.engine == "auto" and ATHERIS):
                     corpus = Path(scratch) / "corpus"
                     corpus.mkdir()
                     for number, data in enumerate(seeds):
