@@ -60,8 +60,10 @@ bench: .venv/installed  ## measure featmix against other libraries on a quiet ma
 	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
 	$(BIN)/python tools/readme_table.py
 
-nightly: .venv/installed  ## the laws with 5,000 random examples each; Ray Train, which is too large to be installed for every test
+nightly: .venv/installed  ## the laws with 5,000 random examples each, an hour of files from strangers, and Ray Train, which is large
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing
+	FEATMIX_FUZZ=100000 FEATMIX_STATE_MUTANTS=20000 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/configuration/test_fuzz.py tests/mixer/test_state_mutants.py
+	$(BIN)/python tools/fuzz_configuration.py --seconds 3600 --seed "$$(date +%j)"
 	$(BIN)/python $(PIP) "ray[train]"
 	$(BIN)/python -m pytest tests/trainers/test_recipes.py
 

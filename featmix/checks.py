@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import cast
 
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, told
 from featmix.schedule import Schedule
 
 _BITS = 63  # of the whole numbers that tensors and generators hold
@@ -32,9 +32,9 @@ def whole(subject: str, argument: str, value: int, *, least: int = 0) -> int:
         featmix.errors.FeatmixError: fade: count: expected a whole number from 1 up, got 0.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise FeatmixError(subject, argument, expected=f"a whole number from {least} up", got=repr(value))
+        raise FeatmixError(subject, argument, expected=f"a whole number from {least} up", got=told(value))
     if int(value).bit_length() > _BITS:
-        raise FeatmixError(subject, argument, expected="a whole number of at most 64 bits", got=repr(value))
+        raise FeatmixError(subject, argument, expected="a whole number of at most 64 bits", got=told(value))
     return int(value)
 
 
@@ -57,7 +57,7 @@ def in_range(subject: str, argument: str, value: float, low: float, high: float,
         1.0
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
-        raise FeatmixError(subject, argument, expected=f"a number in [{low}, {high}]{also}", got=repr(value))
+        raise FeatmixError(subject, argument, expected=f"a number in [{low}, {high}]{also}", got=told(value))
     return float(value)
 
 
@@ -79,7 +79,7 @@ def scheduled(subject: str, argument: str, value: float | Schedule, low: float, 
     if not isinstance(value, Schedule):
         return in_range(subject, argument, value, low, high, also=", or a schedule of such")
     if not all(low <= bound <= high for bound in value.bounds()):
-        raise FeatmixError(subject, argument, expected=f"a schedule that stays in [{low}, {high}]", got=repr(value))
+        raise FeatmixError(subject, argument, expected=f"a schedule that stays in [{low}, {high}]", got=told(value))
     return cast(float, value)
 
 
@@ -90,7 +90,7 @@ def one_of(subject: str, argument: str, value: str, choices: Sequence[str]) -> s
         FeatmixError: If it is none of them.
     """
     if not isinstance(value, str) or value not in choices:
-        raise FeatmixError(subject, argument, expected=f"one of {', '.join(choices)}", got=repr(value))
+        raise FeatmixError(subject, argument, expected=f"one of {', '.join(choices)}", got=told(value))
     return value
 
 
@@ -101,7 +101,7 @@ def flag(subject: str, argument: str, value: bool) -> bool:
         FeatmixError: If it is none.
     """
     if not isinstance(value, bool):
-        raise FeatmixError(subject, argument, expected="True or False", got=repr(value))
+        raise FeatmixError(subject, argument, expected="True or False", got=told(value))
     return value
 
 

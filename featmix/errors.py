@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_BITS_WRITTEN = 1024
+
 
 class FeatmixError(ValueError):
     """A refused input: who refused it, which argument, what was expected, what came, and what to do.
@@ -26,7 +28,8 @@ class FeatmixError(ValueError):
         self.subject, self.argument, self.expected, self.got, self.fix = subject, argument, expected, got, fix
         where = f"{subject}: {argument}" if argument else subject
         # A message alone makes one too: that is how a data loader passes on what a worker raised.
-        super().__init__((f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else "")) if expected else subject)
+        message = (f"{where}: expected {expected}, got {got}." + (f" {fix}" if fix else "")) if expected else subject
+        super().__init__(printable(message))  # what came may come from a file, and end in a terminal
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle through the keyword arguments, so that the error survives the way out of a worker process."""
@@ -35,6 +38,30 @@ class FeatmixError(ValueError):
 
 class FeatmixWarning(UserWarning):
     """What is probably not meant, and may be: filter it with ``warnings.filterwarnings("ignore", category=...)``."""
+
+
+def printable(text: str) -> str:
+    r"""Text for a terminal, a table or a page: characters that steer what shows them are written out, line ends and tabs stay.
+
+    Example:
+        >>> print(printable("a\x1b[2Jb \u202e c"))
+        a\x1b[2Jb \u202e c
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def told(value: object) -> str:
+    """The repr of a value for a message, also of a whole number that is too long to be written out.
+
+    Example:
+        >>> told(0.5), told(10**5000)
+        ('0.5', 'a whole number of 16610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > _BITS_WRITTEN:
+        return f"a whole number of {value.bit_length()} bits"
+    return repr(value)
 
 
 def _rebuild(subject: str, argument: str, expected: str, got: str, fix: str) -> FeatmixError:

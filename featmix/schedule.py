@@ -9,11 +9,14 @@ A schedule is called, printed and written to files as what makes it, hence the s
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
 
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, told
+
+_LARGEST = sys.float_info.max
 
 
 class Schedule(ABC):
@@ -163,9 +166,9 @@ def checked_progress(subject: str, progress: float) -> float:
 def _check_progress(subject: str, argument: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
         fix = "It is step / total steps."
-        raise FeatmixError(subject, argument, expected="a number in [0, 1]", got=repr(value), fix=fix)
+        raise FeatmixError(subject, argument, expected="a number in [0, 1]", got=told(value), fix=fix)
 
 
 def _check_number(subject: str, argument: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise FeatmixError(subject, argument, expected="a finite number", got=repr(value))
+    if isinstance(value, bool) or not isinstance(value, Real) or not -_LARGEST <= value <= _LARGEST:
+        raise FeatmixError(subject, argument, expected="a finite number", got=told(value))

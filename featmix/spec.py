@@ -15,6 +15,7 @@ SEPARATOR = "|"  # between sites of which each step takes one
 
 _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # between settings, not inside a pair: scope=(0.1,0.8)
 _PLUS = re.compile(r"\+(?=\s*[A-Za-z])")  # between strategies of a combination, not inside a number: 1e+3
+_LONGEST = 1000  # of a value that is a literal
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -126,7 +127,7 @@ def _settings(written: str, text: str, subject: str, argument: str) -> tuple[tup
     values: dict[str, object] = {}
     for part in settings_of(written):
         key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not key.isidentifier() or not value:
+        if not equals or not (key.isascii() and key.isidentifier()) or not value:
             got = f"{part!r} in {text!r}"
             raise FeatmixError(subject, argument, expected="settings as name=value, with commas between", got=got)
         if key in values:
@@ -139,8 +140,8 @@ def _value(text: str) -> object:
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
     try:
-        value: object = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value: object = ast.literal_eval(text) if text.isascii() and len(text) <= _LONGEST else text
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the last three: nested, and nonsense
         return text
     return value
 

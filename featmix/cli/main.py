@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from featmix.compare.settings import Settings
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, printable
 
 app = typer.Typer(
     help="Feature augmentation for PyTorch: MoEx, MixStyle, Mixup and CutMix behind one interface.",
@@ -309,5 +309,5 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _fail(message: str, status: int = 2) -> None:
-    Console(stderr=True).print(message, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(printable(message), style="bold red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(status) from None

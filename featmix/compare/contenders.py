@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import featmix as fm
+from featmix.compare.escaping import shown_labels
 from featmix.compare.network import check_site, usual_site
 from featmix.compare.stand_ins import on_small_network
 from featmix.errors import FeatmixError, nearest
@@ -126,11 +127,14 @@ def chosen_baseline(text: str, found: Sequence[Contender]) -> str:
         'none'
     """
     labels = [one.label for one in found]
+    shown = {short: label for label, short in shown_labels(labels).items()}
+    if text in shown:
+        return shown[text]
     if text not in labels:
         with_its_usual_site = [one.label for one in found if text == f"{one.name}@{one.site}"]
         if not with_its_usual_site:
-            expected = f"one of what is compared: {', '.join(labels)}"
-            raise FeatmixError("compare", "baseline", expected=expected, got=repr(text), fix=nearest(text, labels))
+            expected = f"one of what is compared: {', '.join(shown)}"
+            raise FeatmixError("compare", "baseline", expected=expected, got=repr(text), fix=nearest(text, shown))
         return with_its_usual_site[0]
     return text
 

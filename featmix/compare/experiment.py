@@ -15,6 +15,7 @@ import featmix as fm
 from featmix.checks import whole
 from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, chosen_baseline, contenders
 from featmix.compare.data import read
+from featmix.compare.escaping import for_terminal, shown_labels
 from featmix.compare.feeding import Feed, check_images
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
@@ -225,11 +226,13 @@ def _make_missing(
     if before and missing:
         console.print(f"{len(grid) - len(missing)} of {len(grid)} runs are in {folder.path} already; going on.")
     made = []
+    names = shown_labels(run.row().label for run in grid)
     with progress(console, len(grid), "runs", already=len(grid) - len(missing)) as advance:
         for row in pool.make(missing, settings, source):
             folder.append(row)
             made.append(row)
-            advance(f"{row.label}, seed {row.seed}" + (f", without {row.held_out}" if row.held_out else ""))
+            without = f", without {row.held_out}" if row.held_out else ""
+            advance(for_terminal(f"{names.get(row.label, row.label)}, seed {row.seed}{without}"))
     place = {run.key: number for number, run in enumerate(grid)}
     rows = sorted([*kept, *made], key=lambda row: place.get(row.key, len(grid)))
     folder.keep(rows)
@@ -253,7 +256,7 @@ def _tell(console: Console, found: Comparison, made: int, more: Sequence[str], *
     if found.failures:
         first = next(row for row in found.rows if row.error)
         console.print(
-            f"{found.failures} run(s) failed and are left out, the first with: {first.error}. "
+            f"{found.failures} run(s) failed and are left out, the first with: {for_terminal(first.error)}. "
             "The same command makes failed runs again.",
             style="red",
             markup=False,

@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import Any
 
 from featmix.compare.contenders import BASELINE
+from featmix.compare.escaping import for_figure, shown_labels
 from featmix.compare.pairs import Pair
 from featmix.compare.statistics import Estimate, Summary
 from featmix.pictures import as_png
@@ -18,6 +19,7 @@ from featmix.support.files import write
 HELD_OUT = {"color": "#0072B2", "marker": "o", "label": "held-out domain"}
 IN_DOMAIN = {"color": "#E69F00", "marker": "s", "label": "training domains"}
 
+_MOST_DOMAINS, _MOST_PAIRS = 24, 150  # that have room in a picture; all are in the tables
 _LETTERS = 105  # of a line of the title
 _APART = 0.16  # vertical distance of the two markers of a strategy from its line, in lines
 
@@ -40,6 +42,7 @@ def draw_figure(
     """
     figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")
     domains = list(summaries[0].by_domain) if summaries else []
+    domains, pairs = domains if len(domains) <= _MOST_DOMAINS else [], pairs if len(pairs) <= _MOST_PAIRS else ()
     heights = [1.2 + 0.5 * len(summaries)]
     heights += [1.2 + 0.3 * len(pairs)] if pairs else []
     heights += [1.2 + 0.3 * len(summaries)] if domains else []
@@ -50,7 +53,7 @@ def draw_figure(
         _all_pairs(next(rows), pairs)
     if domains:
         _by_domain(next(rows), summaries, domains)
-    title = fill(f"featmix compare on {_short(settings)}: {_caption(summaries)}", _LETTERS)
+    title = fill(f"featmix compare on {for_figure(_short(settings))}: {_caption(summaries)}", _LETTERS)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
     write(path, as_png(figure))
@@ -60,6 +63,7 @@ def _levels_and_differences(figure: Any, summaries: Sequence[Summary], baseline:
     """Two panels side by side; returns what a legend is made of."""
     left, right = figure.subplots(1, 2)
     lines = {summary.label: -number for number, summary in enumerate(summaries)}
+    shown = shown_labels([baseline, *lines])
     others = [summary for summary in summaries if summary.label != baseline]
     held_out = any(summary.held_out.mean is not None for summary in summaries)
     for style, name in ((HELD_OUT, "held_out"), (IN_DOMAIN, "in_domain")):
@@ -71,8 +75,8 @@ def _levels_and_differences(figure: Any, summaries: Sequence[Summary], baseline:
     if len(others) < len(summaries):
         right.annotate("baseline", (0, 0), (6, 0), textcoords="offset points", va="center", color="#555555")
     left.set_xlabel("accuracy in %")
-    right.set_xlabel(f"paired difference to {baseline} in percentage points")
-    _finish(left, "Accuracy", list(lines))
+    right.set_xlabel(f"paired difference to {for_figure(shown[baseline])} in percentage points")
+    _finish(left, "Accuracy", [shown[label] for label in lines])
     _finish(right, "Difference to the baseline", [""] * len(lines))
     handles, labels = left.get_legend_handles_labels()
     return handles, labels
@@ -80,6 +84,7 @@ def _levels_and_differences(figure: Any, summaries: Sequence[Summary], baseline:
 
 def _all_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
     panel = figure.subplots()
+    shown = shown_labels(label for pair in pairs for label in (pair.first, pair.second))
     style = HELD_OUT if pairs[0].metric == "held_out" else IN_DOMAIN
     _plot(panel, [(-number, pair.difference) for number, pair in enumerate(pairs)], style)
     for number, pair in enumerate(pairs):
@@ -87,21 +92,22 @@ def _all_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
             _star(panel, (100 * pair.difference.high, -number), style)
     panel.axvline(0, color="black", linewidth=1)
     panel.set_xlabel(f"paired difference in {style['label']} in percentage points; *: p < 0.05 after Holm's correction")
-    _finish(panel, "All pairs, first minus second", [f"{pair.first} - {pair.second}" for pair in pairs])
+    _finish(panel, "All pairs, first minus second", [f"{shown[pair.first]} - {shown[pair.second]}" for pair in pairs])
 
 
 def _by_domain(figure: Any, summaries: Sequence[Summary], domains: Sequence[str]) -> None:
     panels = figure.subplots(1, len(domains), squeeze=False, sharex=True)[0]
     for panel, domain in zip(panels, domains, strict=True):
         _plot(panel, [(-number, summary.by_domain[domain]) for number, summary in enumerate(summaries)], HELD_OUT)
-        names = [summary.label for summary in summaries] if panel is panels[0] else [""] * len(summaries)
+        shown = shown_labels(summary.label for summary in summaries)
+        names = [shown[summary.label] for summary in summaries] if panel is panels[0] else [""] * len(summaries)
         panel.set_xlabel("accuracy in %")
-        _finish(panel, f"{domain} held out", names)
+        _finish(panel, f"{for_figure(domain)} held out", names)
 
 
 def _finish(panel: Any, title: str, names: Sequence[str]) -> None:
     panel.set_title(title, loc="left", fontsize=11)
-    panel.set_yticks([-number for number in range(len(names))], names)
+    panel.set_yticks([-number for number in range(len(names))], list(map(for_figure, names)))
     panel.set_ylim(-len(names) + 0.5, 0.5)
     panel.grid(axis="x", color="#DDDDDD")
     panel.set_axisbelow(True)
@@ -117,7 +123,12 @@ def _caption(summaries: Sequence[Summary]) -> str:
     if len(counts) == 1:
         counted = f"{counts[0]} seeds"
     else:
-        counted = "seeds (" + ", ".join(f"{summary.label} {summary.in_domain.seeds}" for summary in summaries) + ")"
+        shown = shown_labels(summary.label for summary in summaries)
+        counted = (
+            "seeds ("
+            + ", ".join(f"{for_figure(shown[summary.label])} {summary.in_domain.seeds}" for summary in summaries)
+            + ")"
+        )
     return f"mean over {counted}, bars: 95 % interval over seeds, *: interval excludes zero"
 
 

@@ -42,6 +42,7 @@ def read_folder(root: Path, size: int) -> PhotoSource:
     domains = tuple(sorted({file.domain for file in files}))
     classes = tuple(sorted({file.label for file in files}))
     _check_counts(root, files, classes)
+    _check_names([*domains, *classes])
     return PhotoSource(
         name=f"folder:{root}",
         classes=classes,
@@ -85,6 +86,12 @@ def _check_counts(root: Path, files: list[_File], classes: tuple[str, ...]) -> N
         got = f"{fewest} in class {label!r} of {domain!r}"
         fix = "Some are trained on and some tested on: add images, or remove the class folder."
         raise FeatmixError(f"folder:{root}", expected="at least 2 images per class and domain", got=got, fix=fix)
+
+
+def _check_names(names: list[str]) -> None:
+    for name in names:
+        if len(name.splitlines()) > 1 or any("\ud800" <= c <= "\udfff" for c in name):  # a row of results is one line, in UTF-8
+            raise FeatmixError("folder", "path", expected="folders with names of one line, in UTF-8", got=repr(name))
 
 
 def _fingerprint(root: Path, files: list[_File]) -> str:

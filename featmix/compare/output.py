@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypedDict
+from typing import IO, Any, Self
 
 import featmix
+from featmix.compare.record import Call, read_record
 from featmix.compare.resources import cores
-from featmix.compare.results import Key, Row, append_row, read_rows, write_rows
+from featmix.compare.results import Key, Row, append_row, read_lines, warn_of, write_rows
 from featmix.errors import FeatmixError
 from featmix.support.files import write
 
-RUNS, SETTINGS, LOCK = "runs.csv", "settings.json", ".lock"
+RUNS, SETTINGS, LOCK, ASIDE = "runs.csv", "settings.json", ".lock", "runs-set-aside.csv"
 SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS = "summary.csv", "summary.md", "summary.png", "pairs.csv"
-_OURS = (RUNS, SETTINGS, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS)
-
-
-class Call(TypedDict):
-    """A call of `compare` that ran to its end: how many runs it made, in how many seconds, with how many processes."""
-
-    runs: int
-    seconds: float
-    jobs: int
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | _NO_LINKS
+_OURS = (RUNS, SETTINGS, ASIDE, SUMMARY_TABLE, SUMMARY_TEXT, SUMMARY_FIGURE, PAIRS)
 
 
 class OutputFolder:
@@ -51,7 +47,7 @@ class OutputFolder:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / LOCK).open("w")
+            self._lock = os.fdopen(os.open(self.path / LOCK, _LOCK_FLAGS, 0o644), "w")
         except OSError as error:
             raise FeatmixError("compare", "out", expected="a folder to write to", got=str(error)) from error
         if not _lock(self._lock):
@@ -73,15 +69,22 @@ class OutputFolder:
         Returns:
             The finished runs, failed ones included.
 
+        Warns:
+            FeatmixWarning: For each line that is no run. Such lines are set aside, in a file of their own.
+
         Raises:
             FeatmixError: where a setting or a version is not what the runs in the folder were made with.
         """
         if fresh:
             for name in _OURS:
                 (self.path / name).unlink(missing_ok=True)
-        rows = read_rows(self.path / RUNS)
+        rows, bad = read_lines(self.path / RUNS)
         if rows:
             self._check_settings(settings, len(rows))
+        if bad:
+            self._set_aside(one.line + b"\n" for one in bad)
+            self.keep(rows)
+            warn_of(self.path / RUNS, bad, where=f", kept in {ASIDE}")
         here = machine()
         if here not in self.machines:
             self.machines.append(here)
@@ -114,6 +117,14 @@ class OutputFolder:
         with (self.path / RUNS).open("a", encoding="utf-8", newline="") as file:
             append_row(file, row)
 
+    def _set_aside(self, lines: Iterable[bytes]) -> None:
+        path = self.path / ASIDE
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_LINKS, 0o644), "ab") as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise FeatmixError(str(path), expected="a file to write to", got=error.strerror or str(error)) from error
+
     def _write_record(self) -> None:
         write(self.path / SETTINGS, json.dumps({**self._record, "calls": self.calls}, indent=2) + "\n")
 
@@ -121,12 +132,12 @@ class OutputFolder:
         fix = f"Name another folder with --out, or throw its {count} run(s) away with --fresh."
         path = self.path / SETTINGS
         try:
-            record = json.loads(path.read_text())
-            made_with = {**record["settings"], **record["versions"]}
-            self.calls, self.machines = list(record["calls"]), list(record["machines"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            record = read_record(path)
+        except (OSError, ValueError) as error:
             got = f"{RUNS} without it ({error})"
             raise FeatmixError(str(path), expected="the settings of the runs beside it", got=got, fix=fix) from error
+        self.calls, self.machines = record.calls, record.machines
+        made_with = {**record.settings, **record.versions}
         asked: dict[str, Any] = json.loads(json.dumps({**settings, **versions()}))
         changed = [name for name in {**made_with, **asked} if made_with.get(name) != asked.get(name)]
         if changed:

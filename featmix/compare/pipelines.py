@@ -16,7 +16,8 @@ from featmix.mixer.tree import Tree
 
 PIPELINE = "pipeline"
 
-_DIGITS = 6  # of the digest: enough to tell the versions of one file apart
+_DIGITS = 32  # of the digest, 128 bits, so that nobody finds two pipelines that share one; tables show the first few
+_LONGEST_STEM = 80
 
 
 @dataclass(frozen=True)
@@ -74,5 +75,5 @@ def _read(file: Path) -> PipelineContender:
             "compare", PIPELINE, expected="a file with a pipeline or a tree", got=f"a {type(made).__name__}", fix=fix
         )
     written = fm.to_dict(made)
-    digest = hashlib.sha256(json.dumps(written, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    return PipelineContender(PIPELINE, f"{file.stem}-{digest}", configuration=written)
+    digest = hashlib.sha256(json.dumps(written).encode()).hexdigest()[:_DIGITS]
+    return PipelineContender(PIPELINE, f"{file.stem[:_LONGEST_STEM]}-{digest}", configuration=written)

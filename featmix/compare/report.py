@@ -14,13 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from featmix.compare.contenders import BASELINE, TreeContender, contender
+from featmix.compare.escaping import for_markdown, for_terminal, shown_labels
 from featmix.compare.figure import draw_figure
-from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
+from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, machine, versions
 from featmix.compare.pairs import METRICS, Pair, pairwise
 from featmix.compare.pipelines import PIPELINE, file_of
+from featmix.compare.record import Call
 from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, Summary
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, printable
 from featmix.support.files import write
 
 MARK = "*"
@@ -80,8 +82,8 @@ def to_csv(summaries: Sequence[Summary]) -> str:
     """One line per strategy: every estimate with the ends of its interval and the number of seeds; empty where unknown."""
     parts = ("mean", "low", "high", "seeds")
     domains = list(summaries[0].by_domain) if summaries else []
-    groups = [*_ESTIMATES, *(f"held_out[{domain}]" for domain in domains)]
-    groups += [f"held_out_difference[{domain}]" for domain in domains]
+    groups = [*_ESTIMATES, *(f"held_out[{printable(domain)}]" for domain in domains)]
+    groups += [f"held_out_difference[{printable(domain)}]" for domain in domains]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["label", "strategy", "settings", "site", "runs", "failures", "seconds_per_step"]
@@ -104,7 +106,7 @@ def pairs_to_csv(pairs: Sequence[Pair]) -> str:
     for pair in pairs:
         estimates = [_cell(getattr(pair.difference, part)) for part in parts]
         tests = ["" if p is None else f"{p:.6g}" for p in (pair.p, pair.adjusted)]
-        writer.writerow([pair.metric, pair.first, pair.second, *estimates, *tests, _cell(pair.seeds_needed)])
+        writer.writerow([pair.metric, _cell(pair.first), _cell(pair.second), *estimates, *tests, _cell(pair.seeds_needed)])
     return text.getvalue()
 
 
@@ -123,7 +125,12 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
         sections += ["## Accuracy by held-out domain", _markdown_table(*domain_table(summaries))]
     failed = [row for row in about.rows if row.error]
     if failed:
-        listed = [f"- {row.label}, seed {row.seed}, held out {row.held_out or 'none'}: {row.error}" for row in failed]
+        names = shown_labels(row.label for row in about.rows)
+        listed = [
+            f"- {for_markdown(names[row.label])}, seed {row.seed}, held out {for_markdown(row.held_out or 'none')}: "
+            + for_markdown(row.error)
+            for row in failed
+        ]
         sections += [f"## Failed runs: {len(failed)} of {len(about.rows)}", "\n".join(listed)]
     sections += ["## What was run", "\n".join(_circumstances(summaries, about))]
     return "\n\n".join(sections) + "\n"
@@ -146,10 +153,13 @@ def metric_in_words(pairs: Sequence[Pair]) -> str:
 def pair_table(pairs: Sequence[Pair]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the table of all pairs."""
     body = []
+    names = shown_labels(label for pair in pairs for label in (pair.first, pair.second))
     for pair in pairs:
         tested = "" if pair.adjusted is None else f"{pair.adjusted:.3f}" + (f" {MARK}" if pair.decided else "")
         needed = "" if pair.seeds_needed is None else str(pair.seeds_needed)
-        body.append([f"{pair.first} - {pair.second}", points(pair.difference).removesuffix(f" {MARK}"), tested, needed])
+        body.append(
+            [f"{names[pair.first]} - {names[pair.second]}", points(pair.difference).removesuffix(f" {MARK}"), tested, needed]
+        )
     return ["pair", "difference", "p (Holm)", "seeds for ±1"], body
 
 
@@ -186,19 +196,19 @@ def print_table(console: Console, title: str, head: Sequence[str], body: Sequenc
             return
     console.print(title, style="italic", highlight=False)
     for first, *rest in body:
-        console.print(f"\n{first}", style="bold", markup=False, highlight=False)
+        console.print(f"\n{for_terminal(first)}", style="bold", markup=False, highlight=False)
         for name, cell in zip(head[1:], rest, strict=True):
             if cell:
-                console.print(f"  {name}: {cell}", markup=False, highlight=False)
+                console.print(f"  {for_terminal(name)}: {for_terminal(cell)}", markup=False, highlight=False)
     console.print()
 
 
 def _as_table(title: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(head):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+        table.add_column(escape(for_terminal(name)), justify="right" if number else "left", no_wrap=True)
     for line in body:
-        table.add_row(*map(escape, line))
+        table.add_row(*(escape(for_terminal(cell)) for cell in line))
     return table
 
 
@@ -206,13 +216,15 @@ def result_table(summaries: Sequence[Summary], baseline: str = BASELINE) -> tupl
     """Head and body of the main table; columns that would be empty are left out."""
     held_out = any(summary.held_out_difference.seeds or summary.held_out.seeds for summary in summaries)
     failures = any(summary.failures for summary in summaries)
+    names = shown_labels([baseline, *(summary.label for summary in summaries)])
+    against = f"vs {names[baseline]}"
     head = ["strategy"]
-    head += ["held-out", f"vs {baseline}"] if held_out else []
-    head += ["in-domain", f"vs {baseline}", "calibration", SEEDS, STEP_TIME]
+    head += ["held-out", against] if held_out else []
+    head += ["in-domain", against, "calibration", SEEDS, STEP_TIME]
     head += ["failed"] if failures else []
     body = []
     for s in summaries:
-        line = [s.label]
+        line = [names[s.label]]
         line += [percent(s.held_out), points(s.held_out_difference)] if held_out else []
         line += [percent(s.in_domain), points(s.in_domain_difference), percent(s.calibration)]
         line += [str(s.in_domain.seeds), "" if s.seconds_per_step is None else f"{1000 * s.seconds_per_step:.1f}"]
@@ -223,10 +235,10 @@ def result_table(summaries: Sequence[Summary], baseline: str = BASELINE) -> tupl
 
 def domain_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
     """Head and body of the table by held-out domain: accuracy, and the paired difference below the baseline."""
-    domains = list(summaries[0].by_domain)
+    domains, names = list(summaries[0].by_domain), shown_labels(summary.label for summary in summaries)
     body = []
     for s in summaries:
-        line = [s.label]
+        line = [names[s.label]]
         for domain in domains:
             difference = points(s.by_domain_difference[domain])
             line.append(percent(s.by_domain[domain]) + (f" ({difference})" if difference else ""))
@@ -263,26 +275,26 @@ def points(difference: Estimate) -> str:
 
 def _markdown_table(head: list[str], body: list[list[str]]) -> str:
     rule = ["---", *["---:"] * (len(head) - 1)]
-    # A star between spaces is no markup by itself, but two of them in one line may be read as some.
-    lines = [head, rule, *([cell.replace(MARK, f"\\{MARK}").replace("|", "\\|") for cell in line] for line in body)]
+    lines = [list(map(for_markdown, head)), rule, *(list(map(for_markdown, line)) for line in body)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[str]:
     seeds = sorted({row.seed for row in about.rows})
     domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
+    names = shown_labels(summary.label for summary in summaries)
     shared = ", ".join(f"{name} {value}" for name, value in about.settings.items() if value not in (None, ""))
     machines = [", ".join(f"{name} {value}" for name, value in one.items()) for one in about.machines or [machine()]]
     return [
         f"- {len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
-        + (f"each of {', '.join(domains)} held out in turn" if domains else "one domain, so none held out"),
-        f"- Settings: {shared}",
-        *(f"- {s.label}: {_in_effect(s)}" for s in summaries if s.strategy != BASELINE),
+        + (f"each of {for_markdown(', '.join(domains))} held out in turn" if domains else "one domain, so none held out"),
+        f"- Settings: {for_markdown(shared)}",
+        *(f"- {for_markdown(names[s.label])}: {for_markdown(_in_effect(s))}" for s in summaries if s.strategy != BASELINE),
         f"- Calibration error: expected calibration error, 15 bins, {'held-out' if domains else 'in-domain'} images; "
         "lower is better",
         f"- Time: {_time(about)}. Times per step are medians and depend on what else ran.",
         "- Versions: " + ", ".join(f"{name} {value}" for name, value in versions().items()),
-        *(f"- Machine: {one}" for one in machines),
+        *(f"- Machine: {for_markdown(one)}" for one in machines),
     ]
 
 
@@ -298,7 +310,7 @@ def _in_effect(summary: Summary) -> str:
         return f"see {file_of(summary.settings)}"
     try:
         spec = contender(summary.label)
-    except FeatmixError:
+    except FeatmixError:  # a strategy that is gone, or settings that nobody could have given
         return f"at {summary.site}, {summary.settings or 'default settings'}"
     if isinstance(spec, TreeContender):
         return f"as {spec.made!r}"
@@ -310,4 +322,4 @@ def _in_effect(summary: Summary) -> str:
 def _cell(value: object) -> object:
     if value is None:
         return ""
-    return f"{value:.6f}" if isinstance(value, float) else value
+    return f"{value:.6f}" if isinstance(value, float) else printable(value) if isinstance(value, str) else value

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
+import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
 from featmix.compare.contenders import label_of
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, FeatmixWarning, printable
 from featmix.support.files import write
 
 Key = tuple[str, str, str, int, str]
@@ -20,6 +21,12 @@ Key = tuple[str, str, str, int, str]
 DECIMALS = 6
 
 _ERROR_LENGTH = 400
+_LONGEST_CELL = 2000
+_MOST_BYTES = 2**26
+_MOST_SECONDS = 1e6
+_STRATEGY, _SEED = re.compile("[a-z0-9_-]+"), re.compile("[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e[-+]?[0-9]{1,3})?")
+_TOLD = 5  # bad lines that are told of one by one
 _NUMBERS = ("in_domain_accuracy", "held_out_accuracy", "calibration_error", "seconds_per_step")
 
 
@@ -79,8 +86,12 @@ def one_line(message: str) -> str:
         >>> one_line("a\n  b")
         'a b'
     """
-    flat = " ".join(message.split())
-    return flat if len(flat) <= _ERROR_LENGTH else flat[: _ERROR_LENGTH - 3] + "..."
+    return shortened(" ".join(printable(message).split()))
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a long text."""
+    return text if len(text) <= _ERROR_LENGTH else text[: _ERROR_LENGTH - 3] + "..."
 
 
 def to_line(row: Row) -> str:
@@ -90,34 +101,81 @@ def to_line(row: Row) -> str:
     return _csv_line(written)
 
 
+@dataclass(frozen=True)
+class SetAside:
+    """A line of ``runs.csv`` that is no run.
+
+    Args:
+        number: Of the line, from 1.
+        reason: What is wrong with it.
+        line: As it stands there.
+    """
+
+    number: int
+    reason: str
+    line: bytes
+
+
 def read_rows(path: Path) -> list[Row]:
     """Read the finished runs; the last row of a run wins, and a last line torn by a crash is passed over.
 
     Args:
         path: ``runs.csv``; a missing file has no rows.
 
+    Warns:
+        FeatmixWarning: For each line that is no run; the others are read.
+
+    Raises:
+        FeatmixError: where the file is not one that `compare` wrote.
+    """
+    rows, bad = read_lines(path)
+    warn_of(path, bad)
+    return rows
+
+
+def read_lines(path: Path) -> tuple[list[Row], list[SetAside]]:
+    """Read the finished runs, and what is none: each line by itself, so that one cannot spoil another.
+
     Raises:
         FeatmixError: where the file is not one that `compare` wrote.
     """
     if not path.exists():
-        return []
+        return [], []
     try:
-        written = path.read_bytes()
-        complete = written[: written.rfind(b"\n") + 1].decode()
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            written = file.read(_MOST_BYTES + 1)
+    except OSError as error:
         raise _refuse(path, str(error)) from error
-    lines = list(csv.reader(io.StringIO(complete)))
+    if len(written) > _MOST_BYTES:
+        raise _refuse(path, f"more than {_MOST_BYTES // 2**20} MiB")
+    head, *lines = written[: written.rfind(b"\n") + 1].split(b"\n")
     if not lines:
         if not _csv_line(COLUMNS).encode().startswith(written):  # a header torn by a crash is one that we began to write
             raise _refuse(path, "a file without a complete line")
-        return []
-    if tuple(lines[0]) != COLUMNS:
-        raise _refuse(path, f"the columns {', '.join(lines[0]) or '(none)'}")
+        return [], []
+    if head.rstrip(b"\r") != _csv_line(COLUMNS).encode().strip():
+        raise _refuse(path, f"the columns {shortened(head.decode(errors='replace')) or '(none)'} in line 1")
     rows: dict[Key, Row] = {}
-    for number, cells in enumerate(lines[1:], start=2):
-        row = _from_cells(path, number, cells)
-        rows[row.key] = row
-    return list(rows.values())
+    bad = []
+    for number, line in enumerate(lines[:-1], start=2):
+        if not line.strip():
+            continue
+        try:
+            row = _from_line(line)
+        except (ValueError, csv.Error) as error:
+            bad.append(SetAside(number, one_line(str(error)), line))
+        else:
+            rows[row.key] = row
+    return list(rows.values()), bad
+
+
+def warn_of(path: Path, bad: Iterable[SetAside], *, where: str = "") -> None:
+    """Warn of lines that were set aside; of the first few by their numbers."""
+    bad = list(bad)
+    for one in bad[:_TOLD]:
+        warnings.warn(f"{path}: line {one.number} is no run and set aside{where}: {one.reason}", FeatmixWarning, stacklevel=3)
+    if len(bad) > _TOLD:
+        warnings.warn(f"{path}: so are {len(bad) - _TOLD} more lines{where}", FeatmixWarning, stacklevel=3)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -138,22 +196,30 @@ def _csv_line(cells: Iterable[object]) -> str:
     return line.getvalue()
 
 
-def _from_cells(path: Path, number: int, cells: list[str]) -> Row:
-    try:
-        values: dict[str, object] = dict(zip(COLUMNS, cells, strict=True))
-        values["seed"] = int(str(values["seed"]))
-        for column in _NUMBERS:
-            values[column] = _finite(str(values[column])) if values[column] else None
-        return Row(**values)  # type: ignore[arg-type]  # the columns are the fields, and their types were just made
-    except ValueError as error:
-        raise _refuse(path, f"line {number} ({error})") from error
+def _from_line(line: bytes) -> Row:
+    """Read a row; what is wrong with it is a ValueError or a csv.Error."""
+    (cells,) = csv.reader([line.decode()], strict=True)
+    if len(cells) != len(COLUMNS):
+        raise ValueError(f"{len(cells)} cells for {len(COLUMNS)} columns")
+    values: dict[str, object] = dict(zip(COLUMNS, cells, strict=True))
+    for column in ("strategy", "settings", "site", "held_out", "error"):
+        if len(str(values[column])) > _LONGEST_CELL:
+            raise ValueError(f"{column} of {len(str(values[column]))} characters")
+    if not _STRATEGY.fullmatch(str(values["strategy"])) or ":" in str(values["site"]):
+        raise ValueError(f"no strategy at a site: {shortened(str(values['strategy']))} at {shortened(str(values['site']))}")
+    if not _SEED.fullmatch(str(values["seed"])):
+        raise ValueError(f"seed is {shortened(repr(values['seed']))}")
+    values["seed"] = int(str(values["seed"]))
+    for column in _NUMBERS:
+        values[column] = _measured(column, str(values[column])) if values[column] else None
+    return Row(**values)  # type: ignore[arg-type]  # the columns are the fields, and their types were just made
 
 
-def _finite(cell: str) -> float:
-    number = float(cell)
-    if not math.isfinite(number):
-        raise ValueError(f"{cell} is no measurement")
-    return number
+def _measured(column: str, cell: str) -> float:
+    most = _MOST_SECONDS if column == "seconds_per_step" else 1.0
+    if not _NUMBER.fullmatch(cell) or not 0 <= float(cell) <= most:
+        raise ValueError(f"{column} is {shortened(repr(cell))}, no number from 0 to {most:g}")
+    return float(cell)
 
 
 def _refuse(path: Path, got: str) -> FeatmixError:

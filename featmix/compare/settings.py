@@ -114,7 +114,9 @@ def _available() -> str:
 
 def _check_device(device: str, devices: int) -> None:
     kind, colon, number = device.partition(":")
-    if kind not in DEVICES or (colon and (kind != "cuda" or not number.isdigit() or devices > 1)):
+    if kind not in DEVICES or (
+        colon and (kind != "cuda" or not (number.isascii() and number.isdigit() and len(number) < 4) or devices > 1)
+    ):
         expected = "cpu, cuda, cuda:NUMBER (with --devices 1), mps or auto"
         raise FeatmixError("compare", "device", expected=expected, got=repr(device), fix=nearest(kind, DEVICES))
     count = torch.cuda.device_count() if kind == "cuda" else int(torch.backends.mps.is_available()) if kind == "mps" else None

@@ -15,11 +15,13 @@ from typing import Any
 
 from featmix.configuration.allowed import name_of
 from featmix.configuration.arguments import parameters_of
+from featmix.configuration.bounds import check_bounds
 from featmix.configuration.kinds import inner
+from featmix.configuration.once import made_of, remember, written_once
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
 from featmix.configuration.same import difference
-from featmix.configuration.values import Codec, add_codec, check_names, write
+from featmix.configuration.values import Codec, add_codec, check_names, unlike, write
 from featmix.errors import nearest
 from featmix.pipeline.origin import library_of
 from featmix.support.extras import imported
@@ -27,33 +29,53 @@ from featmix.support.extras import imported
 _TAG, _CLASS, _MEMBERS = "albumentations", "__class_fullname__", "transforms"
 _QUIET = "NO_ALBUMENTATIONS_UPDATE"
 _OURS = "featmix.interop.albumentations"
+_MOST_TRIES = 8  # to make a transform again, each with fewer arguments
 _HANDED_ON = ("additional_targets", "bbox_params", "keypoint_params")
 _LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list"})
 
 
 def _write(transform: Any, place: Place) -> dict[str, Plain]:
+    return written_once(transform, lambda: _written(transform, place), lambda _: None)
+
+
+def _written(transform: Any, place: Place) -> dict[str, Plain]:
     library, place = _library(place), place.key(_TAG)
     try:
         told = library.to_dict(transform)["transform"]
     except Exception as error:  # its own: NotImplementedError and others
         raise place.refuse("a transform that albumentations can write", f"{type(error).__name__}: {error}") from error
     full = as_dict(plain(_plainly(_completed(transform, told), place), place), place, "a transform")
-    while way := difference(transform, _made(full, place), _LEFT_BY_USE):
-        if not _forget(full, way.split(".")):
-            fix = "What it was made with cannot be read off it."
-            raise place.refuse(f"a {type(transform).__name__} that can be made again", f"one with another {way}", fix)
-    return {_TAG: full}
+    for _ in range(_MOST_TRIES):
+        made = _made(full, place)
+        differing = _differing(transform, made, full)
+        if not differing:
+            record: dict[str, Plain] = {_TAG: full}
+            remember(transform, record, made)
+            return record
+        stuck = [(held, way) for held, told, way in differing if told.pop(way, None) is None]
+        if stuck:
+            break
+    held, _, way = differing[0]
+    raise unlike(*(stuck or [(held, way)])[0], place)
 
 
-def _forget(value: dict[str, Any], way: list[str]) -> bool:
-    """Leave an argument that does not come back as it was to its default: a default of None may stand for more than is told."""
-    if len(way) > 2 and way[0] == _MEMBERS and way[1].isdigit():
-        return _forget(value[_MEMBERS][int(way[1])], way[2:])
-    return value.pop(way[0], None) is not None
+def _differing(transform: Any, made: Any, told: dict[str, Any]) -> list[tuple[Any, dict[str, Any], str]]:
+    """Return the transforms that come back otherwise, each with what is told of it and its first attribute that differs.
+
+    An argument left to its default may come back as it was: a default of None may stand for more than is told.
+    """
+    members = list(zip(transform.transforms, made.transforms, told[_MEMBERS], strict=True)) if _MEMBERS in told else []
+    found = [one for before, after, inside in members for one in _differing(before, after, inside)]
+    if found:
+        return found
+    same = {(id(before), id(after)) for before, after, _ in members}
+    way = difference(transform, made, _LEFT_BY_USE, same=lambda a, b: (id(a), id(b)) in same)
+    return [(transform, told, way.partition(".")[0])] if way else []
 
 
 def _read(value: dict[str, Plain], place: Place) -> Any:
-    return _made(inner(value, _TAG, place), place.key(_TAG))
+    made = made_of(value)
+    return made if made is not None else _made(inner(value, _TAG, place), place.key(_TAG))
 
 
 def _made(value: Plain, place: Place) -> Any:
@@ -94,6 +116,7 @@ def _checked(value: Plain, place: Place) -> dict[str, Any]:
     parameters = parameters_of(cls)
     arguments = {key: item for key, item in given.items() if key != _CLASS}
     check_names(arguments, [*parameters, "strict"], place, f"an argument of {name}")
+    check_bounds(cls, {key: item for key, item in arguments.items() if key != _MEMBERS}, place)
     if cls.__module__.partition(".")[0] != "featmix":
         _check_reads_nothing(cls, arguments, place)
     if _MEMBERS in arguments:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from featmix.configuration.bounds import raise_bounds
 from featmix.configuration.place import Place, shown
 from featmix.errors import FeatmixError, nearest
 from featmix.support.extras import imported
@@ -29,18 +31,21 @@ _NEVER = {
 }
 
 
-def allow(thing: _T) -> _T:
+def allow(thing: _T, *, most: Mapping[str, float] | None = None) -> _T:
     """Let configurations name something of your own; use it in the code that loads them, before it does.
 
     Args:
         thing: A class, whose objects are then written as class and arguments (each argument is read off the attribute of its
             name); a function, which is then written by name; or a module: all public classes and functions that it defines.
+        most: Of a class of another library, or a strategy: the largest numbers that files may give these arguments, in place
+            of the usual bounds, which keep a stranger's file from taking all memory: ``{"num_holes_range": 50_000}``.
 
     Returns:
         The same, so that it decorates too.
 
     Raises:
-        FeatmixError: If it has no name that could be looked up again: a lambda, or something defined in a function.
+        FeatmixError: If it has no name that could be looked up again: a lambda, or something defined in a function; or
+            ``most`` is not of a class, or not of numbers.
 
     Example:
         >>> import featmix as fm
@@ -51,6 +56,10 @@ def allow(thing: _T) -> _T:
         >>> pipeline.batch is invert
         True
     """
+    if most is not None:
+        if not isinstance(thing, type) or not all(isinstance(n, int | float) and n > 0 for n in most.values()):
+            raise FeatmixError("allow", "most", expected="positive numbers by argument, of a class", got=shown(most))
+        raise_bounds(thing, most)
     if isinstance(thing, ModuleType):
         for held in _public(thing).values():
             if held.__module__ == thing.__name__:

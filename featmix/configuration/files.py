@@ -23,6 +23,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise place.refuse("a file that can be read", error.strerror or type(error).__name__) from error
+    except (TypeError, ValueError) as error:  # no path at all; a character that no path can have
+        raise place.refuse("the path of a file", str(error)) from error
     if len(data) > MOST_BYTES:
         raise place.refuse(f"a file of at most {MOST_BYTES // 1024} KiB", "a larger one")
     try:
@@ -44,3 +46,5 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         write(path, text)
     except OSError as error:
         raise FeatmixError(str(path), expected="a file that can be written", got=error.strerror or "none") from error
+    except (TypeError, ValueError) as error:
+        raise FeatmixError(str(path), expected="the path of a file", got=str(error)) from error

@@ -18,6 +18,14 @@ from featmix.normalizers.kinds import normalizer
 from featmix.schedule import Schedule
 
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_HELD: dict[torch.dtype, type | tuple[type, ...]] = {
+    **dict.fromkeys(_FLOATS, (int, float)),
+    **dict.fromkeys(_WHOLE, int),
+    torch.bool: bool,
+}
+"""The dtypes that a file's tensors may have, and which of Python's numbers are theirs."""
 _NORMALIZER = ("name", "layout", "eps", "unbiased", "positive_only")
 
 
@@ -80,23 +88,44 @@ def _read_dtype(value: dict[str, Plain], place: Place) -> torch.dtype:
 
 def numbers(value: Tensor) -> Any:
     """A tensor's numbers as Python's: the shortest that give the same again, so that a float32 0.1 is 0.1."""
-    array = value.detach().cpu().numpy()
-    if array.dtype == np.float32:
-        array = np.array([float(str(number)) for number in array.ravel()]).reshape(array.shape)
-    return array.tolist()
+    value = value.detach().cpu()
+    if value.dtype == torch.float32:
+        array = value.numpy()
+        return np.array([float(str(number)) for number in array.ravel()]).reshape(array.shape).tolist()
+    return value.tolist()
 
 
 def _write_tensor(value: Tensor, place: Place) -> dict[str, Plain]:
-    if value.dtype not in (torch.float32, torch.float64, torch.int64, torch.bool) or value.requires_grad:
-        raise place.refuse("a tensor of float32, float64, int64 or bool without gradient", f"one of {value.dtype}")
+    if value.dtype not in _HELD or value.requires_grad:
+        raise place.refuse(f"a tensor without gradient, {_of_held()}", f"one of {value.dtype}")
     return {"tensor": write(numbers(value), place), **_write_dtype(value.dtype, place)}
 
 
 def _read_tensor(value: dict[str, Plain], place: Place) -> Tensor:
     check_names(value, ["tensor", "dtype"], place, "tensor and dtype")
     kind = _read_dtype({"dtype": value.get("dtype", "float32")}, place)
-    made: Tensor = built(torch.tensor, {"data": read(value["tensor"], place.key("tensor")), "dtype": kind}, place)
+    if kind not in _HELD:
+        raise place.key("dtype").refuse(_of_held(), str(kind).removeprefix("torch."))
+    inside = place.key("tensor")
+    data = read(value["tensor"], inside)
+    _check_kind(data, _HELD[kind], inside)
+    made: Tensor = built(torch.tensor, {"data": data, "dtype": kind}, place)
+    if kind.is_floating_point and not made.isfinite().all():
+        raise inside.refuse(f"numbers that {str(kind).removeprefix('torch.')} holds", shown(data))
     return made
+
+
+def _check_kind(data: Any, of: type | tuple[type, ...], place: Place) -> None:
+    """Refuse what a dtype would turn into something else, such as 0.5 into 0."""
+    if isinstance(data, tuple):
+        for i, item in enumerate(data):
+            _check_kind(item, of, place.item(i))
+    elif not isinstance(data, of) or (of is not bool and isinstance(data, bool)):
+        raise place.refuse("what the dtype holds", shown(data))
+
+
+def _of_held() -> str:
+    return "one of " + ", ".join(str(dtype).removeprefix("torch.") for dtype in _HELD)
 
 
 for _cls in list(vars(schedule).values()):

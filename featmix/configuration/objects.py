@@ -7,6 +7,7 @@ refused (``same.py``).
 from __future__ import annotations
 
 from enum import Enum
+from itertools import islice
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -14,16 +15,32 @@ from torch import Tensor
 
 from featmix.configuration.allowed import is_enumeration, name_of, named
 from featmix.configuration.arguments import members_of, names_of, possible_arguments, takes_members
+from featmix.configuration.bounds import check_bounds
 from featmix.configuration.kinds import inner, numbers
+from featmix.configuration.once import made_of, written_once
 from featmix.configuration.place import Place, shown
-from featmix.configuration.plain import Plain, as_dict, as_list, as_text
-from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, write
+from featmix.configuration.plain import Plain, as_dict, as_list, as_text, plain
+from featmix.configuration.same import difference
+from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, unlike, write
 from featmix.errors import FeatmixError
 
 _CLASS, _ARGUMENTS, _MEMBERS = "class", "arguments", "members"
+_MOST_GUESSES = 100  # at the arguments of one object
 
 
 def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
+    return written_once(thing, lambda: _written(thing, place), lambda record: _check(thing, record, place))
+
+
+def _check(thing: Any, record: dict[str, Plain], place: Place) -> None:
+    """Refuse an object that comes back otherwise as a whole: a container may change what it is given."""
+    plain(record, place)  # of bearable size, before it is made
+    way = difference(thing, _read_object(record, place), LEFT_BY_USE)
+    if way:
+        raise unlike(thing, way, place)
+
+
+def _written(thing: Any, place: Place) -> dict[str, Plain]:
     name = name_of(type(thing))
     if name is None:
         kind = f"{type(thing).__module__}.{type(thing).__qualname__}"
@@ -34,7 +51,7 @@ def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
     if members is not None:
         record[_MEMBERS] = [write(member, place.key(_MEMBERS).item(i)) for i, member in enumerate(members)]
     refusal: FeatmixError | None = None
-    for arguments in possible_arguments(thing):
+    for arguments in islice(possible_arguments(thing), _MOST_GUESSES):
         try:
             return _with_arguments(thing, record, arguments, place)
         except FeatmixError as error:
@@ -62,6 +79,9 @@ def _with_arguments(thing: Any, record: dict[str, Plain], arguments: dict[str, A
 
 
 def _read_object(value: dict[str, Plain], place: Place) -> Any:
+    made = made_of(value)
+    if made is not None:
+        return made
     check_names(value, [_CLASS, _MEMBERS, _ARGUMENTS], place, "class, members and arguments")
     cls = named(as_text(value[_CLASS], place.key(_CLASS), "the name of a class"), place.key(_CLASS))
     if not isinstance(cls, type) or is_enumeration(cls):
@@ -69,6 +89,7 @@ def _read_object(value: dict[str, Plain], place: Place) -> Any:
     inside = place.key(_ARGUMENTS)
     given = as_dict(value.get(_ARGUMENTS, {}), inside, f"arguments of {cls.__name__}")
     check_names(given, names_of(cls), inside, f"an argument of {cls.__name__}")
+    check_bounds(cls, given, inside)
     listed = as_list(value.get(_MEMBERS, []), place.key(_MEMBERS), "a list of members")
     if listed and not takes_members(cls):
         raise place.key(_MEMBERS).refuse("none", f"{len(listed)}", f"{cls.__name__} takes arguments only.")

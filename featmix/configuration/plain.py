@@ -9,8 +9,9 @@ from featmix.configuration.place import Place, shown
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 1024 * 1024
 MOST_ENTRIES = 20_000
+MOST_DICTIONARIES = 500  # what costs time is made of one each: transforms, strategies, schedules
 DEEPEST = 48
 LONGEST_TEXT = 4096
 LARGEST_WHOLE = 2**63 - 1
@@ -30,14 +31,29 @@ def plain(value: object, place: Place) -> Plain:
     return _Copy().of(value, place, 0)
 
 
-class _Copy:
-    def __init__(self) -> None:
-        self.entries = 0
+class Counted:
+    """How large a configuration has become."""
 
-    def of(self, value: object, place: Place, depth: int) -> Plain:
+    def __init__(self) -> None:
+        self.entries = self.dictionaries = 0
+
+    def count(self, place: Place, *, dictionary: bool) -> None:
+        """Count one entry more.
+
+        Raises:
+            FeatmixError: If it is one too many.
+        """
         self.entries += 1
+        self.dictionaries += dictionary
         if self.entries > MOST_ENTRIES:
             raise place.refuse(f"at most {MOST_ENTRIES} entries in all", "more")
+        if self.dictionaries > MOST_DICTIONARIES:
+            raise place.refuse(f"at most {MOST_DICTIONARIES} dictionaries in all", "more")
+
+
+class _Copy(Counted):
+    def of(self, value: object, place: Place, depth: int) -> Plain:
+        self.count(place, dictionary=type(value) is dict)
         if depth > DEEPEST:
             raise place.refuse(f"at most {DEEPEST} levels", "more, or an entry that contains itself")
         kind = type(value)

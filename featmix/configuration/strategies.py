@@ -11,10 +11,13 @@ from functools import lru_cache
 from typing import Any
 
 from featmix.configuration.arguments import names_of
+from featmix.configuration.bounds import STRATEGY, check_bounds
 from featmix.configuration.kinds import inner
+from featmix.configuration.once import made_of, written_once
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
-from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, write
+from featmix.configuration.same import difference
+from featmix.configuration.values import LEFT_BY_USE, Codec, add_codec, built, check_names, faithfully, read, unlike, write
 from featmix.errors import FeatmixError
 from featmix.strategies.base import Strategy
 from featmix.strategies.registry import list_strategies, strategy_class
@@ -29,6 +32,16 @@ def write_strategy(strategy: Strategy, place: Place) -> Plain:
     Raises:
         FeatmixError: If its class is not in the registry, a setting cannot be written, or its settings do not make it again.
     """
+    return written_once(strategy, lambda: _written(strategy, place), lambda record: _check(strategy, record, place))
+
+
+def _check(strategy: Strategy, record: dict[str, Plain], place: Place) -> None:
+    way = difference(_state(strategy), _state(read_strategy(record, place)), LEFT_BY_USE)
+    if way:
+        raise unlike(strategy, way, place)
+
+
+def _written(strategy: Strategy, place: Place) -> dict[str, Plain]:
     cls = type(strategy)
     name = _adapter_of(cls) or strategy.name
     if name not in _ADAPTERS and not (name in list_strategies() and strategy_class(name) is cls):
@@ -48,12 +61,16 @@ def read_strategy(value: Plain, place: Place) -> Strategy:
         FeatmixError: If there is no such strategy or setting, or a setting is out of range.
     """
     given = as_dict(value, place, "a strategy: {name: ..., and its settings}")
+    remembered: Strategy | None = made_of(given)
+    if remembered is not None:
+        return remembered
     if _NAME not in given:
         raise place.refuse("the name of a strategy", shown(given), "For example {name: moex, norm: pono}.")
     name = as_text(given[_NAME], place.key(_NAME), "the name of a strategy")
     make, known = _maker(name, place.key(_NAME))
     settings = {key: item for key, item in given.items() if key != _NAME}
     check_names(settings, known, place, f"a setting of {make.__name__}")
+    check_bounds(make, settings, place, STRATEGY)
     made: Strategy = built(make, {key: read(item, place.key(key)) for key, item in settings.items()}, place)
     return made
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from featmix.configuration.arguments import names_of
+from featmix.configuration.bounds import check_bounds
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_list
 from featmix.configuration.strategies import read_strategy, write_strategy
@@ -73,6 +74,7 @@ def _read_at(given: dict[str, Plain], place: Place) -> At:
     if "strategy" not in given:
         raise place.refuse("a strategy at the site", "none", "For example {at: layer1, strategy: {name: moex}}.")
     strategy = read_strategy(given["strategy"], place.key("strategy"))
+    check_bounds(At, {name: given[name] for name in _SAID_AT if name in given}, place)
     said = {name: read(given[name], place.key(name)) for name in _SAID_AT if name in given}
     settings = {"site": given["at"], "strategy": strategy, **said}
     made: At = built(At, settings, place, names={"site": "at"})

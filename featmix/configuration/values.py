@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from featmix.configuration.once import found_same, remember
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_list, checked_number
 from featmix.configuration.same import difference
@@ -155,15 +156,22 @@ def faithfully(
     for exact in (False, True):
         tried = written(exact)
         try:
-            way = difference(state(value), state(again(tried, place)), ignored)
+            made = again(tried, place)
+            way = difference(state(value), state(made), ignored, same=found_same)
         except FeatmixError as error:
             refusal = error
             continue
         if not way:
+            remember(value, tried, made)
             return tried
-        kind, fix = type(value).__name__, "What it was made with cannot be read off it."
-        refusal = place.refuse(f"a {kind} that can be made again from its arguments", f"one with another {way}", fix)
+        refusal = unlike(value, way, place)
     raise refusal or place.refuse("an object", shown(value))
+
+
+def unlike(value: Any, way: str, place: Place) -> FeatmixError:
+    """The refusal of an object of whose record another one is made."""
+    expected = f"a {type(value).__name__} that can be made again from its arguments"
+    return place.refuse(expected, f"one with another {way}", "What it was made with cannot be read off it.")
 
 
 def snake_case(name: str) -> str:

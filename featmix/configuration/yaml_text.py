@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from featmix.configuration.place import Place, shown
-from featmix.configuration.plain import DEEPEST, Plain, checked_text
+from featmix.configuration.plain import DEEPEST, LONGEST_TEXT, Counted, Plain, checked_text
 from featmix.errors import FeatmixError
 from featmix.support.extras import imported
 
@@ -60,13 +60,14 @@ def emit(value: Plain) -> str:
     yaml = _library()
     events = [yaml.StreamStartEvent(), yaml.DocumentStartEvent(explicit=False)]
     events += [*_written(yaml, value), yaml.DocumentEndEvent(explicit=False), yaml.StreamEndEvent()]
-    text: str = yaml.emit(events, allow_unicode=True, width=10_000)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.emit(events, Dumper=dumper, allow_unicode=True, width=10_000)
     return text
 
 
 class _Reader:
     def __init__(self, yaml: ModuleType, events: Iterator[Any]) -> None:
-        self.yaml, self.events = yaml, events
+        self.yaml, self.events, self.size = yaml, events, Counted()
 
     def document(self, place: Place) -> Plain:
         next(self.events)
@@ -80,6 +81,7 @@ class _Reader:
 
     def node(self, event: Any, place: Place, depth: int) -> Plain:
         yaml = self.yaml
+        self.size.count(place, dictionary=isinstance(event, yaml.MappingStartEvent))
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise place.refuse("no anchors and no aliases", shown(event.anchor), "Write the entry out where it is needed.")
         if event.tag is not None:
@@ -111,6 +113,8 @@ class _Reader:
 
 
 def _scalar(text: str, place: Place) -> Plain:
+    if len(text) > LONGEST_TEXT:
+        return checked_text(text, place)
     if text in _WORDS:
         return _WORDS[text]
     if _WHOLE.fullmatch(text):

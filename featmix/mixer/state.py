@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from featmix.checks import whole
 from featmix.errors import FeatmixError
+from featmix.mixer.checked_state import WHO, OneRank, checked_state
 from featmix.mixer.gathering import gathered, ranks
 from featmix.sampling.draws import skip
-from featmix.schedule import checked_progress
 from featmix.seeding import derived, rank
 from featmix.support.warning import warn
 
 if TYPE_CHECKING:
     from featmix.mixer.tree import At
 
-_WHO = "Mixer.load_state_dict"
 _ALL = "ranks"
 
 
@@ -33,6 +30,7 @@ class Resuming:
     _generator: Generator | None
     _progress: float
     progress: float
+    shapes: dict[str, tuple[int, ...]]
 
     def state_dict(self, *, gather: bool = True) -> dict[str, Any]:
         """Return what a resumed run needs to continue exactly: plain numbers and tensors, nothing that unpickling would run.
@@ -82,49 +80,29 @@ class Resuming:
             return state
         saved = state[_ALL]
         if not isinstance(saved, list | tuple) or not saved:
-            raise FeatmixError(_WHO, _ALL, expected="a list of the states of all ranks", got=repr(saved)[:80])
+            raise FeatmixError(WHO, _ALL, expected="a list of the states of all ranks", got=type(saved).__name__)
         if len(saved) != ranks() and rank() == 0:
             warn(
-                _WHO,
+                WHO,
                 expected=f"the state of {ranks()} ranks, as many as there are",
                 got=f"that of {len(saved)}",
                 fix="Each rank goes on in the stream of its seed and rank; memories are dealt anew.",
             )
         return saved[rank() % len(saved)]
 
-    def _validated(self, state: Any) -> dict[str, Any]:
-        """Return the state of one rank, every part of it checked; nothing is changed."""
-        known = isinstance(state, Mapping) and set(state) == set(self._own_state())
-        if not known or not isinstance(state["generator"], Tensor) or not self._are_mine(state["strategies"]):
-            got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-            raise FeatmixError(_WHO, "state", expected="seed, rank, draws, progress, strategies and generator", got=got)
-        bits = state["generator"].cpu()
-        try:
-            Generator(self._seeded().device).set_state(bits)
-        except (RuntimeError, TypeError) as error:
-            raise FeatmixError(_WHO, "generator", expected="a generator's state", got=str(error)) from error
-        for key, leaf in self._leaves.items():
-            copy.deepcopy(leaf.strategy).load_state_dict(state["strategies"][key])
-        return {
-            **state,
-            "seed": whole(_WHO, "seed", state["seed"]),
-            "rank": whole(_WHO, "rank", state["rank"]),
-            "draws": None if state["draws"] is None else whole(_WHO, "draws", state["draws"]),
-            "progress": checked_progress(_WHO, state["progress"]),
-            "generator": bits,
-        }
+    def _validated(self, state: Any, more: Collection[str] = ()) -> OneRank:
+        """Return the state of one rank, every part of it checked but those of a subclass; nothing is changed."""
+        device = torch.device("cpu") if self._generator is None else self._generator.device
+        return checked_state(state, self._leaves, shapes=self.shapes, device=device, more=more)
 
-    def _assign(self, state: Mapping[str, Any]) -> None:
-        """Continue from the state of one rank, which has been checked."""
-        self._seed, self._draws, self.progress = state["seed"], state["draws"], state["progress"]
+    def _assign(self, found: OneRank) -> None:
+        """Continue from the state of one rank, which has been checked: nothing of it can be refused any more."""
+        self._seed, self._draws, self.progress = found.seed, found.draws, found.progress
         for key, leaf in self._leaves.items():
-            leaf.strategy.load_state_dict(state["strategies"][key])
-        self._seeded().set_state(state["generator"])
-        if state["rank"] != rank():
+            leaf.strategy.load_state_dict(found.strategies[key])
+        self._seeded().set_state(found.generator)
+        if found.rank != rank():
             self._continue_another()
-
-    def _are_mine(self, strategies: Any) -> bool:
-        return isinstance(strategies, Mapping) and set(strategies) == set(self._leaves)
 
     def _continue_another(self) -> None:
         """Go on from where another rank is, in a stream of one's own."""

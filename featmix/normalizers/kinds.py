@@ -58,7 +58,7 @@ class BN(Normalizer):
 
 _KINDS: dict[str, type[Normalizer]] = {cls.kind: cls for cls in (PONO, IN, LN, GN, GPONO, BN)}
 _OVER = f"{Over.kind}:"
-_NAME = re.compile(r"(?P<kind>gpono|gn)(?P<dash>-d)?(?P<number>\d+)|(?P<plain>[a-z]+)")
+_NAME = re.compile(r"(?P<kind>gpono|gn)(?P<dash>-d)?(?P<number>[0-9]{1,9})|(?P<plain>[a-z]+)")
 
 
 def list_normalizers() -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from featmix.errors import FeatmixError
+from featmix.mixer.checked_state import checked_bits
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
@@ -97,20 +98,17 @@ class PipelineMixer(Mixer):
         """Return this rank's state, the stream of the ``batch`` part included; another rank continues in one of its own."""
         return {**super()._own_state(), "batch": self._own_stream().get_state()}
 
-    def _validated(self, state: Any) -> dict[str, Any]:
-        checked = super()._validated(state)
-        try:
-            bits = state["batch"].cpu()
-            Generator().set_state(bits)
-        except (AttributeError, RuntimeError, TypeError) as error:
-            got = f"{type(state['batch']).__name__}: {error}"
-            raise FeatmixError("Mixer.load_state_dict", "batch", expected="a generator's state", got=got) from error
-        return {**checked, "batch": bits}
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
 
-    def _assign(self, state: Mapping[str, Any]) -> None:
-        super()._assign(state)
-        self._stream, self._stream_rank = Generator(), state["rank"]
-        self._stream.set_state(state["batch"])
+        Raises:
+            FeatmixError: If it is no such state; then nothing has changed.
+        """
+        mine = self._meant_for_this_rank(state)
+        found = self._validated(mine, more=("batch",))
+        bits = checked_bits("batch", mine["batch"], torch.device("cpu"))
+        self._assign(found)
+        self._stream, self._stream_rank = Generator().set_state(bits), found.rank
 
     def _next_seed(self) -> int:
         return _number(self._own_stream())

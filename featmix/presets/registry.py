@@ -51,7 +51,7 @@ def recipe(name: str, *, source: str) -> Callable[[_F], _F]:
     Raises:
         FeatmixError: If the name is taken, is none, or the function has no docstring.
     """
-    if not isinstance(name, str) or name != name.lower() or not all(name.partition("/")) or not source:
+    if not isinstance(name, str) or name != name.lower() or not name.isascii() or not all(name.partition("/")) or not source:
         expected = "a lower-case name 'method/data-network', and a source"
         raise FeatmixError("recipe", "name", expected=expected, got=f"{name!r} from {source!r}")
 
@@ -109,7 +109,7 @@ def preset(name: str, *, sites: Mapping[str, str] | None = None) -> Tree:
         >>> [(leaf.site, leaf.strategy.name, leaf.strategy.lam) for leaf in tree.leaves()]
         [('stem.pool', 'moex', 0.9)]
     """
-    found = known_presets().get(name.lower()) if isinstance(name, str) else None
+    found = known_presets().get(name.lower()) if isinstance(name, str) and name.isascii() else None
     if found is None:
         fix = nearest(str(name).lower(), list_presets())
         raise FeatmixError("preset", "name", expected="the name of a preset", got=repr(name), fix=fix)

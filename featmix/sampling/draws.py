@@ -50,6 +50,9 @@ def stream(generator: Generator | None = None) -> Stream:
     return np.random.Generator(bits)
 
 
+_SKIPPED_AT_ONCE = 2**20  # a resumed run may be long
+
+
 def skip(generator: Generator, streams: int) -> None:
     """Move a generator on as if it had seeded so many streams.
 
@@ -63,7 +66,8 @@ def skip(generator: Generator, streams: int) -> None:
     if generator.device.type == "cuda":
         generator.set_offset(generator.get_offset() + 4 * streams)
     else:
-        torch.empty(streams, dtype=torch.int64).random_(generator=generator)
+        for begin in range(0, streams, _SKIPPED_AT_ONCE):
+            torch.empty(min(streams - begin, _SKIPPED_AT_ONCE), dtype=torch.int64).random_(generator=generator)
 
 
 class _Spare(threading.local):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypedDict, get_args
 
 import numpy as np
@@ -35,6 +35,7 @@ from featmix.strategies.border import (
 )
 from featmix.strategies.noticing import Noticing
 from featmix.strategies.params import Draw, Params, decisions_to
+from featmix.strategies.restoring import check_state
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
 
@@ -189,6 +190,20 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
 
     def remember(self, x: Tensor, params: P) -> None:
         """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load a state, all of it, or where a part is refused, nothing.
+
+        Args:
+            state_dict: From :meth:`state_dict` of such a strategy.
+            strict: Whether all of its entries must be there, and no others.
+            assign: As in ``torch.nn.Module``.
+
+        Raises:
+            FeatmixError: If it does not fit; the strategy is then what it was.
+        """
+        check_state(self._who, self, state_dict, strict=strict)
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     @property
     def remembers(self) -> bool:

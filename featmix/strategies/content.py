@@ -94,6 +94,10 @@ class ContentStrategy(Strategy[P]):
         recalled: P = memory.decided(self.recalling, params, shape[1:], target, random)  # type: ignore[assignment]
         return recalled
 
+    def lent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of what is remembered of one sample."""
+        return tuple(self.body_shape(shape)[1:])
+
     def remember(self, x: Tensor, params: P) -> None:
         """Keep the features of this batch, as they were before they were mixed, if there is a memory."""
         memory, recalled = getattr(self, "_memory", None), recalled_features(params)

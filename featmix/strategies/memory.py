@@ -17,8 +17,11 @@ from featmix.labels.mixture import made
 from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import Stream, uniform
 from featmix.strategies.params import Params
+from featmix.strategies.restoring import check_held
 
 _KEPT_AS = torch.float32
+_MOST_CLASSES = 2**24
+_PASSED_OVER = (-1, -100)  # labels that losses leave out
 _EXACT = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16)  # integers that float32 holds without loss
 
 
@@ -235,15 +238,74 @@ class Memory(nn.Module):
             FeatmixError: If it is the state of no memory, or of one of another size.
         """
         tensors = {name: value for name, value in state.items() if name != "next"}
-        fits = not tensors or (
-            set(tensors) == {*self.lends, "label", "written"}
-            and all(isinstance(t, Tensor) and t.ndim and len(t) == self.size + 1 for t in tensors.values())
-        )
         position = state.get("next")
-        placed = isinstance(position, Tensor) and position.numel() == 1 and 0 <= int(position) < self.size
-        if not fits or not placed:
+        placed = isinstance(position, Tensor) and position.dtype == torch.int64 and position.shape == ()
+        if (tensors and set(tensors) != {*self.lends, "label", "written"}) or not placed:
             raise FeatmixError("memory", "state", expected=f"the state of a memory of {self.size}", got=sorted(state))
-        self._next, self._kept = int(state["next"]), {name: value.clone() for name, value in tensors.items()}
+        for name, value in (*tensors.items(), ("next", position)):
+            self._check_restored(name, value)
+        if tensors:
+            _check_fit(self, tensors)
+        self._next = int(state["next"])
+        self._kept = {name: value.detach().clone() for name, value in tensors.items()}
+
+    def _check_restored(self, name: str, t: Any) -> None:
+        """Refuse an entry that this memory cannot have held, or that is of another kind than what it holds."""
+        if not isinstance(t, Tensor):
+            raise FeatmixError("memory", name, expected="a tensor", got=type(t).__name__)
+        check_held("memory", name, t)
+        if name == "next":
+            if not 0 <= int(t) < self.size:
+                raise FeatmixError("memory", name, expected=f"a slot of the state of a memory of {self.size}", got=int(t))
+            return
+        dtype = torch.bool if name == "written" else t.dtype if name == "label" else _KEPT_AS
+        if t.dtype != dtype or t.dtype.is_complex or not t.ndim or len(t) != self.size + 1:
+            expected = f"the state of a memory of {self.size}: {dtype} of {self.size + 1} rows"
+            raise FeatmixError("memory", name, expected=expected, got=f"{t.dtype} {tuple(t.shape)}")
+        if name in self._kept:
+            self._check(name, t)
+
+
+def _check_fit(memory: Memory, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse entries that do not go together, and labels that are none."""
+    shapes = {name: tuple(tensors[name].shape[1:]) for name in memory.lends}
+    if len(set(shapes.values())) > 1:
+        raise FeatmixError("memory", "state", expected="one shape for all that is lent", got=shapes)
+    if tensors["written"].ndim != 1:
+        raise FeatmixError("memory", "written", expected="one truth value a slot", got=tuple(tensors["written"].shape))
+    label, written = tensors["label"].cpu(), tensors["written"].cpu()
+    if label.dtype.is_floating_point or label.dtype == torch.bool or label.ndim != 1:
+        return
+    classes = label[written].tolist()
+    wrong = [c for c in classes if not (0 <= c < _MOST_CLASSES or c in _PASSED_OVER)]
+    if wrong:
+        raise FeatmixError("memory", "label", expected="class indices", got=str(wrong[0]))
+
+
+def check_remembered(who: str, strategy: Any, state: Mapping[str, Any], shape: Sequence[int] | None) -> None:
+    """Refuse the state of a strategy that remembers samples of another shape than there are at its site, or other classes.
+
+    Args:
+        who: Who refuses.
+        strategy: The strategy.
+        state: What it is to load.
+        shape: Of one sample at its site; ``None`` where it is not known.
+
+    Raises:
+        FeatmixError: If it does.
+    """
+    memory = getattr(strategy, "_memory", None)
+    if not isinstance(memory, Memory) or "_memory.label" not in state:
+        return
+    lent = None if shape is None else strategy.lent_shape((1, *shape))
+    for name in memory.lends:
+        found = tuple(state[f"_memory.{name}"].shape[1:])
+        if lent is not None and found != tuple(lent):
+            raise FeatmixError(who, name, expected=f"samples of shape {tuple(lent)}, as at the site", got=found)
+    label, written = state["_memory.label"].cpu(), state["_memory.written"].cpu()
+    counted = label.ndim == 1 and not label.dtype.is_floating_point and label.dtype != torch.bool
+    if counted and strategy.num_classes is not None and bool((label[written] >= strategy.num_classes).any()):
+        raise FeatmixError(who, "label", expected=f"at most {strategy.num_classes} classes", got=str(int(label[written].max())))
 
 
 def check_can_remember(who: str, shape: Sequence[int], target: Tensor | None) -> Tensor:

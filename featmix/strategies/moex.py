@@ -116,6 +116,10 @@ class MoEx(MomentStrategy[Params]):
         sample = self.normalizer.moment_shape(shape)[1:]
         return self._memory.decided(RecalledMoments, params, sample, target, random)
 
+    def lent_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of what is remembered of one sample."""
+        return tuple(self.normalizer.moment_shape(self.body_shape(shape))[1:])
+
     def remember(self, x: Tensor, params: Params) -> None:
         """Keep the moments of this batch, as they were before the exchange, if there is a memory."""
         recalled = recalled_moments(params)

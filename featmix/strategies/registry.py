@@ -35,7 +35,13 @@ def register(name: str) -> Callable[[_S], _S]:
     Raises:
         FeatmixError: If the name is taken or is no identifier, or the class is no :class:`Strategy`.
     """
-    if not isinstance(name, str) or not name.replace("-", "_").isidentifier() or name != name.lower() or name in RESERVED:
+    if (
+        not isinstance(name, str)
+        or not name.replace("-", "_").isidentifier()
+        or not name.isascii()
+        or name != name.lower()
+        or name in RESERVED
+    ):
         expected = f"a lower-case identifier other than {', '.join(RESERVED)}"
         raise FeatmixError("register", "name", expected=expected, got=repr(name))
 
@@ -74,7 +80,7 @@ def strategy_class(name: str) -> type[Strategy]:
     Raises:
         FeatmixError: If there is none; the message names the nearest.
     """
-    found = _strategies().get(name.lower()) if isinstance(name, str) else None
+    found = _strategies().get(name.lower()) if isinstance(name, str) and name.isascii() else None
     if found is None and isinstance(name, str) and name.lower() in _broken:
         raise _broken[name.lower()]
     if found is None:

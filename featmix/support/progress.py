@@ -29,7 +29,7 @@ def progress(
         A function to call after each, with a few words on how it went or what comes next.
     """
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit},"))
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit},"))
         times = (TimeElapsedColumn(), TextColumn("gone,"), TimeRemainingColumn(), TextColumn("left"))
         with Progress(*columns, *times, console=console, transient=True) as bar:
             task = bar.add_task(words, total=total - already)

@@ -1,4 +1,6 @@
 import dataclasses
+import hashlib
+import json
 
 import albumentations as A
 import kornia.augmentation as K
@@ -6,10 +8,16 @@ import pytest
 import torch
 
 import featmix as fm
+from featmix.compare.contenders import chosen_baseline
 from featmix.compare.digits import read_digits
+from featmix.compare.escaping import shown_labels
+from featmix.compare.pairs import pairwise
 from featmix.compare.pipelines import PIPELINE, read_pipelines
+from featmix.compare.report import result_table
+from featmix.compare.results import Row
 from featmix.compare.settings import Settings
-from featmix.compare.training import Run, train
+from featmix.compare.statistics import summarize
+from featmix.compare.training import Run, train, with_seed
 from featmix.errors import FeatmixError
 
 TINY = Settings(epochs=1, limit=60, width=8, batch_size=32)
@@ -39,6 +47,57 @@ def test_its_name_changes_with_its_content(whole):
     assert first == again
     assert hash(first) == hash(again)
     assert first != other
+
+
+def colliding(pipeline):
+    """Two pipelines that differ in their seeds, and whose digests begin alike, as far as tables show them."""
+    written, seen = fm.to_dict(pipeline), {}
+    for seed in range(100_000):
+        digest = hashlib.sha256(json.dumps({**written, "seed": seed}).encode()).hexdigest()
+        if digest[:6] in seen:
+            return [with_seed(pipeline, one) for one in (seen[digest[:6]], seed)]
+        seen[digest[:6]] = seed
+    raise AssertionError("no two of a hundred thousand, against all odds")
+
+
+def test_two_pipelines_whose_digests_begin_alike_are_told_apart(tmp_path):
+    """A digest of 24 bits made compare report one file's results as the other's."""
+    files = []
+    for number, pipeline in enumerate(colliding(fm.Pipeline(mix={"stem": fm.MoEx()}, seed=0))):
+        (tmp_path / str(number)).mkdir()
+        files.append(tmp_path / str(number) / "aug.yaml")
+        fm.save(pipeline, files[-1])
+    first, second = read_pipelines(files)
+    assert first != second
+    assert Run(first, 0, "").key != Run(second, 0, "").key
+    assert first.file != second.file
+    shown = shown_labels([first.label, second.label])
+    short = [shown[first.label], shown[second.label]]
+    assert short[0] != short[1]
+    assert short[0][: len("pipeline:aug-") + 6] == short[1][: len("pipeline:aug-") + 6]
+    assert all(len(one) < len("pipeline:aug-") + 12 for one in short)
+    assert shown_labels([first.label])[first.label] == short[0][: len("pipeline:aug-") + 6]
+    assert chosen_baseline(short[1], [first, second]) == second.label
+    rows = [
+        Row(spec.name, spec.settings, spec.site, 0, "", value, None, 0.1, 0.01)
+        for spec, value in ((first, 0.25), (second, 0.75))
+    ]
+    assert [summary.in_domain.mean for summary in summarize(rows, first.label)] == [0.25, 0.75]
+    assert {pair.difference.mean for pair in pairwise(rows, "in_domain")} == {-0.5}
+    head, body = result_table(summarize(rows, first.label), first.label)
+    assert head[1] == "in-domain"
+    assert f"vs {short[0]}" in head
+    assert [line[0] for line in body] == short
+
+
+def test_the_digest_has_128_bits_and_knows_the_order_of_sites(tmp_path):
+    """In which order labels compose goes by it."""
+    digests = []
+    for sites in ({"stem": fm.MoEx(), "layer1": fm.Mixup()}, {"layer1": fm.Mixup(), "stem": fm.MoEx()}):
+        fm.save(fm.Pipeline(mix=sites, seed=0), tmp_path / "aug.yaml")
+        digests.append(read_pipelines([tmp_path / "aug.yaml"])[0].settings.removeprefix("aug-"))
+    assert [len(bytes.fromhex(digest)) * 8 for digest in digests] == [128, 128]
+    assert digests[0] != digests[1]
 
 
 def test_it_is_made_anew_each_time(whole):

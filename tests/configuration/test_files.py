@@ -60,7 +60,7 @@ def test_the_same_thing_makes_the_same_file(tmp_path):
     [
         (b"a: \xff\xfe", "a file in UTF-8, got invalid start byte at byte 3"),
         ("strategy: {name: moex}".encode("utf-16"), "a file in UTF-8"),
-        (b"#" * (MOST_BYTES + 1), "a file of at most 256 KiB"),
+        (b"#" * (MOST_BYTES + 1), "a file of at most 1024 KiB"),
     ],
 )
 def test_what_is_no_such_file_is_refused(tmp_path, data, message):
@@ -88,9 +88,17 @@ def test_where_there_is_no_file(path, tmp_path, monkeypatch):
 
 
 def test_what_would_be_too_large_to_read_is_not_written(tmp_path):
-    tree = fm.Compose([fm.At(f"layer{i}", fm.Mixup()) for i in range(3000)])
-    with pytest.raises(fm.FeatmixError, match="at most 20000 entries"):
+    tree = fm.Compose([fm.At(f"layer{i}", fm.Mixup()) for i in range(260)])
+    with pytest.raises(fm.FeatmixError, match="at most 500 dictionaries"):
         fm.save(tree, tmp_path / "aug.yaml")
-    with pytest.raises(fm.FeatmixError, match="a configuration of at most 256 KiB"):
+    with pytest.raises(fm.FeatmixError, match="a configuration of at most 1024 KiB"):
         files.write_text(tmp_path / "aug.yaml", "x" * (MOST_BYTES + 1))
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", ["a\0b", 5, None, b"\xff\0"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(fm.FeatmixError, match=r"expected (the path of a file|a file that can be read)"):
+        fm.load(path)
+    with pytest.raises(fm.FeatmixError, match=r"expected (the path of a file|a file that can be written)"):
+        fm.save(fm.MoEx(), path)
