@@ -13,7 +13,7 @@ from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.mixer.tree import At
 from featmix.schedule import checked_progress
-from featmix.strategies.memory import check_remembered
+from featmix.strategies.remembered import check_remembered
 from featmix.strategies.restoring import check_state
 
 WHO = "Mixer.load_state_dict"

@@ -17,11 +17,9 @@ from featmix.labels.mixture import made
 from featmix.normalizers.moments import Moments
 from featmix.sampling.draws import Stream, uniform
 from featmix.strategies.params import Params
-from featmix.strategies.restoring import check_held
+from featmix.strategies.restoring import check_fit, check_held
 
 _KEPT_AS = torch.float32
-_MOST_CLASSES = 2**24
-_PASSED_OVER = (-1, -100)  # labels that losses leave out
 _EXACT = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16)  # integers that float32 holds without loss
 
 
@@ -245,7 +243,7 @@ class Memory(nn.Module):
         for name, value in (*tensors.items(), ("next", position)):
             self._check_restored(name, value)
         if tensors:
-            _check_fit(self, tensors)
+            check_fit(self.lends, tensors)
         self._next = int(state["next"])
         self._kept = {name: value.detach().clone() for name, value in tensors.items()}
 
@@ -264,48 +262,6 @@ class Memory(nn.Module):
             raise FeatmixError("memory", name, expected=expected, got=f"{t.dtype} {tuple(t.shape)}")
         if name in self._kept:
             self._check(name, t)
-
-
-def _check_fit(memory: Memory, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse entries that do not go together, and labels that are none."""
-    shapes = {name: tuple(tensors[name].shape[1:]) for name in memory.lends}
-    if len(set(shapes.values())) > 1:
-        raise FeatmixError("memory", "state", expected="one shape for all that is lent", got=shapes)
-    if tensors["written"].ndim != 1:
-        raise FeatmixError("memory", "written", expected="one truth value a slot", got=tuple(tensors["written"].shape))
-    label, written = tensors["label"].cpu(), tensors["written"].cpu()
-    if label.dtype.is_floating_point or label.dtype == torch.bool or label.ndim != 1:
-        return
-    classes = label[written].tolist()
-    wrong = [c for c in classes if not (0 <= c < _MOST_CLASSES or c in _PASSED_OVER)]
-    if wrong:
-        raise FeatmixError("memory", "label", expected="class indices", got=str(wrong[0]))
-
-
-def check_remembered(who: str, strategy: Any, state: Mapping[str, Any], shape: Sequence[int] | None) -> None:
-    """Refuse the state of a strategy that remembers samples of another shape than there are at its site, or other classes.
-
-    Args:
-        who: Who refuses.
-        strategy: The strategy.
-        state: What it is to load.
-        shape: Of one sample at its site; ``None`` where it is not known.
-
-    Raises:
-        FeatmixError: If it does.
-    """
-    memory = getattr(strategy, "_memory", None)
-    if not isinstance(memory, Memory) or "_memory.label" not in state:
-        return
-    lent = None if shape is None else strategy.lent_shape((1, *shape))
-    for name in memory.lends:
-        found = tuple(state[f"_memory.{name}"].shape[1:])
-        if lent is not None and found != tuple(lent):
-            raise FeatmixError(who, name, expected=f"samples of shape {tuple(lent)}, as at the site", got=found)
-    label, written = state["_memory.label"].cpu(), state["_memory.written"].cpu()
-    counted = label.ndim == 1 and not label.dtype.is_floating_point and label.dtype != torch.bool
-    if counted and strategy.num_classes is not None and bool((label[written] >= strategy.num_classes).any()):
-        raise FeatmixError(who, "label", expected=f"at most {strategy.num_classes} classes", got=str(int(label[written].max())))
 
 
 def check_can_remember(who: str, shape: Sequence[int], target: Tensor | None) -> Tensor:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
+
+_MOST_CLASSES = 2**24
+_PASSED_OVER = (-1, -100)  # labels that losses leave out
 
 
 def check_state(who: str, module: nn.Module, state: Mapping[str, Any], *, strict: bool = True) -> None:
@@ -53,3 +56,27 @@ def check_held(who: str, name: str, t: Tensor) -> None:
     if not plain or t.untyped_storage().nbytes() < t.numel() * t.element_size():
         got = f"one that does not, {t.dtype} {tuple(t.shape)}"
         raise FeatmixError(who, name, expected="a tensor that holds its numbers", got=got)
+
+
+def check_fit(lends: Sequence[str], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse entries of a memory that do not go together, and labels that are none.
+
+    Args:
+        lends: Names of what it keeps of a sample.
+        tensors: Its entries.
+
+    Raises:
+        FeatmixError: If there are some.
+    """
+    shapes = {name: tuple(tensors[name].shape[1:]) for name in lends}
+    if len(set(shapes.values())) > 1:
+        raise FeatmixError("memory", "state", expected="one shape for all that is lent", got=shapes)
+    if tensors["written"].ndim != 1:
+        raise FeatmixError("memory", "written", expected="one truth value a slot", got=tuple(tensors["written"].shape))
+    label, written = tensors["label"].cpu(), tensors["written"].cpu()
+    if label.dtype.is_floating_point or label.dtype == torch.bool or label.ndim != 1:
+        return
+    classes = label[written].tolist()
+    wrong = [c for c in classes if not (0 <= c < _MOST_CLASSES or c in _PASSED_OVER)]
+    if wrong:
+        raise FeatmixError("memory", "label", expected="class indices", got=str(wrong[0]))

@@ -324,3 +324,16 @@ def test_a_generator_on_a_gpu_moves_on_by_a_step_for_each_stream():
     assert one.offset > same.offset > 0
     assert drawn[0] == drawn[2]
     assert len(set(drawn)) == 3
+
+
+def test_a_long_run_is_skipped_in_parts(monkeypatch):
+    """So that a checkpoint that says 10^9 draws takes no 8 GB."""
+    one, other = (torch.Generator().manual_seed(0) for _ in range(2))
+    sampling.skip(one, 50)
+    monkeypatch.setattr(sampling, "_SKIPPED_AT_ONCE", 16)
+    sampling.skip(other, 50)
+    assert torch.equal(one.get_state(), other.get_state())
+    for _ in range(50):
+        sampling.stream(one)
+    sampling.skip(other, 50)
+    assert torch.equal(one.get_state(), other.get_state())
