@@ -9,33 +9,36 @@ from torch import Generator
 
 
 class OrderGenerator(Generator):
-    """A generator that a sampler was given here, so that another loader may give it another one."""
+    """A generator that a loader or a sampler was given here: each epoch seeds it, and another loader may give another one."""
 
 
-def seed_order(settings: Mapping[str, Any], seed: int) -> None:
-    """Give samplers that have no generator of their own one: torch's would draw from the default generator.
+def own_order(settings: Mapping[str, Any]) -> None:
+    """Give samplers that have no generator one that is seeded for each epoch: torch's would draw from the default generator.
 
     Args:
         settings: Arguments of ``torch.utils.data.DataLoader``.
-        seed: Of the order.
 
     Example:
         >>> from torch.utils.data import WeightedRandomSampler
         >>> sampler = WeightedRandomSampler([1.0, 3.0], 4)
-        >>> seed_order({"sampler": sampler}, 0)
-        >>> sampler.generator.initial_seed()
-        0
+        >>> own_order({"sampler": sampler})
+        >>> type(sampler.generator).__name__
+        'OrderGenerator'
     """
-    for sampler in _samplers(settings):
+    for sampler in samplers_of(settings):
         if isinstance(getattr(sampler, "generator", 0), OrderGenerator | None):
             sampler.generator = OrderGenerator()
-            sampler.generator.manual_seed(seed)
 
 
-def _samplers(settings: Mapping[str, Any]) -> Iterator[Any]:
-    """The samplers of a loader, and those that they hold, as a ``BatchSampler`` does."""
+def samplers_of(settings: Mapping[str, Any]) -> Iterator[Any]:
+    """The samplers of a loader, and those that they hold, as a ``BatchSampler`` does.
+
+    Args:
+        settings: Arguments of ``torch.utils.data.DataLoader``, or what one holds.
+    """
+    seen = set[int]()
     for name in ("sampler", "batch_sampler"):
-        sampler, seen = settings.get(name), set[int]()
+        sampler = settings.get(name)
         while sampler is not None and id(sampler) not in seen:
             yield sampler
             seen.add(id(sampler))
