@@ -135,7 +135,10 @@ class Transformed(Dataset[Any]):
         Raises:
             FeatmixError: If it is no such state.
         """
-        _load_into(self, state)
+        (taken,) = _checked(state, self.source, "taken")
+        if is_stateful(self.source):
+            self.source.load_state_dict(state["source"])
+        self.stream.taken = taken
 
     def __repr__(self) -> str:
         return f"Transformed({self.source!r})"
@@ -185,31 +188,58 @@ class TransformedStream(IterableDataset[Any]):
             key = derived(key, 0 if info is None else info.id + 1)
             if info is not None:
                 Sources().seed(key, everything=True)
-        return self._items(iter(self.source), key)
-
-    def _items(self, items: Iterator[Any], key: int | None) -> Iterator[Any]:
-        position, work = 0, self.work
-        while True:
-            place = None if key is None else Place(key, position)
-            position += 1
-            try:
-                if work.around:
-                    with within(place):
-                        item = next(items)
-                else:
-                    item = next(items)
-            except StopIteration:
-                return
-            if work.idle:
-                yield item
-                continue
-            apply, sources = work.ready()
-            with sources.drawing(self.stream.next(place)):
-                item = apply(item)
-            yield item
+        return TransformedItems(self, iter(self.source), key)
 
     def __repr__(self) -> str:
         return f"TransformedStream({self.source!r})"
+
+
+class TransformedItems(Iterator[Any]):
+    """One pass over a :class:`TransformedStream`.
+
+    Args:
+        dataset: What is passed over.
+        items: The source's.
+        key: Of the epoch, if a loader of the pipeline says so.
+    """
+
+    def __init__(self, dataset: TransformedStream, items: Iterator[Any], key: int | None) -> None:
+        self._dataset, self._items, self._key = dataset, items, key
+        self._position = 0
+
+    def __next__(self) -> Any:
+        """The next item, transformed."""
+        place = None if self._key is None else Place(self._key, self._position)
+        work, stream = self._dataset.work, self._dataset.stream
+        if work.around:
+            with within(place):
+                item = next(self._items)
+        else:
+            item = next(self._items)
+        self._position += 1
+        if work.idle:
+            return item
+        apply, sources = work.ready()
+        with sources.drawing(stream.next(place)):
+            return apply(item)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many items were passed, for loaders that keep the state of iterators."""
+        return {"taken": self._dataset.stream.taken, "position": self._position, **_state_of(self._items)}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on where :meth:`state_dict` was taken; a source that has no state is read up to there.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        taken, position = _checked(state, self._items, "taken", "position")
+        if is_stateful(self._items):
+            self._items.load_state_dict(state["source"])  # type: ignore[attr-defined]
+        elif not is_stateful(self._dataset.source):
+            for _ in range(position):
+                next(self._items, None)
+        self._dataset.stream.taken, self._position = taken, position
 
 
 class StatefulStream(TransformedStream):
@@ -225,11 +255,13 @@ class StatefulStream(TransformedStream):
         Raises:
             FeatmixError: If it is no such state.
         """
-        _load_into(self, state)
+        (taken,) = _checked(state, self.source, "taken")
+        self.source.load_state_dict(state["source"])  # type: ignore[attr-defined]
+        self.stream.taken = taken
 
 
 def is_stateful(source: Any) -> bool:
-    """Return whether a data set keeps a state."""
+    """Return whether a data set, or an iterator, keeps a state."""
     return callable(getattr(source, "state_dict", None)) and callable(getattr(source, "load_state_dict", None))
 
 
@@ -237,12 +269,10 @@ def _state_of(source: Any) -> dict[str, Any]:
     return {"source": source.state_dict()} if is_stateful(source) else {}
 
 
-def _load_into(dataset: Any, state: Any) -> None:
-    names = {"taken", "source"} if is_stateful(dataset.source) else {"taken"}
-    if not isinstance(state, Mapping) or set(state) != names:
+def _checked(state: Any, source: Any, *names: str) -> list[int]:
+    """The whole numbers of a state, which holds the source's too if that has one."""
+    wanted = {*names, "source"} if is_stateful(source) else {*names}
+    if not isinstance(state, Mapping) or set(state) != wanted:
         got = repr(sorted(map(str, state))) if isinstance(state, Mapping) else type(state).__name__
-        raise FeatmixError("Transformed.load_state_dict", "state", expected=repr(sorted(names)), got=got)
-    taken = whole("Transformed.load_state_dict", "taken", state["taken"])
-    if "source" in names:
-        dataset.source.load_state_dict(state["source"])
-    dataset.stream.taken = taken
+        raise FeatmixError("Transformed.load_state_dict", "state", expected=repr(sorted(wanted)), got=got)
+    return [whole("Transformed.load_state_dict", name, state[name]) for name in names]
