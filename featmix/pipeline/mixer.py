@@ -62,12 +62,13 @@ class PipelineMixer(Mixer):
         Raises:
             FeatmixError: If the transform does not return as many rows as it was given.
         """
-        if isinstance(images, list | Mapping) and not masks:
+        views = _are_views(images)
+        if views and not masks:
             if isinstance(images, Mapping):
-                return {name: self.prepare(view) for name, view in images.items()}
+                return {name: self.prepare(group) for name, group in images.items()}
             return [self.prepare(view) for view in images]
         if not isinstance(images, Tensor) or images.ndim == 0:
-            fix = "Prepare each view with its masks by itself." if masks and isinstance(images, list | Mapping) else ""
+            fix = "Prepare each view with its masks by itself." if views else ""
             raise FeatmixError("Mixer.prepare", "images", expected="a batch of images", got=type(images).__name__, fix=fix)
         for mask in masks:
             if not isinstance(mask, Tensor) or mask.ndim < 2 or len(mask) != len(images):

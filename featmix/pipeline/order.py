@@ -6,28 +6,45 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Generator
+from torch.utils.data import IterableDataset, RandomSampler
 
 
 class OrderGenerator(Generator):
     """A generator that a loader or a sampler was given here: each epoch seeds it, and another loader may give another one."""
 
 
-def own_order(settings: Mapping[str, Any]) -> None:
-    """Give samplers that have no generator one that is seeded for each epoch: torch's would draw from the default generator.
+def with_own_order(dataset: Any, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The settings of a loader, with a generator for it and for each sampler that has none.
+
+    Torch's would draw from the default generator. Each epoch seeds these anew.
 
     Args:
-        settings: Arguments of ``torch.utils.data.DataLoader``.
+        dataset: The loader's.
+        settings: Arguments of ``torch.utils.data.DataLoader``; where they have a generator, even ``None``, they stay.
+        seed: Until the first epoch begins, and for a loader that another library makes of the same samplers.
 
     Example:
         >>> from torch.utils.data import WeightedRandomSampler
         >>> sampler = WeightedRandomSampler([1.0, 3.0], 4)
-        >>> own_order({"sampler": sampler})
-        >>> type(sampler.generator).__name__
-        'OrderGenerator'
+        >>> sorted(with_own_order([0, 1], {"sampler": sampler}, 0)), type(sampler.generator).__name__
+        (['generator', 'sampler'], 'OrderGenerator')
     """
+    if "generator" in settings:
+        return dict(settings)
+    settings = {**settings, "generator": _made(seed)}
+    given = settings.get("sampler") is not None or settings.get("batch_sampler") is not None
+    if settings.get("shuffle") and not given and not isinstance(dataset, IterableDataset):
+        settings = {**settings, "shuffle": None, "sampler": RandomSampler(dataset)}
     for sampler in samplers_of(settings):
         if isinstance(getattr(sampler, "generator", 0), OrderGenerator | None):
-            sampler.generator = OrderGenerator()
+            sampler.generator = _made(seed)
+    return settings
+
+
+def _made(seed: int) -> OrderGenerator:
+    made = OrderGenerator()
+    made.manual_seed(seed)
+    return made
 
 
 def samplers_of(settings: Mapping[str, Any]) -> Iterator[Any]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset, RandomSampler
+from torch.utils.data import IterableDataset
 
 from featmix.checks import whole
 from featmix.errors import FeatmixError
@@ -28,7 +28,7 @@ from featmix.pipeline.made import made_within
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.names import Name, Names, names_for
 from featmix.pipeline.numbering import Numbering
-from featmix.pipeline.order import OrderGenerator, own_order
+from featmix.pipeline.order import with_own_order
 from featmix.pipeline.table import summary
 from featmix.pipeline.views import ViewPlan
 from featmix.seeding import seed_worker
@@ -174,13 +174,8 @@ class Pipeline:
         """
         dataset = self.dataset(source, views=views)
         stream = self._numbering.stream(self.seed) if dataset is source else dataset.stream
-        if "generator" not in settings:
-            unordered = settings.get("sampler") is None and settings.get("batch_sampler") is None
-            if settings.get("shuffle") and unordered and not isinstance(dataset, IterableDataset):
-                settings = {**settings, "shuffle": None, "sampler": RandomSampler(dataset)}
-            own_order(settings)
-        own = {"collate_fn": self.collate, "worker_init_fn": self.worker_init_fn, "generator": OrderGenerator()}
-        loader = PipelineLoader(dataset, **{**own, **settings})
+        own = {"collate_fn": self.collate, "worker_init_fn": self.worker_init_fn}
+        loader = PipelineLoader(dataset, **{**own, **with_own_order(dataset, settings, stream.first_seed)})
         self._numbering.follow(loader, stream)
         return loader
 

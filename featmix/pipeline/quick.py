@@ -93,7 +93,7 @@ def quick_batch(items: Sequence[Any], names: Names) -> Any:
     if len({image.dtype for image in images}) > 1 or not all(_LABELS.issuperset(map(type, column)) for column in others):
         return None
     x = _stacked(images)
-    return None if x is None else [x, *(default_collate(list(column)) for column in others)]
+    return None if x is None else [x, *(default_collate(column) for column in others)]  # type: ignore[arg-type]
 
 
 def _stacked(images: Sequence[Any]) -> Tensor | None:

@@ -95,6 +95,11 @@ class Stream:
             self._key = where, key
         return mixed(self._key[1], first)
 
+    @property
+    def first_seed(self) -> int:
+        """A seed for the order before anything was drawn; without one of the pipeline's, it is made of torch's."""
+        return derived(torch.initial_seed() if self.seed is None else self.seed, self.rank(), self.number, ORDER)
+
     def rank(self) -> int:
         """This process's, or where it does not know, that of the process it was sent from."""
         return rank() or self._rank

@@ -186,6 +186,9 @@ def test_views_are_prepared_and_decided_for_one_by_one():
         assert {name: len(group) for name, group in named.items()} == {"global": 2, "local": 1}
         with pytest.raises(fm.FeatmixError, match=r"Prepare each view with its masks by itself"):
             mixer.prepare(views, torch.zeros(6, 8, 8))
+        for batch in ([images(), labels()], {"images": images()}, []):  # what a loader gives, and not its images
+            with pytest.raises(fm.FeatmixError, match=r"Mixer\.prepare: images: expected a batch of images"):
+                mixer.prepare(batch)
 
 
 def test_a_resumed_run_goes_on_where_it_was():

@@ -204,6 +204,17 @@ def test_what_a_transform_draws_from():
     assert held(from_globals) == held(A.Compose([A.Lambda(image=from_globals)])) == (True, True)
 
 
+def test_a_pipeline_that_was_used_is_saved_and_copied_as_before():
+    pipeline = fm.Pipeline(sample=noise(), seed=0)
+    before = fm.to_dict(pipeline)
+    list(pipeline.loader(grey(2)))
+    assert fm.to_dict(pipeline) == before
+    other = copy.deepcopy(pipeline.sample), pickle.loads(pickle.dumps(pipeline.sample))
+    assert all(each(image=GREY)["image"].shape == (4, 4, 3) for each in other)
+    assert isinstance(pipeline.sample.py_random.choice([1, 2, 3]), int)
+    assert 0 <= pipeline.sample.py_random.getrandbits(70) < 2**70
+
+
 def test_albumentations_draws_what_its_distributions_say():
     crops = A.Compose([A.HorizontalFlip(p=0.25), A.Rotate(limit=(0, 90), p=1)], save_applied_params=True)
     seen = []
