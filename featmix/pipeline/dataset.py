@@ -13,10 +13,11 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.pipeline.generators import Sources
+from featmix.pipeline.made import draws_within
 from featmix.pipeline.names import Names
 from featmix.pipeline.quick import quick_transform
 from featmix.pipeline.sample import apply_to_item
-from featmix.pipeline.streams import Numbered, Place, Stream, within
+from featmix.pipeline.streams import Numbered, Place, Stream, Streamed, within
 from featmix.pipeline.views import ViewPlan, apply_views
 from featmix.seeding import derived
 
@@ -68,7 +69,7 @@ def _applied(transform: Any, names: Names) -> Callable[[Any], Any]:
     return quick_transform(transform, names, lambda item: apply_to_item(transform, item, names))
 
 
-class Transformed(Dataset[Any]):
+class Transformed(Streamed, Dataset[Any]):
     """A map-style data set whose items go through the ``sample`` part as they are asked for.
 
     Args:
@@ -91,6 +92,7 @@ class Transformed(Dataset[Any]):
             )
         self.source, self.work, self.stream = source, work, stream
         self.transform = work.transform
+        self._draws_within = draws_within(source)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -117,10 +119,12 @@ class Transformed(Dataset[Any]):
             return [self._beneath(index, place, number) for number, index in enumerate(indices)]
         apply, sources = self.work.ready()
         with sources.drawing(self.stream.next(place, len(indices)), everything=known):
+            if known and self._draws_within:
+                return [apply(self._beneath(index, place, number)) for number, index in enumerate(indices)]
             return [apply(source[index]) for index in indices]
 
     def _beneath(self, index: Any, place: Place | None, number: int) -> Any:
-        if place is None or not self.work.around:
+        if place is None or not self._draws_within:
             return self.source[index]
         with within(Place(place.key, place.position + number)):
             return self.source[index]
@@ -144,7 +148,7 @@ class Transformed(Dataset[Any]):
         return f"Transformed({self.source!r})"
 
 
-class TransformedStream(IterableDataset[Any]):
+class TransformedStream(Streamed, IterableDataset[Any]):
     """An iterable data set whose items go through the ``sample`` part as they come.
 
     Which items come in which worker is for the source to say, as always with such data sets: one that does not ask
@@ -162,6 +166,7 @@ class TransformedStream(IterableDataset[Any]):
         self.transform = work.transform
         self._key: int | None = None  # of the epoch that a loader of the pipeline begins
         self._shared: Tensor | None = None  # the same, where workers live longer than an epoch
+        self.draws_within = draws_within(source)
 
     def begin(self, key: int, *, shared: bool) -> None:
         """Draw for this epoch from now on.
@@ -211,7 +216,7 @@ class TransformedItems(Iterator[Any]):
         """The next item, transformed."""
         place = None if self._key is None else Place(self._key, self._position)
         work, stream = self._dataset.work, self._dataset.stream
-        if work.around:
+        if self._dataset.draws_within:
             with within(place):
                 item = next(self._items)
         else:

@@ -6,9 +6,9 @@ import weakref
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import index as as_index
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -185,7 +185,7 @@ def _numbered(inner: Any, run: Run, *, batched: bool) -> Iterator[Numbered]:
     skipped = 0 if run.after is None else run.after.position
     for each in inner:
         indices: Sequence[Any] = list(each) if batched else [each]
-        checksum = zlib.crc32(repr([_told(index) for index in indices]).encode(), checksum)
+        checksum = zlib.crc32(_told(indices), checksum)
         run.checksums.append(checksum)
         count += 1
         if count == skipped and run.after is not None and run.after.order not in (None, checksum):
@@ -199,14 +199,12 @@ def _numbered(inner: Any, run: Run, *, batched: bool) -> Iterator[Numbered]:
         raise _ended(count, skipped)
 
 
-def _told(index: Any) -> int | str | None:
-    """An index as it is in every process."""
-    if isinstance(index, str):
-        return index
+def _told(indices: Sequence[Any]) -> bytes:
+    """Indices as they are in every process; of those that are neither numbers nor words, how many there are."""
     try:
-        return as_index(index)
-    except TypeError:
-        return None
+        return np.asarray(indices, dtype=np.int64).tobytes()
+    except (OverflowError, TypeError, ValueError):
+        return repr([index if isinstance(index, str) else None for index in indices]).encode()
 
 
 def _ended(count: int, wanted: int) -> FeatmixError:

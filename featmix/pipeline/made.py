@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from featmix.errors import FeatmixError
-from featmix.pipeline.dataset import Transformed, TransformedStream
+from featmix.pipeline.streams import Streamed
 
 
 def made_within(source: Any, family: str) -> bool:
@@ -21,9 +21,7 @@ def made_within(source: Any, family: str) -> bool:
     Raises:
         FeatmixError: If only some of it does: the others would be transformed, and these twice, or none.
     """
-    found = [
-        isinstance(each, Transformed | TransformedStream) and each.stream.family == family for each in _leaves(source, set())
-    ]
+    found = [isinstance(each, Streamed) and each.stream.family == family for each in _leaves(source, set())]
     if any(found) and not all(found):
         raise FeatmixError(
             "Pipeline.dataset",
@@ -35,18 +33,23 @@ def made_within(source: Any, family: str) -> bool:
     return all(found)
 
 
+def draws_within(source: Any) -> bool:
+    """Return whether a data set is, or holds, one that a pipeline made."""
+    return any(isinstance(each, Streamed) for each in _leaves(source, set()))
+
+
 def _leaves(source: Any, seen: set[int]) -> Iterator[Any]:
     seen.add(id(source))
-    made = isinstance(source, Transformed | TransformedStream)
-    held = [] if made or not isinstance(source, Dataset) else [each for each in _held(source) if id(each) not in seen]
+    held = [] if isinstance(source, Streamed) else [each for each in _held(source) if id(each) not in seen]
     if not held:
         yield source
     for each in held:
         yield from _leaves(each, seen)
 
 
-def _held(source: Dataset[Any]) -> Iterator[Dataset[Any]]:
-    for value in vars(source).values():
-        for each in value if isinstance(value, list | tuple) and value and isinstance(value[0], Dataset) else (value,):
-            if isinstance(each, Dataset):
-                yield each
+def _held(source: Any) -> Iterator[Any]:
+    for value in vars(source).values() if hasattr(source, "__dict__") else ():
+        inner: Iterable[Any] = value.values() if isinstance(value, Mapping) else (value,)
+        if isinstance(value, list | tuple) and value and isinstance(value[0], Dataset):
+            inner = value
+        yield from (each for each in inner if isinstance(each, Dataset))

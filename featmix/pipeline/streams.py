@@ -108,6 +108,12 @@ class Stream:
         return {**vars(self), "_rank": self.rank(), "_key": None}
 
 
+class Streamed:
+    """A data set that draws from a stream."""
+
+    stream: Stream
+
+
 def epoch_key(seed: int, number: int, epoch: int) -> int:
     """What a data set's numbers in one epoch are made of, on this rank.
 

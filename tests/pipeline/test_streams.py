@@ -162,6 +162,30 @@ def test_what_the_pipeline_made_is_not_transformed_again():
     assert float(fm.Pipeline(sample=lambda image: image + 1).dataset(dataset)[0][0].min()) == 130  # another pipeline's
 
 
+def test_one_pipeline_over_another_s_data_sets_does_not_depend_on_workers_either():
+    def run(**settings):
+        inner = fm.Pipeline(sample=noise(), seed=0)
+        source = ConcatDataset([inner.dataset(grey(4)), inner.dataset(grey(4))])
+        return rows(fm.Pipeline(sample=noise(), seed=0).loader(source, batch_size=4, shuffle=True, **settings))
+
+    first = run()
+    assert len(set(first)) == 16
+    assert run(**WORKERS["2"]) == first
+
+
+class Around:
+    """A data set of one's own that holds others."""
+
+    def __init__(self, **held):
+        self.held = held
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return self.held["one"][index]
+
+
 def test_two_loaders_over_one_data_set_draw_and_shuffle_apart():
     pipeline = fm.Pipeline(sample=noise(), seed=0)
     dataset = pipeline.dataset(grey())
