@@ -151,9 +151,8 @@ def test_what_the_pipeline_made_is_not_transformed_again():
     pipeline = fm.Pipeline(sample=lambda image: image + 1, seed=0)
     dataset = pipeline.dataset(grey())
     assert pipeline.dataset(dataset) is dataset
-    loaders = [
-        pipeline.loader(each, batch_size=8) for each in (dataset, dataset, ConcatDataset([dataset]), Subset(dataset, [0]))
-    ]
+    held = (dataset, dataset, ConcatDataset([dataset]), Subset(dataset, [0]), Around(one=dataset))
+    loaders = [pipeline.loader(each, batch_size=8) for each in held]
     assert all(float(images.min() * 255) == 129 for loader in loaders for images, _ in loader)
     with pytest.raises(
         fm.FeatmixError, match=r"source: expected data sets of this pipeline alone, or none of them, got 1 of 2"
