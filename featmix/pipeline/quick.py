@@ -15,7 +15,6 @@ from featmix.pipeline.names import Names
 from featmix.pipeline.origin import library_of, parts_of
 
 _LABELS = frozenset({int, float, bool, str, np.int64, np.int32, np.uint8, np.float32, np.float64})
-_SMALL = 1 << 17  # values of an image: above, what is done to it costs more than looking at it
 
 
 def quick_transform(transform: Any, names: Names, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -81,7 +80,7 @@ def _asks_for_types(part: Any) -> bool:
 
 
 def quick_batch(items: Sequence[Any], names: Names) -> Any:
-    """A batch of tuples ``(image, label, ...)`` of small images of one kind and shape; ``None`` of anything else."""
+    """A batch of tuples ``(image, label, ...)`` of images of one kind and shape; ``None`` of anything else."""
     if names.images is not None or names.masks or set(map(type, items)) != {tuple}:
         return None
     if len(set(map(len, items))) > 1 or len(items[0]) < 2:
@@ -99,13 +98,13 @@ def quick_batch(items: Sequence[Any], names: Names) -> Any:
 def _stacked(images: Sequence[Any]) -> Tensor | None:
     image = images[0]
     if isinstance(image, Tensor):
-        if not _is_picture(image) or image.numel() > _SMALL or any(each.requires_grad for each in images):
+        if not _is_picture(image) or any(each.requires_grad for each in images):
             return None
         if image.device.type != "cpu" or not (image.is_floating_point() or image.dtype == torch.uint8):
             return None
-        x = torch.stack(images)  # type: ignore[arg-type]
+        x: Tensor = default_collate(images)  # type: ignore[arg-type] # in a worker it stacks them in shared memory
         return x if image.is_floating_point() else x.float().div_(255)
-    if not _is_array(image) or image.size > _SMALL or image.dtype not in (np.uint8, np.float32):
+    if not _is_array(image) or image.dtype not in (np.uint8, np.float32):
         return None
     if image.ndim == 2:
         array = np.stack(images)[:, None]
