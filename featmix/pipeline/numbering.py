@@ -94,7 +94,7 @@ class Numbering:
             fix = "Make the pipeline with the seed of the run that was saved."
             raise FeatmixError(_WHO, "seed", expected=repr(seed), got=repr(theirs), fix=fix)
         known, same_rank = whole(_WHO, "datasets", given["datasets"]), whole(_WHO, "rank", given["rank"]) == rank()
-        positions = _positions(given["streams"], known)
+        positions = _positions(given["streams"], known, seeded=seed is not None)
         if not same_rank:  # whose order is another one
             positions = {number: replace(position, order=None) for number, position in positions.items()}
         loaders = dict(self._loaders)
@@ -128,7 +128,7 @@ class Numbering:
         vars(self).update(state)
 
 
-def _positions(streams: Any, known: int) -> dict[int, Position]:
+def _positions(streams: Any, known: int, *, seeded: bool) -> dict[int, Position]:
     if not isinstance(streams, Mapping):
         raise FeatmixError(_WHO, "streams", expected="entries by the number of a data set", got=type(streams).__name__)
     found: dict[int, Position] = {}
@@ -137,5 +137,8 @@ def _positions(streams: Any, known: int) -> dict[int, Position]:
         if not numbered or int(name) >= known or str(int(name)) != name:
             expected = f"the number of a data set, below {known}"
             raise FeatmixError(_WHO, "streams", expected=expected, got=repr(name))
-        found[int(name)] = Position.of(entry, f"streams.{name}")
+        found[int(name)] = position = Position.of(entry, f"streams.{name}")
+        if (position.drawn is not None) if seeded else (position.drawn is None and position.position):
+            expected = f"{'no' if seeded else 'a'} number, for a pipeline {'with' if seeded else 'without'} a seed"
+            raise FeatmixError(_WHO, f"streams.{name}.drawn", expected=expected, got=repr(position.drawn))
     return found

@@ -132,6 +132,9 @@ def test_without_a_seed_an_epoch_is_finished_as_it_was_begun():
     before, state = Training(seed=None, shuffle=True).epochs(1, stop=2)
     assert before == whole[:2]
     torch.manual_seed(8)
+    missing = {**state["pipeline"], "streams": {"0": {**state["pipeline"]["streams"]["0"], "drawn": None}}}
+    with pytest.raises(fm.FeatmixError, match=r"streams\.0\.drawn: expected a number, for a pipeline without a seed, got None"):
+        Training(seed=None).pipeline.load_state_dict(missing)
     assert Training(seed=None, shuffle=True).load(state).epochs(1) == whole[2:]
 
 
@@ -266,6 +269,7 @@ GOOD = {"seed": 0, "rank": 0, "datasets": 1, "streams": {"0": STREAM}}
             for bad in ([torch.zeros(3)], [torch.zeros(5056, dtype=torch.uint8)], [Generator().get_state()], None)
         ),
         {**GOOD, "datasets": 2, "streams": {"0": STREAM, "1": {**STREAM, "epoch": "x"}}},
+        {**GOOD, "streams": {"0": {**STREAM, "drawn": 3}}},
     ],
 )
 def test_a_state_that_is_none_is_refused_and_changes_nothing(state):

@@ -218,6 +218,16 @@ def test_global_generators_are_where_they_were_and_a_data_set_s_own_draws_are_it
     assert len({value for _ in range(2) for _, values in loader for value in values.tolist()}) == 16
 
 
+def test_states_are_kept_once_a_batch_and_only_where_a_transform_draws_from_them(monkeypatch):
+    kept = []
+    monkeypatch.setattr(np.random, "get_state", lambda get=np.random.get_state: kept.append("NumPy's") or get())
+    monkeypatch.setattr(random, "getstate", lambda get=random.getstate: kept.append("Python's") or get())
+    for sample, seed in itertools.product((noise(), from_globals), (None, 0)):
+        kept.clear()
+        rows(fm.Pipeline(sample=sample, seed=seed).loader(grey(), batch_size=4), 1)
+        assert len(kept) == (4 if sample is from_globals else 0)
+
+
 def test_what_a_transform_draws_from():
     def held(transform):
         return Sources(transform)._globals

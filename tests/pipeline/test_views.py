@@ -27,10 +27,14 @@ def black(image):
     return image
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}],
+    ids=["no workers", "workers", "persistent workers"],
+)
 @pytest.mark.parametrize("seed", [None, 0])
-def test_two_views_of_one_transform_draw_apart(workers, seed):
-    loader = fm.Pipeline(sample=NOISE, seed=seed).loader(train(), views=2, batch_size=4, shuffle=True, num_workers=workers)
+def test_two_views_of_one_transform_draw_apart(settings, seed):
+    loader = fm.Pipeline(sample=NOISE, seed=seed).loader(train(), views=2, batch_size=4, shuffle=True, **settings)
     seen, labels = [], []
     for _ in range(2):
         for views, target in loader:
