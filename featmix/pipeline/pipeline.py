@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.data import IterableDataset
 
 from featmix.checks import whole
 from featmix.errors import FeatmixError
@@ -20,17 +19,16 @@ from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.collate import collate
-from featmix.pipeline.dataset import StatefulStream, Transformed, TransformedStream, Work, is_stateful
+from featmix.pipeline.dataset import Transformed, TransformedStream
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.loader import PipelineLoader
-from featmix.pipeline.made import made_within
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.names import Name, Names, names_for
 from featmix.pipeline.numbering import Numbering
 from featmix.pipeline.order import with_own_order
 from featmix.pipeline.table import summary
-from featmix.pipeline.views import ViewPlan
+from featmix.pipeline.wrapping import work_for, wrapped
 from featmix.seeding import seed_worker
 from featmix.strategies.base import Strategy
 
@@ -127,25 +125,8 @@ class Pipeline:
             FeatmixError: If it is no data set, some of its parts are the pipeline's and others are not, or ``views`` is none of
                 these.
         """
-        family = self._numbering.family
-        made = made_within(source, family)
-        if made and views is not None:
-            fix = "Give views= where the data set is made."
-            raise FeatmixError("Pipeline.dataset", "views", expected="None, for what a pipeline made", got=repr(views), fix=fix)
-        if made and isinstance(source, Transformed | TransformedStream):
-            return source
-        if made:
-            work = Work(around=True)
-        elif views is None:
-            work = Work(self.sample, self._names)
-        else:
-            plan = ViewPlan.of(views, self.sample)
-            own = tuple(names_for(self.images, self.masks, transform) for transform in plan.transforms)
-            work = Work(None, self._names, (plan, own))
-        stream = self._numbering.stream(self.seed)
-        if not isinstance(source, IterableDataset):
-            return Transformed(source, work, stream)
-        return (StatefulStream if is_stateful(source) else TransformedStream)(source, work, stream)
+        work = work_for(source, views, self.sample, self._names, self._numbering.family)
+        return source if work is None else wrapped(source, work, self._numbering.stream(self.seed))
 
     @property
     def collate(self) -> Callable[[Sequence[Any]], Any]:
