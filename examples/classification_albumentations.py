@@ -58,11 +58,12 @@ def main(*, epochs: int = 8, limit: int | None = None, workers: int = 2) -> dict
     )
     print(pipeline.summary())
 
-    losses = []
+    losses, first = [], None
     loader = pipeline.loader(train, batch_size=64, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     with pipeline.attach(model) as mixer:
         for epoch in range(epochs):
             for images, labels in loader:
+                first = images if first is None else first
                 mix = mixer.draw(images, target=labels)
                 loss = mix.loss(F.cross_entropy, model(images), labels)
                 optimizer.zero_grad()
@@ -83,7 +84,7 @@ def main(*, epochs: int = 8, limit: int | None = None, workers: int = 2) -> dict
         again = fm.load(path)
         print(path.read_text(encoding="utf-8"))
     equal = fm.to_dict(again) == fm.to_dict(pipeline)
-    first, second = (next(iter(one.loader(train, batch_size=8, shuffle=True)))[0] for one in (pipeline, again))
+    second = next(iter(again.loader(train, batch_size=64, shuffle=True)))[0]  # whatever the number of workers was
     print(f"the loaded pipeline is equal: {equal}; its first batch is the same, bit for bit: {torch.equal(first, second)}")
     return {
         "first_loss": losses[0],

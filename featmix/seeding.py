@@ -154,8 +154,17 @@ def rank() -> int:
     return torch.distributed.get_rank() if distributed else 0
 
 
+def albumentations_within(holder: Any) -> list[Any]:
+    """Everything in a transform or a data set that has generators of its own, as albumentations' pipelines have.
+
+    Args:
+        holder: As for :func:`seed_worker`.
+    """
+    return list(_pipelines(holder, set(), outermost=True))
+
+
 def _seed_all(holder: Any, words: tuple[int, ...]) -> int:
-    found = list(_pipelines(holder, set(), outermost=True))
+    found = albumentations_within(holder)
     for place, pipeline in enumerate(found):
         own = pipeline.seed if isinstance(getattr(pipeline, "seed", None), Integral) else 0
         # One stream for the whole pipeline: its transforms then draw one after the other, not all the same.

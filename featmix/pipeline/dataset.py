@@ -1,68 +1,87 @@
-"""A data set seen through the ``sample`` part, and what makes a batch of its items."""
+"""A data set seen through the ``sample`` part."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError
-from featmix.pipeline.images import as_float_image, as_mask
-from featmix.pipeline.items import take_apart
+from featmix.pipeline.generators import Sources
+from featmix.pipeline.made import draws_within
 from featmix.pipeline.names import Names
+from featmix.pipeline.quick import quick_transform
 from featmix.pipeline.sample import apply_to_item
-from featmix.seeding import derived, rank, seed_transforms, seed_worker, seeded
+from featmix.pipeline.streams import Numbered, Place, Stream, Streamed, within
+from featmix.pipeline.views import ViewPlan, apply_views
+from featmix.seeding import derived
 
 _PLAIN = Names()
 
 
-class _Applied:
-    """The ``sample`` part, and from which streams it draws: in a worker, and without workers.
+class Work:
+    """What is done to each item, and what it draws from.
 
-    In a worker it seeds itself before its first item, so that workers and epochs differ also where ``worker_init_fn`` was
-    forgotten. Without workers it draws from the pipeline's seed, if there is one, and leaves global generators alone.
+    Args:
+        transform: The ``sample`` part, or ``None``.
+        names: Which entries of an item are images and masks.
+        views: Several views of each item, by transforms of their own, and the names for each of them.
+        around: Whether the data set holds others of the pipeline, which do the work.
     """
 
-    def __init__(self, transform: Any, seed: int | None, names: Names) -> None:
-        self.transform, self.seed, self.names = transform, seed, names
-        self._seed_worker = seed_worker(transform, seed=seed or 0)
-        self._seeded_as: int | None = None  # the worker's seed, or -1 in the main process
-        self._taken = 0
+    def __init__(
+        self,
+        transform: Any = None,
+        names: Names = _PLAIN,
+        views: tuple[ViewPlan, tuple[Names, ...]] | None = None,
+        *,
+        around: bool = False,
+    ) -> None:
+        self.transform, self.names, self.views, self.around = transform, names, views, around
+        self._ready: tuple[Callable[[Any], Any], Sources] | None = None
 
-    def __call__(self, item: Any) -> Any:
-        if self.transform is None:
-            return item
-        info = get_worker_info()
-        if info is not None:
-            if self._seeded_as != info.seed:
-                self._seed_worker(info.id)
-                self._seeded_as = info.seed
-            return apply_to_item(self.transform, item, self.names)
-        if self.seed is None:
-            return apply_to_item(self.transform, item, self.names)
-        if self._seeded_as != -1:
-            seed_transforms(self.transform, seed=derived(self.seed, rank(), 2))
-            self._seeded_as = -1
-        self._taken += 1
-        with seeded(derived(self.seed, rank(), 2, self._taken)):
-            return apply_to_item(self.transform, item, self.names)
+    @property
+    def idle(self) -> bool:
+        """Whether items stay as they are."""
+        return self.around or (self.transform is None and self.views is None)
+
+    def ready(self) -> tuple[Callable[[Any], Any], Sources]:
+        """What transforms an item, and what it draws from; found out at the first use in each process."""
+        if self._ready is None:
+            if self.views is None:
+                self._ready = _applied(self.transform, self.names), Sources(self.transform)
+            else:
+                plan, names = self.views
+                each = [_applied(transform, own) for transform, own in zip(plan.transforms, names, strict=True)]
+                self._ready = partial(apply_views, plan, each, names=self.names), Sources(*plan.transforms)
+        return self._ready
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_ready": None}
 
 
-class Transformed(Dataset[Any]):
+def _applied(transform: Any, names: Names) -> Callable[[Any], Any]:
+    return quick_transform(transform, names, lambda item: apply_to_item(transform, item, names))
+
+
+class Transformed(Streamed, Dataset[Any]):
     """A map-style data set whose items go through the ``sample`` part as they are asked for.
 
     Args:
         source: A data set, or any sequence of items.
-        transform: The ``sample`` part, or ``None``.
-        seed: The pipeline's.
-        names: Which entries of an item are images and masks.
+        work: What is done to them.
+        stream: Which numbers are drawn from.
 
     Raises:
         FeatmixError: If it has no length and no items by index.
     """
 
-    def __init__(self, source: Any, transform: Any, seed: int | None, names: Names = _PLAIN) -> None:
+    def __init__(self, source: Any, work: Work, stream: Stream) -> None:
         if isinstance(source, IterableDataset) or not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
             raise FeatmixError(
                 "Pipeline.dataset",
@@ -71,84 +90,194 @@ class Transformed(Dataset[Any]):
                 got=type(source).__name__,
                 fix="It needs a length, and items by index. What is iterated once is empty in the second epoch.",
             )
-        self.source, self.transform = source, transform
-        self._apply = _Applied(transform, seed, names)
+        self.source, self.work, self.stream = source, work, stream
+        self.transform = work.transform
+        self._draws_within = draws_within(source)
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: Any) -> Any:
         """The item, transformed."""
-        return self._apply(self.source[index])
+        if isinstance(index, Numbered):
+            return self._read(index, index.place)[0]
+        if self.work.idle:
+            return self.source[index]
+        apply, sources = self.work.ready()
+        with sources.drawing(self.stream.next()):
+            return apply(self.source[index])
+
+    def __getitems__(self, indices: Any) -> list[Any]:
+        """Items, transformed; those of a batch draw one after the other from one stream."""
+        return self._read(indices, indices.place if isinstance(indices, Numbered) else None)
+
+    def _read(self, indices: Any, place: Place | None) -> list[Any]:
+        source, known = self.source, place is not None
+        if self.work.idle:
+            if known and get_worker_info() is not None:
+                Sources().seed(self.stream.next(place), everything=True)
+            return [self._beneath(index, place, number) for number, index in enumerate(indices)]
+        apply, sources = self.work.ready()
+        with sources.drawing(self.stream.next(place, len(indices)), everything=known):
+            if known and self._draws_within:
+                return [apply(self._beneath(index, place, number)) for number, index in enumerate(indices)]
+            return [apply(source[index]) for index in indices]
+
+    def _beneath(self, index: Any, place: Place | None, number: int) -> Any:
+        if place is None or not self._draws_within:
+            return self.source[index]
+        with within(Place(place.key, place.position + number)):
+            return self.source[index]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many items were asked for in this process, for loaders that keep the state of data sets."""
+        return {"taken": self.stream.taken, **_state_of(self.source)}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        (taken,) = _checked(state, self.source, "taken")
+        if is_stateful(self.source):
+            self.source.load_state_dict(state["source"])
+        self.stream.taken = taken
 
     def __repr__(self) -> str:
         return f"Transformed({self.source!r})"
 
 
-class TransformedStream(IterableDataset[Any]):
+class TransformedStream(Streamed, IterableDataset[Any]):
     """An iterable data set whose items go through the ``sample`` part as they come.
 
     Which items come in which worker is for the source to say, as always with such data sets: one that does not ask
-    ``torch.utils.data.get_worker_info()`` gives all of its items in each worker.
+    ``torch.utils.data.get_worker_info()`` gives all of its items in each worker. An item's draws are made of the worker, and of
+    how many items came before it there.
 
     Args:
         source: The data set.
-        transform: The ``sample`` part, or ``None``.
-        seed: The pipeline's.
-        names: Which entries of an item are images and masks.
+        work: What is done to its items.
+        stream: Which numbers are drawn from.
     """
 
-    def __init__(self, source: IterableDataset[Any], transform: Any, seed: int | None, names: Names = _PLAIN) -> None:
-        self.source, self.transform = source, transform
-        self._apply = _Applied(transform, seed, names)
+    def __init__(self, source: IterableDataset[Any], work: Work, stream: Stream) -> None:
+        self.source, self.work, self.stream = source, work, stream
+        self.transform = work.transform
+        self._key: int | None = None  # of the epoch that a loader of the pipeline begins
+        self._shared: Tensor | None = None  # the same, where workers live longer than an epoch
+        self.draws_within = draws_within(source)
+
+    def begin(self, key: int, *, shared: bool) -> None:
+        """Draw for this epoch from now on.
+
+        Args:
+            key: Of the epoch.
+            shared: Whether workers that are there already have to know it.
+        """
+        self._key = key
+        if shared:
+            if self._shared is None:
+                self._shared = torch.zeros(1, dtype=torch.int64)
+                self._shared.share_memory_()  # type: ignore[no-untyped-call]
+            self._shared.fill_(key)
 
     def __len__(self) -> int:
         return len(self.source)  # type: ignore[arg-type] # raises TypeError where it has none, as the source does
 
     def __iter__(self) -> Iterator[Any]:
         """The items, transformed."""
-        return map(self._apply, iter(self.source))
+        info = get_worker_info()
+        key = self._key if self._shared is None else int(self._shared)
+        if key is not None:
+            key = derived(key, 0 if info is None else info.id + 1)
+            if info is not None:
+                Sources().seed(key, everything=True)
+        return TransformedItems(self, iter(self.source), key)
 
     def __repr__(self) -> str:
         return f"TransformedStream({self.source!r})"
 
 
-def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
-    """A batch of items: images as floating tensors ``(B, C, H, W)``, masks as tensors, the rest as torch's ``default_collate``.
-
-    Bytes and 16 bits become float32 in [0, 1]; masks of integers become int64. PIL images keep their channels.
+class TransformedItems(Iterator[Any]):
+    """One pass over a :class:`TransformedStream`.
 
     Args:
-        items: See :func:`~featmix.pipeline.items.take_apart`.
-        names: Which entries of an item are images and masks.
-
-    Raises:
-        FeatmixError: If there is no image in an item, or images of one batch differ in size.
-
-    Example:
-        >>> import numpy as np
-        >>> images, labels = collate([(np.full((8, 6, 3), 255, np.uint8), 1), (np.zeros((8, 6, 3), np.uint8), 0)])
-        >>> images.shape, images.dtype, float(images.max()), labels
-        (torch.Size([2, 3, 8, 6]), torch.float32, 1.0, tensor([1, 0]))
+        dataset: What is passed over.
+        items: The source's.
+        key: Of the epoch, if a loader of the pipeline says so.
     """
-    ready: list[Any] = []
-    sizes: dict[int, set[tuple[int, ...]]] = {}
-    for item in items:
-        taken = take_apart(item, names)
-        images = [as_float_image(image) for image in taken.images]
-        for place, image in enumerate(images):
-            sizes.setdefault(place, set()).add(tuple(image.shape))
-        ready.append(taken.put_back(images, [as_mask(mask) for mask in taken.masks]))
-    for found in sizes.values():
-        if len(found) > 1:
-            channels = len({size[0] for size in found}) > 1
-            raise FeatmixError(
-                "Pipeline.collate",
-                "items",
-                expected="images of one shape in a batch",
-                got=", ".join(map(str, sorted(found))),
-                fix="Give all images one mode in the data set: image.convert('RGB')."
-                if channels
-                else "Crop or resize them in sample=.",
-            )
-    return default_collate(ready)
+
+    def __init__(self, dataset: TransformedStream, items: Iterator[Any], key: int | None) -> None:
+        self._dataset, self._items, self._key = dataset, items, key
+        self._position = 0
+
+    def __next__(self) -> Any:
+        """The next item, transformed."""
+        place = None if self._key is None else Place(self._key, self._position)
+        work, stream = self._dataset.work, self._dataset.stream
+        if self._dataset.draws_within:
+            with within(place):
+                item = next(self._items)
+        else:
+            item = next(self._items)
+        self._position += 1
+        if work.idle:
+            return item
+        apply, sources = work.ready()
+        with sources.drawing(stream.next(place)):
+            return apply(item)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many items were passed, for loaders that keep the state of iterators."""
+        return {"taken": self._dataset.stream.taken, "position": self._position, **_state_of(self._items)}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on where :meth:`state_dict` was taken; a source that has no state is read up to there.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        taken, position = _checked(state, self._items, "taken", "position")
+        if is_stateful(self._items):
+            self._items.load_state_dict(state["source"])  # type: ignore[attr-defined]
+        elif not is_stateful(self._dataset.source):
+            for _ in range(position):
+                next(self._items, None)
+        self._dataset.stream.taken, self._position = taken, position
+
+
+class StatefulStream(TransformedStream):
+    """The same over a data set that has a state: only then, for a loader that finds one does not read what came before."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many items were asked for in this process, and the source's state."""
+        return {"taken": self.stream.taken, **_state_of(self.source)}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises:
+            FeatmixError: If it is no such state.
+        """
+        (taken,) = _checked(state, self.source, "taken")
+        self.source.load_state_dict(state["source"])  # type: ignore[attr-defined]
+        self.stream.taken = taken
+
+
+def is_stateful(source: Any) -> bool:
+    """Return whether a data set, or an iterator, keeps a state."""
+    return callable(getattr(source, "state_dict", None)) and callable(getattr(source, "load_state_dict", None))
+
+
+def _state_of(source: Any) -> dict[str, Any]:
+    return {"source": source.state_dict()} if is_stateful(source) else {}
+
+
+def _checked(state: Any, source: Any, *names: str) -> list[int]:
+    """The whole numbers of a state, which holds the source's too if that has one."""
+    wanted = {*names, "source"} if is_stateful(source) else {*names}
+    if not isinstance(state, Mapping) or set(state) != wanted:
+        got = repr(sorted(map(str, state))) if isinstance(state, Mapping) else type(state).__name__
+        raise FeatmixError("Transformed.load_state_dict", "state", expected=repr(sorted(wanted)), got=got)
+    return [whole("Transformed.load_state_dict", name, state[name]) for name in names]

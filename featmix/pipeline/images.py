@@ -18,6 +18,7 @@ F             1 channel   as it is
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,19 @@ from torch import Tensor
 
 from featmix.errors import FeatmixError
 
-_MOST_CHANNELS = 4  # that an array can have without doubt
+MOST_CHANNELS = 4  # that an array can have without doubt
 _AS_THEY_ARE = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _CONVERTED = {"1": "L", "RGBX": "RGB"}  # the fourth byte of RGBX is no channel
 
 
 def is_pil(value: Any) -> bool:
     """Return whether a value is a PIL image."""
-    return any(cls.__module__.startswith("PIL.") and cls.__name__ == "Image" for cls in type(value).__mro__)
+    return _is_pil(type(value))  # type: ignore[arg-type] # classes can be hashed
+
+
+@cache
+def _is_pil(kind: type) -> bool:
+    return any(cls.__module__.startswith("PIL.") and cls.__name__ == "Image" for cls in kind.__mro__)
 
 
 def is_map(value: Any) -> bool:
@@ -64,16 +70,16 @@ def check_axes(image: Any) -> None:
     if is_pil(image) or image.ndim != 3:
         return
     first, last = image.shape[0], image.shape[-1]
-    if isinstance(image, np.ndarray) and last > _MOST_CHANNELS:
+    if isinstance(image, np.ndarray) and last > MOST_CHANNELS:
         raise FeatmixError(
             "Pipeline",
             "item",
-            expected=f"an array (H, W, C) with up to {_MOST_CHANNELS} channels",
+            expected=f"an array (H, W, C) with up to {MOST_CHANNELS} channels",
             got=f"shape {tuple(image.shape)}",
             fix="Tensors are (C, H, W) with any number of channels: torch.from_numpy(image) if channels come first, "
             "torch.from_numpy(image).movedim(-1, 0) if they come last.",
         )
-    if isinstance(image, Tensor) and last <= _MOST_CHANNELS < first:
+    if isinstance(image, Tensor) and last <= MOST_CHANNELS < first:
         fix = "Channels come first in tensors: image.movedim(-1, 0)."
         raise FeatmixError("Pipeline", "item", expected="a tensor (C, H, W)", got=f"shape {tuple(image.shape)}", fix=fix)
 

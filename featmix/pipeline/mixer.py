@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
+from featmix.checks import whole
 from featmix.errors import FeatmixError
-from featmix.mixer.checked_state import checked_bits
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
 from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.generators import mixed
+from featmix.pipeline.prepared import Prepared
 from featmix.seeding import derived, rank, seeded
 from featmix.strategies.border import Chosen, Partners
 
@@ -40,18 +42,18 @@ class PipelineMixer(Mixer):
     def __init__(self, model: nn.Module, tree: Tree, batch: Any, *, seed: int | None, input: str | int | None = None) -> None:
         super().__init__(model, tree, generator=None, seed=seed, input=input)
         self._batch = batch
-        self._stream: Generator | None = None
-        self._stream_rank = 0
-        self._untouched: Tensor | None = None  # what prepare was last given, where it gave back something else
+        self._batches = 0  # that were transformed
+        self._prepared = Prepared()
 
-    def prepare(self, images: Tensor, *masks: Tensor) -> Any:
+    def prepare(self, images: Any, *masks: Tensor) -> Any:
         """Apply the ``batch`` part to a training batch; in eval mode, or without such a part, everything comes back as it is.
 
         What kornia, torchvision and other callables draw from global generators is drawn from the mixer's own seed, and the
-        global generators are left as they were.
+        global generators are left as they were. In training every batch that is drawn for has to go through.
 
         Args:
-            images: ``(B, C, H, W)``, floating, on the device where they are to be transformed.
+            images: ``(B, C, H, W)``, floating, on the device where they are to be transformed. Views of samples, in a list or a
+                dictionary of lists, are transformed one batch after the other, each by draws of its own.
             masks: Maps that geometric transforms move along, ``(B, H, W)`` or ``(B, K, H, W)``, of any dtype.
 
         Returns:
@@ -60,8 +62,14 @@ class PipelineMixer(Mixer):
         Raises:
             FeatmixError: If the transform does not return as many rows as it was given.
         """
+        views = _are_views(images)
+        if views and not masks:
+            if isinstance(images, Mapping):
+                return {name: self.prepare(group) for name, group in images.items()}
+            return [self.prepare(view) for view in images]
         if not isinstance(images, Tensor) or images.ndim == 0:
-            raise FeatmixError("Mixer.prepare", "images", expected="a batch of images", got=type(images).__name__)
+            fix = "Prepare each view with its masks by itself." if views else ""
+            raise FeatmixError("Mixer.prepare", "images", expected="a batch of images", got=type(images).__name__, fix=fix)
         for mask in masks:
             if not isinstance(mask, Tensor) or mask.ndim < 2 or len(mask) != len(images):
                 got = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
@@ -70,7 +78,7 @@ class PipelineMixer(Mixer):
         if self._batch is not None and self._root.training:
             with drawing(self._next_seed(), images.device):
                 done, maps = apply_to_batch(self._batch, images, masks)
-            self._untouched = images if done is not images else None
+            self._prepared.note(images, done)
         return (done, *maps) if masks else done
 
     def draw(
@@ -86,17 +94,19 @@ class PipelineMixer(Mixer):
         """Draw as :meth:`featmix.Mixer.draw` does, for the images that :meth:`prepare` returned.
 
         Raises:
-            FeatmixError: If these are the images that went into ``prepare`` and not those that came out, also.
+            FeatmixError: If the pipeline has a ``batch`` part, and these images did not go through ``prepare``, or are those
+                that went into it and not those that came out; or if several views are given, each a batch by itself.
         """
-        if self._untouched is not None and self._drawn_for(images) is self._untouched:
-            fix = "Write images = mixer.prepare(images), and go on with those."
-            raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got="what it was given", fix=fix)
-        self._untouched = None
+        if _are_views(images):
+            fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."
+            raise FeatmixError("Mixer.draw", "images", expected="one batch", got="several views", fix=fix)
+        if self._batch is not None and self._root.training:
+            self._prepared.check(self._drawn_for(images))
         return super().draw(images, target, domain, mask, partner=partner, rows=rows)
 
     def _own_state(self) -> dict[str, Any]:
-        """Return this rank's state, the stream of the ``batch`` part included; another rank continues in one of its own."""
-        return {**super()._own_state(), "batch": self._own_stream().get_state()}
+        """Return this rank's state, the draws of the ``batch`` part included."""
+        return {**super()._own_state(), "batch": self._batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where :meth:`state_dict` was taken.
@@ -106,24 +116,19 @@ class PipelineMixer(Mixer):
         """
         mine = self._meant_for_this_rank(state)
         found = self._validated(mine, more=("batch",))
-        bits = checked_bits("batch", mine["batch"], torch.device("cpu"))
+        batches = whole("Mixer.load_state_dict", "batch", mine["batch"])
         self._assign(found)
-        self._stream, self._stream_rank = Generator().set_state(bits), found.rank
+        self._batches = batches
 
     def _next_seed(self) -> int:
-        return _number(self._own_stream())
-
-    def _own_stream(self) -> Generator:
-        if self._stream is None:
-            self._stream, self._stream_rank = Generator().manual_seed(derived(self._seed, rank(), 1)), rank()
-        elif self._stream_rank != rank():  # loaded, or copied, by another rank than the one that has drawn from it
-            self._stream.manual_seed(derived(self._seed, rank(), 1, _number(self._stream)))
-            self._stream_rank = rank()
-        return self._stream
+        self._batches += 1
+        return mixed(derived(self._seed, rank(), 1), self._batches)
 
 
-def _number(generator: Generator) -> int:
-    return int(torch.randint(2**63 - 1, (), generator=generator))
+def _are_views(images: Any) -> bool:
+    if isinstance(images, Mapping) and images:
+        return all(isinstance(group, list) and _are_views(group) for group in images.values())
+    return isinstance(images, list) and bool(images) and all(isinstance(x, Tensor) and x.ndim > 3 for x in images)
 
 
 @contextmanager

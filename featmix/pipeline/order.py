@@ -6,36 +6,56 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Generator
+from torch.utils.data import IterableDataset, RandomSampler
 
 
 class OrderGenerator(Generator):
-    """A generator that a sampler was given here, so that another loader may give it another one."""
+    """A generator that a loader or a sampler was given here: each epoch seeds it, and another loader may give another one."""
 
 
-def seed_order(settings: Mapping[str, Any], seed: int) -> None:
-    """Give samplers that have no generator of their own one: torch's would draw from the default generator.
+def with_own_order(dataset: Any, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The settings of a loader, with a generator for it and for each sampler that has none.
+
+    Torch's would draw from the default generator. Each epoch seeds these anew.
 
     Args:
-        settings: Arguments of ``torch.utils.data.DataLoader``.
-        seed: Of the order.
+        dataset: The loader's.
+        settings: Arguments of ``torch.utils.data.DataLoader``; where they have a generator, even ``None``, they stay.
+        seed: Until the first epoch begins, and for a loader that another library makes of the same samplers.
 
     Example:
         >>> from torch.utils.data import WeightedRandomSampler
         >>> sampler = WeightedRandomSampler([1.0, 3.0], 4)
-        >>> seed_order({"sampler": sampler}, 0)
-        >>> sampler.generator.initial_seed()
-        0
+        >>> sorted(with_own_order([0, 1], {"sampler": sampler}, 0)), type(sampler.generator).__name__
+        (['generator', 'sampler'], 'OrderGenerator')
     """
-    for sampler in _samplers(settings):
+    if "generator" in settings:
+        return dict(settings)
+    settings = {**settings, "generator": _made(seed)}
+    given = settings.get("sampler") is not None or settings.get("batch_sampler") is not None
+    if settings.get("shuffle") and not given and not isinstance(dataset, IterableDataset):
+        settings = {**settings, "shuffle": None, "sampler": RandomSampler(dataset)}
+    for sampler in samplers_of(settings):
         if isinstance(getattr(sampler, "generator", 0), OrderGenerator | None):
-            sampler.generator = OrderGenerator()
-            sampler.generator.manual_seed(seed)
+            sampler.generator = _made(seed)
+    return settings
 
 
-def _samplers(settings: Mapping[str, Any]) -> Iterator[Any]:
-    """The samplers of a loader, and those that they hold, as a ``BatchSampler`` does."""
+def _made(seed: int) -> OrderGenerator:
+    made = OrderGenerator()
+    made.manual_seed(seed)
+    return made
+
+
+def samplers_of(settings: Mapping[str, Any]) -> Iterator[Any]:
+    """The samplers of a loader, and those that they hold, as a ``BatchSampler`` does.
+
+    Args:
+        settings: Arguments of ``torch.utils.data.DataLoader``, or what one holds.
+    """
+    seen = set[int]()
     for name in ("sampler", "batch_sampler"):
-        sampler, seen = settings.get(name), set[int]()
+        sampler = settings.get(name)
         while sampler is not None and id(sampler) not in seen:
             yield sampler
             seen.add(id(sampler))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from torch import nn
@@ -18,7 +18,12 @@ def library_of(transform: Any) -> str:
         >>> library_of(nn.Identity())
         ''
     """
-    for cls in type(transform).__mro__:
+    return _library_of(type(transform))  # type: ignore[arg-type] # classes can be hashed
+
+
+@cache
+def _library_of(kind: type) -> str:
+    for cls in kind.__mro__:
         for library in _LIBRARIES:
             if f"{cls.__module__}.".startswith(f"{library}."):
                 return library

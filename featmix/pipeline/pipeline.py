@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from torch import Generator, Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch import Tensor, nn
 
 from featmix.checks import whole
 from featmix.errors import FeatmixError
@@ -19,14 +18,18 @@ from featmix.mixer.sites import unwrap
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels
-from featmix.pipeline.dataset import Transformed, TransformedStream, collate
+from featmix.pipeline.collate import collate
+from featmix.pipeline.dataset import Transformed, TransformedStream
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
+from featmix.pipeline.loader import PipelineLoader
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
 from featmix.pipeline.names import Name, Names, names_for
-from featmix.pipeline.order import seed_order
+from featmix.pipeline.numbering import Numbering
+from featmix.pipeline.order import with_own_order
 from featmix.pipeline.table import summary
-from featmix.seeding import derived, rank, seed_worker
+from featmix.pipeline.wrapping import work_for, wrapped
+from featmix.seeding import seed_worker
 from featmix.strategies.base import Strategy
 
 
@@ -91,6 +94,7 @@ class Pipeline:
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
         self.tree = None if mix is None else as_tree(mix)
         self._names = names_for(images, masks, sample)
+        self._numbering = Numbering()
 
     @property
     def images(self) -> tuple[Name, ...] | None:
@@ -104,22 +108,29 @@ class Pipeline:
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
-    def dataset(self, source: Any) -> Transformed | TransformedStream:
+    def dataset(self, source: Any, *, views: Any = None) -> Transformed | TransformedStream:
         """A data set whose items go through ``sample``: map-style, or iterable where the source is.
+
+        Each has a number, in the order in which they are made, and draws from streams of its own.
 
         Args:
             source: Gives images, ``(image, label)``, ``(image, mask)`` with ``masks=1``, or dictionaries with ``image`` and
-                ``mask``; images are PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``.
+                ``mask``; images are PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``. What this pipeline made, or a
+                ``ConcatDataset`` of such data sets, is not transformed again.
+            views: Several views of each sample: how many, each by ``sample``; a list of transforms, one for each; or groups
+                by name, each a number, ``(transform, count)`` or a list of transforms. In the place of an image is then a list
+                of its views, or a dictionary of such lists; labels stay.
 
         Raises:
-            FeatmixError: If it is no data set.
+            FeatmixError: If it is no data set, some of its parts are the pipeline's and others are not, or ``views`` is none of
+                these.
         """
-        kind = TransformedStream if isinstance(source, IterableDataset) else Transformed
-        return kind(source, self.sample, self.seed, self._names)
+        work = work_for(source, views, self.sample, self._names, self._numbering.family)
+        return source if work is None else wrapped(source, work, self._numbering.stream(self.seed))
 
     @property
     def collate(self) -> Callable[[Sequence[Any]], Any]:
-        """For ``DataLoader(collate_fn=...)``: see :func:`featmix.pipeline.dataset.collate`."""
+        """For ``DataLoader(collate_fn=...)``: see :func:`featmix.pipeline.collate.collate`."""
         return collate if self._names == Names() else partial(collate, names=self._names)
 
     @property
@@ -127,22 +138,61 @@ class Pipeline:
         """For ``DataLoader(worker_init_fn=...)``: see :func:`featmix.seeding.seed_worker`."""
         return seed_worker(self.sample, seed=self.seed or 0)
 
-    def loader(self, source: Any, **settings: Any) -> DataLoader[Any]:
+    def loader(self, source: Any, *, views: Any = None, **settings: Any) -> PipelineLoader:
         """A ``DataLoader`` over :meth:`dataset` with all of the above; with the pipeline's seed, its order repeats too.
 
-        Make it once, before the first epoch: a loader made anew begins anew, and each epoch would be the same one. A sampler
-        that has no generator, such as ``WeightedRandomSampler(weights, count)``, gets one of the pipeline's seed; one that
-        draws from global generators has to be seeded by you.
+        Order and draws of an epoch are made of the seed, the rank, the data set's number, the epoch and the position in it: the
+        number of workers is no matter, and :meth:`state_dict` knows where it is. Samplers that have no generator get one, and
+        ``set_epoch`` is called where you do not; a sampler that draws from global generators has to be seeded by you.
 
         Args:
             source: See :meth:`dataset`.
+            views: See :meth:`dataset`.
             settings: Other arguments of ``torch.utils.data.DataLoader``; what is given here goes first.
+
+        Raises:
+            FeatmixError: As :meth:`dataset` does, or if a state was loaded that has no such loader.
         """
-        generator = None if self.seed is None else Generator().manual_seed(derived(self.seed, 3))
-        if self.seed is not None and "generator" not in settings:
-            seed_order(settings, derived(self.seed, rank(), 4))
-        own = {"collate_fn": self.collate, "worker_init_fn": self.worker_init_fn, "generator": generator}
-        return DataLoader(self.dataset(source), **{**own, **settings})
+        dataset = self.dataset(source, views=views)
+        stream = self._numbering.stream(self.seed) if dataset is source else dataset.stream
+        own = {"collate_fn": self.collate, "worker_init_fn": self.worker_init_fn}
+        loader = PipelineLoader(dataset, **{**own, **with_own_order(dataset, settings, stream.first_seed)})
+        self._numbering.follow(loader, stream)
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pipeline's loaders and data sets are: epochs, positions, and what else a resumed run needs of them.
+
+        What is mixed, and drawn for ``batch``, is in the mixer's own ``state_dict``; save both. One rank's is enough for all,
+        but where you gave generators of your own.
+
+        Raises:
+            FeatmixError: If a loader has ``in_order=False`` and is amid an epoch.
+
+        Example:
+            >>> import torch
+            >>> train = [(torch.rand(3, 8, 8), label) for label in (0, 1, 2, 3)]
+            >>> pipeline = Pipeline(seed=0)
+            >>> loader = pipeline.loader(train, batch_size=1, shuffle=True)
+            >>> batches = iter(loader)
+            >>> _ = next(batches)
+            >>> again = Pipeline(seed=0)
+            >>> resumed = again.loader(train, batch_size=1, shuffle=True)
+            >>> again.load_state_dict(pipeline.state_dict())
+            >>> [label for _, label in batches] == [label for _, label in resumed]
+            True
+        """
+        return self._numbering.state(self.seed)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken: each loader's next pass finishes the epoch that was begun.
+
+        Make data sets and loaders in the same order as in the run that was saved, before this or after it.
+
+        Raises:
+            FeatmixError: If it is no such state, or that of another pipeline; then nothing is changed.
+        """
+        self._numbering.load(state, self.seed)
 
     # -- batches ---------------------------------------------------------------------------------------------------
 

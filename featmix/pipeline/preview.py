@@ -15,7 +15,7 @@ from featmix.labels.mixture import Mixture
 from featmix.mixer.tree import INPUT, Request, Tree
 from featmix.pictures import Row, as_target, captions, draw_rows
 from featmix.pipeline.batch import apply_to_batch
-from featmix.pipeline.dataset import collate
+from featmix.pipeline.collate import collate
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.mixer import drawing
 from featmix.pipeline.names import Names

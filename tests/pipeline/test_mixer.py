@@ -139,7 +139,56 @@ def test_images_that_did_not_go_through_are_noticed():
             mixer.draw(x)
         mixer.draw(prepared.to(torch.float64))  # casting or moving them is fine
         mixer.discard()
-        mixer.draw(x)  # and so is a step without
+        mixer.draw(prepared[:4])  # and so is another decision for the same images
+        mixer.discard()
+
+
+def test_a_forgotten_prepare_is_refused_as_a_forgotten_forward_is():
+    model = net()
+    with both().attach(model) as mixer:
+        for _ in range(2):
+            with pytest.raises(fm.FeatmixError, match=r"batch= was not applied\. Write images = mixer\.prepare\(images\)"):
+                mixer.draw(images())
+        steps(mixer, model, 1)
+        with pytest.raises(fm.FeatmixError, match="did not go through it"):  # in each step, and not in the first alone
+            mixer.draw(images())
+        model.eval()
+        mixer.draw(mixer.prepare(images()))
+        mixer.draw(images())
+        model.train()
+        with pytest.raises(fm.FeatmixError, match="did not go through it"):  # eval mode prepared nothing
+            mixer.draw(images())
+        other, theirs = copy.deepcopy((model, mixer))
+        with pytest.raises(fm.FeatmixError, match="did not go through it"):
+            theirs.draw(images())
+        steps(theirs, other, 1)
+    model = net()
+    with fm.Pipeline(mix={"input": fm.Mixup()}, seed=0).attach(model) as mixer:
+        mixer.draw(images())  # nothing to be applied
+
+
+def test_views_are_prepared_and_decided_for_one_by_one():
+    model = net()
+    with both().attach(model) as mixer:
+        views = [images(), images()]
+        first, second = mixer.prepare(views)
+        assert not torch.equal(first, second)  # each by draws of its own
+        with pytest.raises(fm.FeatmixError, match=r"one batch, got several views\. .*for view in views"):
+            mixer.draw([first, second])
+        mixtures = []
+        for view in (first, second):
+            mixtures.append(mixer.draw(view, target=labels()).mixture.matrix())
+            model(view)
+        assert not torch.equal(*mixtures)
+        with pytest.raises(fm.FeatmixError, match="did not go through it"):
+            mixer.draw(images())
+        named = mixer.prepare({"global": views, "local": views[:1]})
+        assert {name: len(group) for name, group in named.items()} == {"global": 2, "local": 1}
+        with pytest.raises(fm.FeatmixError, match=r"Prepare each view with its masks by itself"):
+            mixer.prepare(views, torch.zeros(6, 8, 8))
+        for batch in ([images(), labels()], {"images": images()}, []):  # what a loader gives, and not its images
+            with pytest.raises(fm.FeatmixError, match=r"Mixer\.prepare: images: expected a batch of images"):
+                mixer.prepare(batch)
 
 
 def test_a_resumed_run_goes_on_where_it_was():
@@ -150,13 +199,13 @@ def test_a_resumed_run_goes_on_where_it_was():
         assert same(steps(mixer, model, 2), steps(resumed, other, 2))
 
 
-@pytest.mark.parametrize("change", [{"batch": 3}, {"batch": torch.zeros(3)}, {"batch": None}, {"more": 1}, {"generator": 3}])
+@pytest.mark.parametrize("change", [{"batch": -3}, {"batch": torch.zeros(3)}, {"batch": None}, {"more": 1}, {"generator": 3}])
 def test_a_state_that_is_none_is_refused_and_changes_nothing(change):
     with both().attach(net()) as mixer, both(seed=9).attach(net()) as other:
         before = mixer.state_dict()
         with pytest.raises(fm.FeatmixError, match=r"Mixer\.load_state_dict"):
             mixer.load_state_dict({**other.state_dict(), **change})
-        assert torch.equal(mixer.state_dict()["batch"], before["batch"])
+        assert mixer.state_dict()["batch"] == before["batch"]
 
 
 def test_without_mix_the_loop_stays_the_same():

@@ -38,6 +38,16 @@ def test_with_workers_too():
     assert order(SAMPLERS["weighted"](), 0, workers=1) == order(SAMPLERS["weighted"](), 0)
 
 
+def test_without_a_seed_torch_s_decides():
+    def run(seed):
+        sampler, loaders = SAMPLERS["weighted"](), fm.Pipeline()
+        torch.manual_seed(seed)
+        return [labels.tolist() for _ in range(2) for _, labels in loaders.loader(SOURCE, sampler=sampler, batch_size=32)]
+
+    assert run(0) == run(0) != run(1)
+    assert run(0)[0] != run(0)[1]
+
+
 def test_a_sampler_that_is_used_again_begins_anew():
     sampler = SAMPLERS["weighted"]()
     assert order(sampler, 0) == order(sampler, 0)
@@ -49,7 +59,6 @@ def test_a_generator_of_ones_own_stays():
     fm.Pipeline(seed=0).loader(SOURCE, sampler=sampler)
     assert sampler.generator is own
     unseeded = SAMPLERS["weighted"]()
-    fm.Pipeline().loader(SOURCE, sampler=unseeded)
     fm.Pipeline(seed=0).loader(SOURCE, sampler=unseeded, generator=None)
     assert unseeded.generator is None
     fm.Pipeline(seed=0).loader(SOURCE, sampler=SequentialSampler(SOURCE))

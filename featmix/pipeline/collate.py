@@ -1,0 +1,71 @@
+"""What makes a batch of items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import default_collate
+
+from featmix.errors import FeatmixError
+from featmix.pipeline.images import as_float_image, as_mask
+from featmix.pipeline.items import take_apart
+from featmix.pipeline.names import Names
+from featmix.pipeline.quick import quick_batch
+from featmix.pipeline.views import split
+
+_PLAIN = Names()
+
+
+def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
+    """A batch of items: images as floating tensors ``(B, C, H, W)``, masks as tensors, the rest as torch's ``default_collate``.
+
+    Bytes and 16 bits become float32 in [0, 1]; masks of integers become int64. PIL images keep their channels. Views of an
+    image become a list of batches, or a dictionary of such lists.
+
+    Args:
+        items: See :func:`~featmix.pipeline.items.take_apart`.
+        names: Which entries of an item are images and masks.
+
+    Raises:
+        FeatmixError: If there is no image in an item, or images of one batch differ in size.
+
+    Example:
+        >>> import numpy as np
+        >>> images, labels = collate([(np.full((8, 6, 3), 255, np.uint8), 1), (np.zeros((8, 6, 3), np.uint8), 0)])
+        >>> images.shape, images.dtype, float(images.max()), labels
+        (torch.Size([2, 3, 8, 6]), torch.float32, 1.0, tensor([1, 0]))
+    """
+    if items and split(items[0]) is not None:
+        return _of_views([split(item) for item in items], names)
+    quick = quick_batch(items, names) if items else None
+    if quick is not None:
+        return quick
+    ready: list[Any] = []
+    sizes: dict[int, set[tuple[int, ...]]] = {}
+    for item in items:
+        taken = take_apart(item, names)
+        images = [as_float_image(image) for image in taken.images]
+        for place, image in enumerate(images):
+            sizes.setdefault(place, set()).add(tuple(image.shape))
+        ready.append(taken.put_back(images, [as_mask(mask) for mask in taken.masks]))
+    for found in sizes.values():
+        if len(found) > 1:
+            channels = len({size[0] for size in found}) > 1
+            raise FeatmixError(
+                "Pipeline.collate",
+                "items",
+                expected="images of one shape in a batch",
+                got=", ".join(map(str, sorted(found))),
+                fix="Give all images one mode in the data set: image.convert('RGB')."
+                if channels
+                else "Crop or resize them in sample=.",
+            )
+    return default_collate(ready)
+
+
+def _of_views(seen: Sequence[Any], names: Names) -> Any:
+    if any(each is None or len(each[0]) != len(seen[0][0]) for each in seen):
+        raise FeatmixError("Pipeline.collate", "items", expected="as many views of each item", got="items that differ")
+    batches = [collate(views, names) for views in zip(*(items for items, _ in seen), strict=True)]
+    return seen[0][1](batches)

@@ -1,0 +1,144 @@
+"""The data sets and loaders of one pipeline, numbered as they are made, and where each of them is in training."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from featmix.checks import whole
+from featmix.errors import FeatmixError
+from featmix.pipeline.loader import PipelineLoader
+from featmix.pipeline.position import Position, fields_of
+from featmix.pipeline.streams import Stream
+from featmix.seeding import rank
+
+_WHO = "Pipeline.load_state_dict"
+
+
+class Numbering:
+    """Gives each data set of a pipeline its number, and knows those that are alive.
+
+    Copies, and pickles in other processes, go on counting from where this one is.
+    """
+
+    def __init__(self) -> None:
+        self.family, self._count = os.urandom(8).hex(), 0
+        self._streams: WeakValueDictionary[int, Stream] = WeakValueDictionary()
+        self._loaders: WeakValueDictionary[int, PipelineLoader] = WeakValueDictionary()
+        self._awaited: dict[int, Position] = {}  # of a state that was loaded, what is not made yet
+        self._known, self._same_rank = 0, True  # of that state: how many data sets it counted, and whose it is
+
+    def stream(self, seed: int | None) -> Stream:
+        """The stream of the next data set.
+
+        Args:
+            seed: The pipeline's.
+        """
+        made = Stream(seed, self._count)
+        made.family = self.family
+        self._count += 1
+        self._streams[made.number] = made
+        if made.number in self._awaited:
+            made.taken = self._awaited[made.number].taken
+        return made
+
+    def follow(self, loader: PipelineLoader, stream: Stream) -> None:
+        """Note whose loader it is, and let it go on where a state that was loaded before says.
+
+        Raises:
+            FeatmixError: If that state knows no loader in this place.
+        """
+        number, awaited = stream.number, self._awaited
+        if awaited and number not in awaited and number < self._known:
+            raise FeatmixError(
+                "Pipeline.loader",
+                expected=f"data set {', '.join(map(str, sorted(awaited)))} of the state that was loaded",
+                got=f"data set {number}",
+                fix="Make data sets and loaders in the order of the run that was saved, each once and before its first epoch.",
+            )
+        loader.follow(stream)
+        position = awaited.get(number)
+        if position is not None:
+            loader.check(position, same_rank=self._same_rank)
+            loader.go_on(position)
+        self._loaders[number] = loader
+        self._arrived(number)
+
+    def state(self, seed: int | None) -> dict[str, Any]:
+        """Where all of them are.
+
+        Args:
+            seed: The pipeline's.
+        """
+        found = {number: Position(stream.taken) for number, stream in sorted(self._streams.items())}
+        found.update({number: loader.position() for number, loader in self._loaders.items()})
+        streams = {str(number): position.as_state() for number, position in found.items()}
+        return {"seed": seed, "rank": rank(), "datasets": self._count, "streams": streams}
+
+    def load(self, state: Any, seed: int | None) -> None:
+        """Let all of them go on from there; those that are not made yet, when they are.
+
+        Args:
+            state: What :meth:`state` gave.
+            seed: The pipeline's.
+
+        Raises:
+            FeatmixError: If it is no such state, or that of another pipeline; then nothing is changed.
+        """
+        given = fields_of(state, {"seed", "rank", "datasets", "streams"}, "state")
+        theirs = given["seed"] if given["seed"] is None else whole(_WHO, "seed", given["seed"])
+        if theirs != seed:
+            fix = "Make the pipeline with the seed of the run that was saved."
+            raise FeatmixError(_WHO, "seed", expected=repr(seed), got=repr(theirs), fix=fix)
+        known, same_rank = whole(_WHO, "datasets", given["datasets"]), whole(_WHO, "rank", given["rank"]) == rank()
+        positions = _positions(given["streams"], known, seeded=seed is not None)
+        if not same_rank:  # whose order is another one
+            positions = {number: replace(position, order=None) for number, position in positions.items()}
+        loaders = dict(self._loaders)
+        for number, loader in loaders.items():
+            if number not in positions:
+                got = f"those of data sets {', '.join(map(str, sorted(positions)))}" if positions else "none"
+                fix = "Make data sets and loaders in the order of the run that was saved."
+                raise FeatmixError(_WHO, "streams", expected=f"where the loader of data set {number} was", got=got, fix=fix)
+            loader.check(positions[number], same_rank=same_rank)
+        self._known, self._same_rank = known, same_rank
+        self._awaited = dict(positions)
+        for number, stream in list(self._streams.items()):
+            if number in positions:
+                stream.taken = positions[number].taken
+        for number, loader in loaders.items():
+            loader.go_on(positions[number])
+        for number in list(self._streams):
+            self._arrived(number)
+
+    def _arrived(self, number: int) -> None:
+        """Go on counting behind all that the saved run had made, once those that were alive in it are here."""
+        self._awaited.pop(number, None)
+        if not self._awaited:
+            self._count = max(self._count, self._known)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"family": self.family, "_count": self._count}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]
+        vars(self).update(state)
+
+
+def _positions(streams: Any, known: int, *, seeded: bool) -> dict[int, Position]:
+    if not isinstance(streams, Mapping):
+        raise FeatmixError(_WHO, "streams", expected="entries by the number of a data set", got=type(streams).__name__)
+    found: dict[int, Position] = {}
+    for name, entry in streams.items():
+        numbered = isinstance(name, str) and name.isascii() and name.isdigit() and len(name) < 20
+        if not numbered or int(name) >= known or str(int(name)) != name:
+            expected = f"the number of a data set, below {known}"
+            raise FeatmixError(_WHO, "streams", expected=expected, got=repr(name))
+        found[int(name)] = position = Position.of(entry, f"streams.{name}")
+        if (position.drawn is not None) if seeded else (position.drawn is None and position.position):
+            expected = f"{'no' if seeded else 'a'} number, for a pipeline {'with' if seeded else 'without'} a seed"
+            raise FeatmixError(_WHO, f"streams.{name}.drawn", expected=expected, got=repr(position.drawn))
+    return found

@@ -1,0 +1,57 @@
+"""Which batches went through ``prepare``, so that a draw for others is noticed."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+
+_EACH = "Write images = mixer.prepare(images) in each step, and go on with those"
+
+
+class Prepared:
+    """Batches that went through ``prepare`` since the last draw, not kept alive."""
+
+    def __init__(self) -> None:
+        self._left = 0  # how many batches may be drawn for: what was done to them after prepare is not known
+        self._given: list[weakref.ref[Tensor]] = []  # what prepare was given, where it gave back something else
+        self._done: list[weakref.ref[Tensor]] = []
+
+    def note(self, images: Tensor, done: Tensor) -> None:
+        """Note what went in, and what came out."""
+        if not self._left:
+            self._given, self._done = [], []
+        self._left += 1
+        self._done.append(weakref.ref(done))
+        if done is not images:
+            self._given.append(weakref.ref(images))
+
+    def check(self, images: Tensor) -> None:
+        """See that a batch went through; nothing is taken for granted of the next one.
+
+        Raises:
+            FeatmixError: If it is what went in, or nothing was prepared since the last draw.
+        """
+        if any(each() is images for each in self._given):
+            got = "what it was given"
+        elif self._left or any(_shares(each(), images) for each in self._done):
+            self._left = max(self._left - 1, 0)
+            return
+        else:
+            got = "images that did not go through it, so that the pipeline's batch= was not applied"
+        fix = f"{_EACH}; in eval mode, and without batch=, they come back as they are."
+        raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got=got, fix=fix)
+
+    def __reduce__(self) -> Any:
+        """Of a copy: nothing is known there."""
+        return Prepared, ()
+
+
+def _shares(one: Tensor | None, other: Tensor) -> bool:
+    """Return whether a batch is another one, or a view of it."""
+    if one is None:
+        return False
+    return one is other or (one.device == other.device and one.data_ptr() == other.data_ptr() != 0)

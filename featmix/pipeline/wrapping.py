@@ -1,0 +1,56 @@
+"""The data set that a pipeline makes of another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from featmix.errors import FeatmixError
+from featmix.pipeline.dataset import StatefulStream, Transformed, TransformedStream, Work, is_stateful
+from featmix.pipeline.made import made_within
+from featmix.pipeline.names import Names, names_for
+from featmix.pipeline.streams import Stream, Streamed
+from featmix.pipeline.views import ViewPlan
+
+
+def work_for(source: Any, views: Any, sample: Any, names: Names, family: str) -> Work | None:
+    """What a pipeline does to the items of a data set; ``None`` where it made that data set itself.
+
+    Args:
+        source: The data set.
+        views: As :meth:`featmix.Pipeline.dataset` takes them.
+        sample: The ``sample`` part.
+        names: Which entries of an item are images and masks.
+        family: Of the pipeline's data sets.
+
+    Raises:
+        FeatmixError: If only a part of the source is the pipeline's, or ``views`` are none.
+    """
+    made = made_within(source, family)
+    if made and views is not None:
+        fix = "Give views= where the data set is made."
+        raise FeatmixError("Pipeline.dataset", "views", expected="None, for what a pipeline made", got=repr(views), fix=fix)
+    if made:
+        return None if isinstance(source, Streamed) else Work(around=True)
+    if views is None:
+        return Work(sample, names)
+    plan = ViewPlan.of(views, sample)
+    own = tuple(names_for(names.images, names.masks, transform) for transform in plan.transforms)
+    return Work(None, names, (plan, own))
+
+
+def wrapped(source: Any, work: Work, stream: Stream) -> Transformed | TransformedStream:
+    """The data set itself.
+
+    Args:
+        source: Another one.
+        work: What is done to its items.
+        stream: Which numbers are drawn from.
+
+    Raises:
+        FeatmixError: If the source is no data set.
+    """
+    if not isinstance(source, IterableDataset):
+        return Transformed(source, work, stream)
+    return (StatefulStream if is_stateful(source) else TransformedStream)(source, work, stream)
