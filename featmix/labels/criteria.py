@@ -52,6 +52,7 @@ def mixed_loss(
     *,
     scale: Tensor | None = None,
     on_host: Callable[[], OnHost | None],
+    untouched: bool = False,
 ) -> Tensor:
     """Return the loss of a mixed batch, reduced as the criterion asks.
 
@@ -63,6 +64,7 @@ def mixed_loss(
         weight: ``(B, K)`` shares.
         scale: ``(B,)`` what each row's loss is multiplied with.
         on_host: Returns index, weight and scale as arrays, where the host knows them.
+        untouched: Whether no label is mixed, for certain: it is the criterion itself then.
 
     Raises:
         FeatmixError: If the criterion returns one number and rows do not share their weights, or no loss at all.
@@ -70,12 +72,14 @@ def mixed_loss(
     known = recognised(criterion)
     if _are_indices(known, output, target) and target.dtype != torch.int64:
         target = target.long()
-    mixture = on_host()
-    if mixture is not None and is_identity(mixture):
+    if untouched:
         return _unmixed(criterion, output, target)
     found = None if known is None else _in_one_call(known, output, target, index, weight)
     if known is not None and found is not None:
         return reduced(*found, known.reduction, scale)
+    mixture = on_host()
+    if mixture is not None and is_identity(mixture):
+        return _unmixed(criterion, output, target)
     each, reduction = unreduced(criterion)
     parts = (each(output, target[column]) for column in index.T)
     first = next(parts, None)

@@ -44,6 +44,7 @@ class Mixture:
     beyond: Tensor | None = None
     scale: Tensor | None = None
     _origin: Mixture | None = field(default=None, init=False, repr=False)
+    _untouched: bool = field(default=False, init=False, repr=False)  # made as the identity
 
     def __post_init__(self) -> None:
         """Check what a user constructs; what the library makes itself goes by :func:`made`."""
@@ -72,6 +73,7 @@ class Mixture:
         """Return the mixture that leaves ``batch`` rows as they are."""
         rows = torch.arange(batch, device=device).unsqueeze(1)
         mixture = made(rows, torch.ones(batch, 1, dtype=torch.float32, device=device))
+        vars(mixture)["_untouched"] = True
         if rows.device.type != "cpu" and not torch.compiler.is_compiling():
             vars(mixture)["_origin"] = Mixture.identity(batch, "cpu")
         return mixture
@@ -104,7 +106,7 @@ class Mixture:
         index, weight, *rest = tensors
         beyond = None if self.beyond is None else rest.pop(0)
         mixture = made(index, weight, beyond, rest.pop(0) if rest else None)
-        vars(mixture)["_origin"] = self._there()
+        vars(mixture).update(_origin=self._there(), _untouched=self._untouched)
         return mixture
 
     def _there(self) -> Mixture | None:
@@ -219,7 +221,10 @@ class Mixture:
         if self.index.device != target.device:
             return self.to(target.device).loss(criterion, output, target)
         target = self._with_beyond("loss", target)
-        return mixed_loss(criterion, output, target, self.index, self.weight, scale=self.scale, on_host=self._on_host)
+        index, weight, scale = self.index, self.weight, self.scale
+        return mixed_loss(
+            criterion, output, target, index, weight, scale=scale, on_host=self._on_host, untouched=self._untouched
+        )
 
     def accuracy(self, output: Tensor, target: Tensor, *, top_k: int = 1, threshold: float | None = None) -> Tensor:
         """Return the share of each row's label weight that is predicted, averaged; a scalar.
@@ -283,7 +288,7 @@ class Mixture:
 def made(index: Tensor, weight: Tensor, beyond: Tensor | None = None, scale: Tensor | None = None) -> Mixture:
     """Return a mixture whose parts are right by construction: nothing is checked."""
     mixture = object.__new__(Mixture)
-    vars(mixture).update(index=index, weight=weight, beyond=beyond, scale=scale, _origin=None)
+    vars(mixture).update(index=index, weight=weight, beyond=beyond, scale=scale, _origin=None, _untouched=False)
     return mixture
 
 

@@ -60,14 +60,14 @@ class Automatic:
         It is the criterion itself in eval mode, and for every forward that no decision was drawn for.
 
         Args:
-            criterion: See :meth:`Mix.loss`.
+            criterion: See :meth:`featmix.Mix.loss`.
             output: Model output, ``(B, ...)``, or what was computed from it.
             target: Targets or label maps, not mixed.
-            label_map: See :meth:`Mix.loss`.
+            label_map: See :meth:`featmix.Mix.loss`.
 
         Raises:
             FeatmixError: If the output came from forwards with several decisions, or cannot be told from another forward's,
-                and all that :meth:`Mix.loss` raises.
+                and all that :meth:`featmix.Mix.loss` raises.
 
         Example:
             >>> import featmix as fm
@@ -83,7 +83,7 @@ class Automatic:
         return self.mix_of("Mixer.loss", output).loss(criterion, output, target, label_map=label_map)
 
     def accuracy(self, output: Tensor, target: Tensor, *, top_k: int = 1, threshold: float | None = None) -> Tensor:
-        """Return :meth:`Mix.accuracy` by the decision of the forward that an output came from, as :meth:`loss` does."""
+        """Return :meth:`featmix.Mix.accuracy` by the decision of the forward that an output came from, as :meth:`loss` does."""
         return self.mix_of("Mixer.accuracy", output).accuracy(output, target, top_k=top_k, threshold=threshold)
 
     def mix_of(self, method: str, output: Tensor) -> Mix:

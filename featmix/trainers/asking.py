@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,11 +12,19 @@ from torch import Tensor
 
 from featmix.errors import FeatmixError
 from featmix.labels.criteria import recognised
-from featmix.mixer.lineage import ALL, sources
+from featmix.mixer.lineage import ALL, sources, stamp
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
+from featmix.mixer.record import Record
 
 _OF_CLASSES = ("weight", "pos_weight")  # arguments of torch's losses that have a row for each class, and none for samples
+
+
+@dataclass(frozen=True, eq=False)
+class _Answered:
+    """Stamps a loss of mixed labels."""
+
+    record: Record
 
 
 class Steps:
@@ -86,21 +95,30 @@ class Steps:
         mix = self._mix_of(self.mixer, output)
         if mix is None or mix.decision is None or not mix.decision.label_order:
             return plainly(*args, **kwargs)
+        record = mix.decision.record
+        asked = record.asked
         self._check_others(mix, more)
         self._asking = True
         try:
-            return mix.loss(_keeping_rows(partial(criterion, **more) if more else criterion), output, target)
+            loss = mix.loss(_keeping_rows(partial(criterion, **more) if more else criterion), output, target)
         finally:
             self._asking = False
+        if loss.requires_grad:
+            stamp(loss, self.mixer.number, _Answered(record))
+        else:  # a number to look at
+            record.asked = asked
+        return loss
 
-    def check(self, sites: Sequence[str]) -> None:
+    def check(self, sites: Sequence[str], total: Any) -> None:
         """Check, when a step has ended well, that features were mixed, and labels wherever features were.
 
         Args:
             sites: Of the tree, for messages.
+            total: What the step returned: the loss that is trained on, or a dictionary with it.
 
         Raises:
-            FeatmixError: If no forward had a decision, or the criterion was not asked for one that mixes labels.
+            FeatmixError: If no forward had a decision, or the criterion was not asked for one that mixes labels, or what is
+                trained on is not what it answered.
         """
         if not self.drew:
             inside = f" that holds {', '.join(map(repr, sites))}" if sites else ""
@@ -123,11 +141,26 @@ class Steps:
                 "function. Where some forwards have no loss, say which module's are mixed: model='name'.",
             )
 
+        total = total.get("loss") if isinstance(total, Mapping) else total
+        known = sources(total, self.mixer.number, limit=ALL) if self.mixer is not None else None
+        answered = [one.record for one in known or () if isinstance(one, _Answered)]
+        if any(isinstance(one, Record) and one not in answered and self._mixes_labels(one) for one in known or ()):
+            raise FeatmixError(
+                self._who,
+                "criterion",
+                expected=f"what is trained on to be what {self._criterion} returned",
+                got="another loss of a mixed forward, in which labels would stay as they are",
+                fix="Say which loss the step trains on: criterion='name' for self.name, or criterion=F.cross_entropy.",
+            )
+
     @property
     def drew(self) -> bool:
         """Whether a forward of this step had a decision."""
         self._note_drawn()
         return bool(self._drawn)
+
+    def _mixes_labels(self, record: Record) -> bool:
+        return any(mix.decision and mix.decision.record is record and mix.decision.label_order for mix in self._drawn)
 
     def _note_drawn(self) -> None:
         if self._drawing and self.mixer is not None:

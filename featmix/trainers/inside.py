@@ -58,7 +58,7 @@ class Inside:
                 called(module, tree, args, kwargs)
                 return _through(module, args, kwargs)
 
-            self._handles.append(module.register_forward_pre_hook(first, with_kwargs=True, prepend=True))
+            self._handles.append(module.register_forward_pre_hook(first, with_kwargs=True))
             if vars(module).get(_COMPILED) is not None:  # hooks would run within what is compiled
                 self._compiled.append((module, vars(module)[_COMPILED]))
                 vars(module)[_COMPILED] = None

@@ -148,7 +148,7 @@ class FeatMix(Callback):
             step.put_back()
         if self._mixer is not None:
             self._mixer.remove()
-        self._steps = self._inside = None
+        self._steps = self._inside = self._batch = None
         self._attached = False
 
     def _look(self, module: LightningModule) -> Inside:
@@ -185,12 +185,13 @@ class FeatMix(Callback):
         steps, inside = self._steps, self._look(module)
         if steps is None or getattr(trainer.fit_loop, "_skip_backward", False):
             return step.plain(*args, **kwargs)
-        self._batch, self._now = args[0] if args else next(iter(kwargs.values()), None), _progress(trainer)
+        batch, self._now = args[0] if args else next(iter(kwargs.values()), None), _progress(trainer)
         if not self._attached:
             inside.wait(self._attach)
         elif self._now is not None:
             self.mixer.progress = self._now
-        steps.begin((trainer.current_epoch, trainer.fit_loop.batch_idx, trainer.global_step))
+        steps.begin((trainer.current_epoch, trainer.fit_loop.batch_idx, trainer.global_step, id(batch)))
+        self._batch = batch  # until the next step: no other has its id
         try:
             with self._criteria.met(module, step.plain, steps.loss) if self._mixes_labels else nullcontext():
                 result = step.plain(*args, **kwargs)
@@ -198,7 +199,7 @@ class FeatMix(Callback):
             steps.end()
             inside.stop()
         if result is not None or steps.drew:
-            steps.check(inside.sites)
+            steps.check(inside.sites, result)
         return result
 
 

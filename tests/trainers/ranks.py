@@ -63,10 +63,10 @@ def fit(lit, folder=None, *, until=None, resume=None):
     return torch.stack(decisions.partners)
 
 
-def worker(rank, folder):
+def worker(rank, folder, port):
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", NODE_RANK="0")
-    os.environ["MASTER_PORT"] = str(29500 + os.getppid() % 10000)
+    os.environ["MASTER_PORT"] = str(port)
     warnings.simplefilter("ignore")
     whole, calling = Lit(), Selfish()
     partners = fit(whole, f"{folder}/whole")

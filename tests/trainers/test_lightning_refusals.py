@@ -30,6 +30,21 @@ class Aside(Lit):
         return F.cross_entropy(output, y)
 
 
+class Looking(Lit):
+    """Looks at its criterion, and trains on something else."""
+
+    grad = True
+
+    def loss(self, output, y):
+        with torch.set_grad_enabled(self.grad):
+            self.log("loss", self.criterion(output, y))
+        return F.cross_entropy(output, y)
+
+
+class LookingAside(Looking):
+    grad = False
+
+
 class Parts(Lit):
     """Calls the parts of its network one by one."""
 
@@ -80,6 +95,8 @@ REFUSED = {
     "no such criterion": (Renamed, None, {}, "It has loss_fn: criterion='loss_fn'"),
     "a criterion of something else": (Lit, None, {"criterion": nn.MSELoss()}, "a MSELoss that it does not have"),
     "a criterion that is not called": (Aside, None, {}, "got none for 1 of 1: labels would stay as they are"),
+    "a criterion for a number to look at": (LookingAside, None, {}, "got none for 1 of 1: labels would stay as they are"),
+    "a criterion that is not trained on": (Looking, None, {}, "what is trained on to be what self.criterion returned"),
     "a function that is not called": (Lit, None, {"criterion": F.nll_loss}, "a call of nll_loss with the output"),
     "no model that is called": (Parts, None, {}, "one module that holds 'model.stem', 'model.layer1'"),
     "another output": (Other, None, {}, "Give losses of other outputs a name of their own"),
