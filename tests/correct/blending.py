@@ -28,7 +28,7 @@ def column(values, x):
     return values.reshape(-1, *[1] * (x.ndim - 1))
 
 
-@right("einsum over the pair", attached=True)
+@right("einsum over the pair")
 class ByEinsum(Blend):
     def act(self, x, params):
         x = wide(x)
@@ -64,7 +64,7 @@ class InFloat64(Blend):
         return x.double() * lam + x[params.partner].double() * (1 - lam)
 
 
-@right("in place, on a clone", attached=True)
+@right("in place, on a clone")
 class InPlaceOnAClone(Blend):
     def act(self, x, params):
         lam = column(params.lam, x)

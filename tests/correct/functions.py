@@ -14,7 +14,7 @@ def wide(x):
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-@right("a function, as it is", attached=True)
+@right("a function, as it is")
 def fade(x, partner):
     return (0.75 * wide(x) + 0.25 * wide(x)[partner]).to(x.dtype)
 

@@ -41,7 +41,7 @@ class WithinAClass(ByLabel):
         return params.replaced(partner=torch.where(same & params.active, params.partner, rows), active=params.active & same)
 
 
-@right("the share is that of a table of pairs of ten classes", attached=True)
+@right("the share is that of a table of pairs of ten classes")
 class ByPairOfClasses(ByLabel):
     tags = Tags(mixes_labels=True, paper="none", needs_target=True, classes=10, masks=False)
     table = 0.5 + 0.05 * torch.arange(10).view(-1, 1) - 0.02 * torch.arange(10)
@@ -110,7 +110,7 @@ class UpsideDown(QuarterTurn):
         return torch.lerp(lent, wide(x), params.strength(wide(x)))
 
 
-@right("convolution: low frequencies are exchanged", attached=True)
+@right("convolution: low frequencies are exchanged")
 class LowFrequencies(Strategy[Params]):
     tags = Tags(mixes_labels=False, paper="none", spatial=True, masks=False)
 
@@ -125,7 +125,7 @@ class LowFrequencies(Strategy[Params]):
         return x - low + low[params.partner]
 
 
-@right("labels by decree: a spherical interpolation of the features", attached=True)
+@right("labels by decree: a spherical interpolation of the features")
 class Slerp(Blend):
     tags = Tags(mixes_labels=True, paper="none", labels_by_decree=True, masks=False)
 
@@ -142,7 +142,7 @@ class Slerp(Blend):
         return torch.where(near, torch.lerp(other, flat, lam), round_).view(x.shape)
 
 
-@right("labels by decree: a step of the share", attached=False)
+@right("labels by decree: a step of the share")
 class RoundedLabels(Blend):
     tags = Tags(mixes_labels=True, paper="none", labels_by_decree=True, masks=False)
 

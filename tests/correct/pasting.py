@@ -66,7 +66,7 @@ class SomeEntries(Paste):
         return random.random(shape) < 0.5
 
 
-@right("eight channels, of which a fixed table says which are the partner's", attached=True)
+@right("eight channels, of which a fixed table says which are the partner's")
 class EveryOtherChannel(Paste):
     tags = Tags(mixes_labels=True, paper="none", masks=False, channels=8)
     table = np.array([0, 1, 0, 1, 1, 0, 0, 0], dtype=bool)
@@ -103,7 +103,7 @@ class Halves(Paste):
         return across ^ (random.random((batch, 1, 1, 1)) < 0.5)
 
 
-@right("one box for the batch, cut by slices", attached=True)
+@right("one box for the batch, cut by slices")
 class OneBox(Paste):
     tags = Tags(mixes_labels=True, paper="none", masks=False, spatial=True)
 
