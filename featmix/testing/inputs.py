@@ -112,6 +112,7 @@ def features(
     dtype: torch.dtype = torch.float32,
     channel_multiple: int = 1,
     min_batch: int = 1,
+    batch: int | None = None,
     channels: int | None = None,
     shapes: Sequence[Sequence[int]] = (),
     prefix: int = 0,
@@ -124,6 +125,7 @@ def features(
         dtype: Of the tensor.
         channel_multiple: What the number of channels is a multiple of.
         min_batch: Fewest rows.
+        batch: How many rows, in place of a drawn number.
         channels: The number of channels, where there is one to choose only.
         shapes: Of one sample, without the batch, in place of drawn sizes.
         prefix: Positions at the front besides those that are drawn: class tokens.
@@ -132,7 +134,7 @@ def features(
         >>> from hypothesis import find
         >>> find(features(layout="bnc"), lambda _: True).ndim
         3
-        >>> find(features(shapes=[(3, 32, 32)], min_batch=4), lambda _: True).shape
+        >>> find(features(batch=4, shapes=[(3, 32, 32)]), lambda _: True).shape
         torch.Size([4, 3, 32, 32])
     """
     if shapes:
@@ -143,9 +145,9 @@ def features(
         if prefix:
             shape[lay.positions[0] - 1] += prefix
         shape[lay.channel - 1] = channels or channel_multiple * draw(st.integers(1, 4))
-    batch = draw(st.integers(min_batch, 6))
-    code = draw(st.integers(0, len(ROW_MODES) ** batch - 1))  # one draw for all rows: each costs more than the law it is for
-    modes = [list(ROW_MODES)[code // len(ROW_MODES) ** row % len(ROW_MODES)] for row in range(batch)]
+    count = draw(st.integers(min_batch, 6)) if batch is None else batch
+    code = draw(st.integers(0, len(ROW_MODES) ** count - 1))  # one draw for all rows: each costs more than the law it is for
+    modes = [list(ROW_MODES)[code // len(ROW_MODES) ** row % len(ROW_MODES)] for row in range(count)]
     power = draw(st.floats(-3.5, 3.5))
     magnitude = math.copysign(10 ** abs(power), power)
     seed, whole = draw(st.integers(0, 2**32 - 1)), not draw(st.booleans())  # hypothesis shrinks towards False
