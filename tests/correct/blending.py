@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 from torch.func import vmap
 
 from featmix.sampling import draws
@@ -82,6 +83,7 @@ class _InNumPy(torch.autograd.Function):
         return torch.from_numpy(share * values + (1 - share) * values[partner.numpy()]).to(x.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         partner, lam = ctx.saved_tensors
         share, given = lam.numpy().reshape(-1, *[1] * (gradient.ndim - 1)), gradient.numpy()

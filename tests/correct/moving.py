@@ -15,8 +15,8 @@ from tests.correct.right import right
 class ByVarMean(MomentStrategy[Params]):
     tags = Tags(mixes_labels=False, paper="none", moments="in", masks=False)
 
-    def __init__(self, **settings):
-        super().__init__("in", eps=1e-3, detach=False, p=1.0, unbiased=False, **settings)
+    def __init__(self, *, p=1.0):
+        super().__init__("in", eps=1e-3, detach=False, p=p, unbiased=False)
 
     def decide(self, shape, draw):
         return Params.of(draw)
@@ -35,8 +35,8 @@ class ByVarMean(MomentStrategy[Params]):
 class GeometricMean(MomentStrategy[Params]):
     tags = Tags(mixes_labels=False, paper="none", moments="in")
 
-    def __init__(self, **settings):
-        super().__init__("in", eps=1e-5, detach=False, p=1.0, **settings)
+    def __init__(self, *, p=1.0):
+        super().__init__("in", eps=1e-5, detach=False, p=p)
 
     def decide(self, shape, draw):
         return Params.of(draw, draw.random.uniform(0, 1, draw.count("sample")))
@@ -56,6 +56,10 @@ class Detached(fm.MixStyle):
 @right("values sorted and handed to ranks: the partner's distribution")
 class ByRank(Blend):
     tags = Tags(mixes_labels=False, paper="none", masks=False)
+
+    @property
+    def exact_gradient(self):
+        return False  # ranks are constants in backward
 
     def act(self, x, params):
         x = wide(x)

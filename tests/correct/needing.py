@@ -37,8 +37,10 @@ class WithinAClass(ByLabel):
 
     def seen(self, params, target):
         same = target == target[params.partner]
-        rows = torch.arange(len(target))
-        return params.replaced(partner=torch.where(same & params.active, params.partner, rows), active=params.active & same)
+        active, rows = params.active & same, torch.arange(len(target))
+        return params.replaced(
+            partner=torch.where(active, params.partner, rows), active=active, lam=torch.where(active, params.lam, 1.0)
+        )
 
 
 @right("the share is that of a table of pairs of ten classes")

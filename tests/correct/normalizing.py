@@ -44,9 +44,10 @@ class VarMean(Instance):
 @right("einsum", like="in")
 class Einsum(Instance):
     def of(self, x):
-        n = x.shape[2] * x.shape[3]
-        mean = torch.einsum("bchw->bc", x)[..., None, None] / n
-        return mean, torch.einsum("bchw,bchw->bc", x - mean, x - mean)[..., None, None] / n
+        n, exact = x.shape[2] * x.shape[3], x.double()  # its sums run one after the other
+        mean = torch.einsum("bchw->bc", exact)[..., None, None] / n
+        var = torch.einsum("bchw,bchw->bc", exact - mean, exact - mean)[..., None, None] / n
+        return mean.to(x.dtype), var.to(x.dtype)
 
 
 @right("average pooling", like="in")
@@ -133,8 +134,7 @@ class OneShape(Normalizer):
     over_channels = over_positions = True
     shapes = ((3, 4, 5),)
 
-    def moments(self, x, mask=None):
-        assert mask is None
+    def moments(self, x):
         assert x.shape[1:] == (3, 4, 5)
         var, mean = torch.var_mean(wide(x), (1, 2, 3), keepdim=True)
         return Moments(mean, (var + self.eps).sqrt())
