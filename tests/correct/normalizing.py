@@ -93,7 +93,7 @@ class Weighted(Instance, nn.Module):
 
     def moments(self, x):
         mean, std = super().moments(x)
-        return mean, std / self.weight.detach().to(std.dtype).view(-1, 1, 1)
+        return mean, std / self.weight.to(std.dtype).view(-1, 1, 1)
 
 
 @right("tokens only", layout="bnc", like="pono")

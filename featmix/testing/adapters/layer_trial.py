@@ -63,7 +63,7 @@ class Tried:
 
     def normalize(self, x: Tensor) -> tuple[Tensor, Moments]:
         """The layer's."""
-        xh: Tensor = copy.deepcopy(self.layer).to(x.dtype)(x)
+        xh: Tensor = copy.deepcopy(self.layer).to(x.dtype).requires_grad_(False)(x)  # its weights are 1, and its biases 0
         return xh, self.moments(x)
 
     def denormalize(self, xh: Tensor, m: Moments) -> Tensor:
