@@ -18,9 +18,11 @@ import measured
 import outputs
 import presets
 import programs
+import pytested
 import reference
 import shown
 import sphinx.util.logging
+import styles
 import tables
 from sphinx.application import Sphinx
 from sphinx.util.nodes import make_refnode
@@ -29,7 +31,8 @@ logger = sphinx.util.logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[2]
 # What the pages are made of: where none of it has changed, neither have they.
-SOURCES = ("featmix/**/*.py", "benchmarks/**/*.py", "tests/broken/**/*.py", "tools/*.py", "docs/_ext/*.py", "examples/*.py",
+SOURCES = ("featmix/**/*.py", "benchmarks/**/*.py", "tests/broken/**/*.py", "tests/correct/**/*.py", "pytest_featmix.py",
+           "tools/*.py", "docs/_ext/*.py", "examples/*.py",
            "docs/benchmarks/results.json", "constraints.txt")  # fmt: skip
 
 
@@ -51,6 +54,8 @@ def generate(app: Sphinx) -> None:
         commands,
         laws,
         faults,
+        styles,
+        pytested,
         outputs,
         measured,
         departures,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 
 @dataclass(frozen=True)
 class Tags:
@@ -20,6 +22,13 @@ class Tags:
         batch_coupled: A row depends on more of the batch than its partner.
         masks: Knows what to do about padding.
         partnered: Rows take from a partner; without, each is its own, and there is no choice of partners to make.
+        labels_by_decree: Its label shares are chosen, and are not the shares of what is found in the features: those of a
+            spherical interpolation, for example.
+        channels: The one number of channels that it takes; ``None`` for any.
+        shapes: The shapes of a sample, without the batch, that it takes; empty for any.
+        classes: How many classes labels may be of; ``None`` for any.
+        needs_target: Decides by labels: ``make_params`` is to be given ``target=``.
+        dtypes: The dtypes of features that it takes; empty for all floating ones.
         paper: Citation.
         url: Where to read it.
     """
@@ -35,6 +44,12 @@ class Tags:
     batch_coupled: bool = False
     masks: bool = True
     partnered: bool = True
+    labels_by_decree: bool = False
+    channels: int | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
+    classes: int | None = None
+    needs_target: bool = False
+    dtypes: tuple[torch.dtype, ...] = ()
 
     @property
     def where(self) -> str:

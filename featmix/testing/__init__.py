@@ -5,6 +5,7 @@ from featmix.testing.check import check_normalizer, check_strategy, parametrize_
 from featmix.testing.inputs import features, features_for, normalizers, params_for, strategies, targets
 from featmix.testing.instances import every_default, every_normalizer, every_strategy
 from featmix.testing.law import Case, Law, LawError, laws
+from featmix.testing.plugin import featmix_laws
 from featmix.testing.records import Record
 from featmix.testing.reproducing import reproduce
 from featmix.testing.runner import run_law
@@ -20,6 +21,7 @@ __all__ = [
     "every_default",
     "every_normalizer",
     "every_strategy",
+    "featmix_laws",
     "features",
     "features_for",
     "from_function",

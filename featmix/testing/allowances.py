@@ -9,6 +9,7 @@ from featmix.strategies.moments import MomentStrategy
 from featmix.testing.law import (
     Case,
     rounding,
+    without_a_prefix,
 )
 
 
@@ -20,6 +21,7 @@ def slack(case: Case) -> Tensor:
 
 def arithmetic(case: Case) -> Tensor:
     """Return the error allowed inside: eight roundings, in float32 for half types, times the largest gain."""
+    case = without_a_prefix(case)
     gain = torch.ones(())
     strategy = case.strategy
     if isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape):
@@ -30,6 +32,14 @@ def arithmetic(case: Case) -> Tensor:
         gain = (largest / own.std.flatten(1).amin(1)).clamp(min=1)
     inside = min(rounding(case.x.dtype), rounding(torch.float32))
     return (8 * inside * gain * reach(case.x)).amax()
+
+
+def of_shares(case: Case) -> float:
+    """Return what is lost where a share and its complement are float32: they add up to 1 within two of its roundings."""
+    drawn = [*case.params.per_row().values(), *([case.params.mixture.weight] if case.params.mixture.index.shape[1] > 1 else [])]
+    if not any(t.dtype == torch.float32 for t in drawn):
+        return 0.0
+    return 2 * rounding(torch.float32) * float(reach(case.x).amax()) if len(case.x) else 0.0
 
 
 def reach(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from featmix.testing.law import CannotRunError, Kind, Law, LawError, laws
 from featmix.testing.records import Record
 from featmix.testing.runner import DTYPES, Task, run_law, tasks
 
-_OF_STRATEGIES: tuple[Kind, ...] = ("strategy", "attached")
+OF_STRATEGIES: tuple[Kind, ...] = ("strategy", "attached")
 OnFail = Literal["raise", "warn"] | None
 
 
@@ -31,7 +31,7 @@ def check_strategy(
     thorough: bool = False,
     budget: float | None = None,
     dtypes: Iterable[torch.dtype] = DTYPES,
-    kinds: tuple[Kind, ...] = _OF_STRATEGIES,
+    kinds: tuple[Kind, ...] = OF_STRATEGIES,
     expected_failed_checks: Mapping[str, str] | None = None,
     on_fail: OnFail = "raise",
     callback: Callable[[Record], None] | None = None,
@@ -69,7 +69,7 @@ def check_strategy(
     subject = adapt(strategy)
     if not isinstance(subject, Strategy):
         raise FeatmixError("check_strategy", "strategy", expected="a strategy", got=repr(subject), fix="Use check_normalizer.")
-    return _check(subject, kinds, only, _count(examples, thorough), budget, dtypes, expected_failed_checks, on_fail, callback)
+    return _check(subject, kinds, only, count_of(examples, thorough), budget, dtypes, expected_failed_checks, on_fail, callback)
 
 
 def check_normalizer(
@@ -111,7 +111,7 @@ def check_normalizer(
     if not isinstance(subject, Normalizer):
         raise FeatmixError("check_normalizer", "norm", expected="a normalizer", got=repr(subject), fix="Use check_strategy.")
     return _check(
-        subject, ("normalizer",), only, _count(examples, thorough), budget, dtypes, expected_failed_checks, on_fail, callback
+        subject, ("normalizer",), only, count_of(examples, thorough), budget, dtypes, expected_failed_checks, on_fail, callback
     )
 
 
@@ -121,7 +121,7 @@ def parametrize_with_checks(
     examples: int | None = None,
     thorough: bool = False,
     dtypes: Iterable[torch.dtype] = DTYPES,
-    kinds: tuple[Kind, ...] = _OF_STRATEGIES,
+    kinds: tuple[Kind, ...] = OF_STRATEGIES,
     where: Callable[[Any, Law], bool] = lambda subject, law: True,
     expected_failed_checks: Callable[[Any], Mapping[str, str]] | Mapping[str, str] | None = None,
     xfail_strict: bool = True,
@@ -150,10 +150,10 @@ def parametrize_with_checks(
     """
     import pytest
 
-    chosen, runs, count = list(dtypes), [], _count(examples, thorough)
+    chosen, runs, count = list(dtypes), [], count_of(examples, thorough)
     for given in subjects:
         expected = expected_failed_checks(given) if callable(expected_failed_checks) else expected_failed_checks or {}
-        _check_names(expected, ("normalizer", "strategy", "attached"))
+        check_names(expected, ("normalizer", "strategy", "attached"))
         subject = adapt(given)
         for task in tasks(subject, _kinds_for(subject, kinds), chosen):
             if task.skipped or not where(subject, task.law):
@@ -170,7 +170,7 @@ def planned(
     *,
     only: Sequence[str] | None = None,
     dtypes: Iterable[torch.dtype] = DTYPES,
-    kinds: tuple[Kind, ...] = _OF_STRATEGIES,
+    kinds: tuple[Kind, ...] = OF_STRATEGIES,
 ) -> list[Task]:
     """Return the tasks that the checks would try on a subject, in order; those that they would skip say why.
 
@@ -178,7 +178,7 @@ def planned(
         FeatmixError: If a law named does not exist.
     """
     kinds = _kinds_for(subject, kinds)
-    _check_names(only or (), kinds, with_dtypes=False)
+    check_names(only or (), kinds, with_dtypes=False)
     return [task for task in tasks(subject, kinds, dtypes) if only is None or task.law.name in only]
 
 
@@ -213,10 +213,10 @@ def _check(
     if budget is not None and not budget > 0:
         raise FeatmixError("check", "budget", expected="seconds above 0, or None", got=repr(budget))
     expected, deadline = expected_failed_checks or {}, None if budget is None else time.perf_counter() + budget
-    _check_names(expected, kinds)
+    check_names(expected, kinds)
     records = []
     for _, same_law in groupby(planned(subject, only=only, dtypes=dtypes, kinds=kinds), key=lambda task: task.law.name):
-        for record in _records(list(same_law), examples, expected, deadline):
+        for record in records_of(list(same_law), examples, expected, deadline):
             records.append(record)
             if callback is not None:
                 callback(record)
@@ -225,8 +225,8 @@ def _check(
     return records
 
 
-def _records(same_law: list[Task], examples: int, expected: Mapping[str, str], deadline: float | None) -> Iterable[Record]:
-    """The records of one law; an expectation that does not come true, where all was tried, gives one more."""
+def records_of(same_law: list[Task], examples: int, expected: Mapping[str, str], deadline: float | None) -> Iterable[Record]:
+    """Try one law in each dtype: its records; an expectation that does not come true, where all was tried, gives one more."""
     found = []
     for task in same_law:
         found.append(task.run(examples, _reason(task, expected), deadline))
@@ -239,7 +239,12 @@ def _records(same_law: list[Task], examples: int, expected: Mapping[str, str], d
             yield Record(law, dtype, "failed", 0, 0.0, message)
 
 
-def _count(examples: int | None, thorough: bool) -> int:
+def count_of(examples: int | None, thorough: bool) -> int:
+    """Return how many inputs to try.
+
+    Raises:
+        FeatmixError: If that is no whole number from 1 up.
+    """
     if examples is not None and (not isinstance(examples, int) or isinstance(examples, bool) or examples < 1):
         raise FeatmixError("check", "examples", expected="a whole number from 1 up", got=repr(examples))
     return default_examples(thorough=thorough) if examples is None else examples
@@ -253,7 +258,12 @@ def _kinds_for(subject: Strategy | Normalizer, kinds: tuple[Kind, ...]) -> tuple
     return ("normalizer",) if isinstance(subject, Normalizer) else kinds
 
 
-def _check_names(names: Iterable[str], kinds: tuple[Kind, ...], *, with_dtypes: bool = True) -> None:
+def check_names(names: Iterable[str], kinds: tuple[Kind, ...], *, with_dtypes: bool = True) -> None:
+    """Check that laws, or laws in one dtype, exist.
+
+    Raises:
+        FeatmixError: If they do not.
+    """
     known = [one.name for one in laws(*kinds)]
     for name in names:
         law, _, dtype = name.partition("-") if with_dtypes else (name, "", "")

@@ -30,11 +30,24 @@ class Corner:
     magnitude: float
     seed: int
 
-    def made(self, layout: str, channel_multiple: int, dtype: torch.dtype) -> Tensor:
-        """The input in a layout."""
+    def made(
+        self,
+        layout: str,
+        channel_multiple: int,
+        dtype: torch.dtype,
+        channels: int | None = None,
+        shapes: Sequence[Sequence[int]] = (),
+        prefix: int = 0,
+    ) -> Tensor:
+        """The input in a layout; with one number of channels, or of one of these shapes, where others are not taken."""
+        if shapes:
+            shape = list(shapes[self.seed % len(shapes)])
+            return rows(self.modes, shape, seed=self.seed, magnitude=self.magnitude, dtype=dtype)
         lay = layout_named(layout)
         shape = list(self.sizes[-(lay.ndim - 2) :] if lay.ndim > 2 else ())
-        shape.insert(lay.channel - 1, channel_multiple * self.channels)
+        if prefix:
+            shape[0] += prefix
+        shape.insert(lay.channel - 1, channels or channel_multiple * self.channels)
         return rows(self.modes, shape, seed=self.seed, magnitude=self.magnitude, dtype=dtype)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from featmix.labels.mixture import Mixture
+from featmix.labels.mixture import Mixture, made
 from featmix.strategies.params import Params
 
 
@@ -34,9 +34,35 @@ def restrict(params: Params, rows: Sequence[int]) -> Params:
     return dataclasses.replace(params, **changes)
 
 
-def with_partner(params: Params, partner: Tensor) -> Params:
-    """The same decision with other partners (the labels stay as they are)."""
-    return dataclasses.replace(params, partner=partner)
+def with_itself(params: Params) -> Params:
+    """The same decision with each row as its own partner, in the features and in the labels.
+
+    Example:
+        >>> import featmix as fm
+        >>> with_itself(fm.Mixup().make_params((2, 1, 2, 2))).mixture.index
+        tensor([[0, 0],
+                [1, 1]])
+    """
+    rows, mixture = torch.arange(len(params.partner)), params.mixture
+    index = torch.where(mixture.index == params.partner.view(-1, 1), rows.view(-1, 1), mixture.index)
+    own = Mixture(index, mixture.weight, mixture.beyond, mixture.scale)
+    return dataclasses.replace(params, partner=rows, mixture=own)
+
+
+def in_double(params: Params) -> Params:
+    """The same decision with its strengths, which are float32, in float64: a share and its complement then add up to 1 there.
+
+    Example:
+        >>> import featmix as fm
+        >>> params = fm.Mixup().make_params((2, 1, 2, 2))
+        >>> in_double(params).mixture.weight.sum(1), params.lam.dtype
+        (tensor([1., 1.], dtype=torch.float64), torch.float32)
+    """
+    changes: dict[str, Any] = {name: t.double() for name, t in params.per_row().items() if t.dtype == torch.float32}
+    weight = params.mixture.weight.double()
+    weight = torch.cat([weight[:, :-1], 1 - weight[:, :-1].sum(1, keepdim=True)], 1)
+    changes["mixture"] = made(params.mixture.index, weight, params.mixture.beyond, params.mixture.scale)
+    return dataclasses.replace(params, **changes)
 
 
 def all_idle(params: Params) -> Params:

@@ -11,7 +11,7 @@ from featmix.errors import FeatmixError
 from featmix.strategies.base import Strategy
 from featmix.strategies.content import ContentStrategy
 from featmix.strategies.params import Params
-from featmix.testing.law import Case, demand, demand_close, law, rounding
+from featmix.testing.law import Case, decide, demand, demand_close, law, rounding, without_a_prefix
 
 CLASSES = 200
 
@@ -35,6 +35,7 @@ def dense_targets(case: Case) -> None:
     tolerance where values are copied; where they are blended, four roundings to float32, which is what shares are, of the
     largest class, and eight where the image is float32 too. Label shares: four units in the last place, as in ``labels``.
     """
+    case = without_a_prefix(case)
     strategy: ContentStrategy = case.strategy  # type: ignore[assignment] # says_where
     lay = strategy.layout_of(case.x.shape)
     sizes = lay.spatial_shape(case.x.shape)
@@ -69,6 +70,7 @@ def dense_resolution(case: Case) -> None:
 
     No tolerance: labels are copied, and blends are the same blends.
     """
+    case = without_a_prefix(case)
     strategy: ContentStrategy = case.strategy  # type: ignore[assignment] # says_where
     lay = strategy.layout_of(case.x.shape)
     sizes = lay.spatial_shape(case.x.shape)
@@ -88,7 +90,7 @@ def _decisions(case: Case, sizes: tuple[int, ...]) -> Iterator[Params]:
     seed = Generator().manual_seed(case.seed)
     mask = torch.rand(len(case.x), *sizes, generator=seed) < 0.7
     mask.view(len(mask), -1)[:, :1] = True
-    yield case.strategy.make_params(case.x.shape, generator=seed, mask=mask)
+    yield decide(case.strategy, case.x.shape, seed, mask=mask)
 
 
 def _labels(case: Case, sizes: tuple[int, ...]) -> Tensor:

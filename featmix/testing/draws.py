@@ -16,7 +16,7 @@ from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.testing.corners import CORNERS
 from featmix.testing.inputs import features, features_for
-from featmix.testing.law import channel_multiple, layout_name
+from featmix.testing.needs import channel_multiple, layout_name, needs, prefix_count
 
 Input = tuple[Tensor, int]
 EXAMPLES = 20
@@ -40,7 +40,8 @@ def shared(subject: Strategy | Normalizer, dtype: torch.dtype, examples: int) ->
     """The inputs that all laws are tried on: those chosen by hand, then drawn ones, up to 200 in all."""
     smallest = getattr(subject, "min_group", 1) if isinstance(subject, Normalizer) else 1
     count = min(examples, THOROUGH)
-    found = list(_pool(layout_name(subject), channel_multiple(subject), dtype, count))
+    said, prefix = needs(subject), prefix_count(subject)
+    found = list(_pool(layout_name(subject), channel_multiple(subject), dtype, count, said.channels, said.shapes, prefix))
     if isinstance(subject, Normalizer) and smallest > 1:
         return [(x, seed) for x, seed in found if subject.group_size(x.shape) >= smallest]
     return found
@@ -65,8 +66,16 @@ def searched(subject: Strategy | Normalizer, dtype: torch.dtype, examples: int, 
 
 
 @lru_cache(maxsize=32)
-def _pool(layout: str, multiple: int, dtype: torch.dtype, count: int) -> tuple[Input, ...]:
-    found = [(corner.made(layout, multiple, dtype), corner.seed) for corner in CORNERS[:count]]
+def _pool(
+    layout: str,
+    multiple: int,
+    dtype: torch.dtype,
+    count: int,
+    channels: int | None,
+    shapes: tuple[tuple[int, ...], ...],
+    prefix: int,
+) -> tuple[Input, ...]:
+    found = [(corner.made(layout, multiple, dtype, channels, shapes, prefix), corner.seed) for corner in CORNERS[:count]]
     if count == len(found):
         return tuple(found)
 
@@ -77,7 +86,10 @@ def _pool(layout: str, multiple: int, dtype: torch.dtype, count: int) -> tuple[I
         phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
     )
-    @given(features(layout=layout, dtype=dtype, channel_multiple=multiple), st.integers(0, 2**31 - 1))
+    @given(
+        features(layout=layout, dtype=dtype, channel_multiple=multiple, channels=channels, shapes=shapes, prefix=prefix),
+        st.integers(0, 2**31 - 1),
+    )
     def drawn(x: Tensor, seed: int) -> None:
         found.append((x, seed))
 

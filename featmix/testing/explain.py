@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from featmix.testing.law import Law
+from featmix.testing.needs import decision_in_words
 from featmix.testing.seen import Sight, recipe_of
 from featmix.testing.source import source
 
@@ -24,6 +25,7 @@ _HELPERS = {  # what the lines may use, and where it is
     "sources": "featmix.testing.label_laws",
     "masked": "featmix.testing.padding_laws",
     "Case": "featmix.testing.law",
+    "target_for": "featmix.testing.needs",
     "batch": "featmix.testing.host",
     "host": "featmix.testing.host",
     "SITE": "featmix.testing.host",
@@ -78,7 +80,7 @@ def python_again(one: Law, subject: Any, sight: Sight | None, dtype: torch.dtype
             lines.append(f"x = {recipe or pasteable(sight.x)}")
         decision = sight.decision
         if not decision and sight.seed is not None and one.kind != "normalizer":
-            decision = f"params = subject.make_params(x.shape, generator=torch.Generator().manual_seed({sight.seed}))"
+            decision = f"params = {decision_in_words(subject, 'x.shape', sight.seed)}"
         lines += decision.split("\n") if decision else []
     if one.drawn and sight is not None:
         arguments += ["x"] if one.kind == "normalizer" else ["x", f"seed={sight.seed}"]

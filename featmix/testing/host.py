@@ -9,10 +9,9 @@ from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from featmix.strategies.base import Strategy
-from featmix.testing.law import layout_name, sample_shape
+from featmix.testing.needs import class_count, layout_name, sample_shape
 from featmix.testing.seen import made_by
 
-CLASSES = 5
 SITE = "body.mixed"
 
 
@@ -43,10 +42,10 @@ class Host(nn.Module):
         self.reentrant = reentrant
         self.stem = Wave()
         self.body = nn.Sequential(OrderedDict(first=Wave(), mixed=Wave(), last=Wave()))
-        self.head = nn.Linear(sample_shape(strategy)[self.channel - 1], CLASSES)
+        self.head = nn.Linear(sample_shape(strategy)[self.channel - 1], class_count(strategy))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, CLASSES)`` scores."""
+        """``(B, classes)`` scores."""
         x = self.stem(x)
         x = self.body(x) if self.reentrant is None else checkpoint(self.body, x, use_reentrant=self.reentrant)
         pooled = torch.tanh(x)
@@ -68,7 +67,7 @@ def batch(strategy: Strategy, size: int = 6, seed: int = 0) -> tuple[Tensor, Ten
     generator = Generator().manual_seed(seed)
     x = torch.randn(size, *sample_shape(strategy), generator=generator)
     made_by(x, f"batch(subject, {size}, seed={seed})[0]")
-    return x, torch.randint(CLASSES, (size,), generator=generator)
+    return x, torch.randint(class_count(strategy), (size,), generator=generator)
 
 
 def gradients(model: nn.Module) -> Tensor:

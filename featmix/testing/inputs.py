@@ -23,7 +23,7 @@ from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 from featmix.strategies.registry import create, list_strategies, strategy_class
 from featmix.testing.instances import choices, example_normalizers, has_use_for
-from featmix.testing.law import channel_multiple, layout_name
+from featmix.testing.needs import channel_multiple, decide, layout_name, needs, prefix_count
 from featmix.testing.seen import made_by
 
 TARGET_KINDS = ("indices", "one-hot", "soft", "multi-label", "regression", "regression-2d")
@@ -112,6 +112,10 @@ def features(
     dtype: torch.dtype = torch.float32,
     channel_multiple: int = 1,
     min_batch: int = 1,
+    batch: int | None = None,
+    channels: int | None = None,
+    shapes: Sequence[Sequence[int]] = (),
+    prefix: int = 0,
 ) -> Tensor:
     """Feature maps of 1-6 rows, 1-4 channel groups and 1-9 positions an axis, each row of a mode of its own.
 
@@ -121,18 +125,29 @@ def features(
         dtype: Of the tensor.
         channel_multiple: What the number of channels is a multiple of.
         min_batch: Fewest rows.
+        batch: How many rows, in place of a drawn number.
+        channels: The number of channels, where there is one to choose only.
+        shapes: Of one sample, without the batch, in place of drawn sizes.
+        prefix: Positions at the front besides those that are drawn: class tokens.
 
     Example:
         >>> from hypothesis import find
         >>> find(features(layout="bnc"), lambda _: True).ndim
         3
+        >>> find(features(batch=4, shapes=[(3, 32, 32)]), lambda _: True).shape
+        torch.Size([4, 3, 32, 32])
     """
-    lay = layout_named(layout)
-    shape = [draw(st.integers(1, 9)) for _ in range(lay.ndim - 1)]
-    shape[lay.channel - 1] = channel_multiple * draw(st.integers(1, 4))
-    batch = draw(st.integers(min_batch, 6))
-    code = draw(st.integers(0, len(ROW_MODES) ** batch - 1))  # one draw for all rows: each costs more than the law it is for
-    modes = [list(ROW_MODES)[code // len(ROW_MODES) ** row % len(ROW_MODES)] for row in range(batch)]
+    if shapes:
+        shape = list(draw(st.sampled_from([tuple(one) for one in shapes])))
+    else:
+        lay = layout_named(layout)
+        shape = [draw(st.integers(1, 9)) for _ in range(lay.ndim - 1)]
+        if prefix:
+            shape[lay.positions[0] - 1] += prefix
+        shape[lay.channel - 1] = channels or channel_multiple * draw(st.integers(1, 4))
+    count = draw(st.integers(min_batch, 6)) if batch is None else batch
+    code = draw(st.integers(0, len(ROW_MODES) ** count - 1))  # one draw for all rows: each costs more than the law it is for
+    modes = [list(ROW_MODES)[code // len(ROW_MODES) ** row % len(ROW_MODES)] for row in range(count)]
     power = draw(st.floats(-3.5, 3.5))
     magnitude = math.copysign(10 ** abs(power), power)
     seed, whole = draw(st.integers(0, 2**32 - 1)), not draw(st.booleans())  # hypothesis shrinks towards False
@@ -140,14 +155,22 @@ def features(
 
 
 def features_for(subject: Strategy | Normalizer, *, dtype: torch.dtype = torch.float32) -> st.SearchStrategy[Tensor]:
-    """Feature maps that a strategy or a normalizer takes: in its layout, with channels that its groups divide.
+    """Features that a strategy or a normalizer takes: in its layout, with channels that its groups divide, or its own shapes.
 
     Example:
         >>> from hypothesis import find
         >>> find(features_for(normalizer("gn2", layout="bnc")), lambda _: True).shape[2] % 2
         0
     """
-    drawn = features(layout=layout_name(subject), dtype=dtype, channel_multiple=channel_multiple(subject))
+    said = needs(subject)
+    drawn = features(
+        layout=layout_name(subject),
+        dtype=dtype,
+        channel_multiple=channel_multiple(subject),
+        channels=said.channels,
+        shapes=said.shapes,
+        prefix=prefix_count(subject),
+    )
     smallest = getattr(subject, "min_group", 1)
     if isinstance(subject, Normalizer) and smallest > 1:
         return drawn.filter(lambda x: subject.group_size(x.shape) >= smallest)
@@ -196,7 +219,7 @@ def targets(draw: st.DrawFn, batch: int, *, kind: str | None = None, num_classes
 
 
 def params_for(strategy: Strategy, shape: Sequence[int]) -> st.SearchStrategy[Params]:
-    """Decisions of a strategy for features of this shape, each from a seed of its own.
+    """Decisions of a strategy for features of this shape, each from a seed of its own; with labels, where it needs them.
 
     Example:
         >>> import featmix as fm
@@ -205,7 +228,7 @@ def params_for(strategy: Strategy, shape: Sequence[int]) -> st.SearchStrategy[Pa
         torch.Size([4])
     """
     seeds = st.integers(0, 2**31 - 1)
-    return seeds.map(lambda seed: strategy.make_params(shape, generator=Generator().manual_seed(seed)))
+    return seeds.map(lambda seed: decide(strategy, shape, seed))
 
 
 @st.composite

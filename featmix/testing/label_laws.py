@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -9,14 +12,17 @@ from torch.nn import functional as F  # noqa: N812
 from featmix.strategies.base import Strategy
 from featmix.testing.law import (
     Case,
-    channel_multiple,
+    channel_count,
+    decide,
     demand,
     demand_close,
     law,
     layout_name,
     mixes_content,
     sample_shape,
+    without_prefix,
 )
+from featmix.testing.needs import class_count, decision_in_words, needs
 from featmix.testing.seen import made_by, seen
 
 
@@ -62,6 +68,7 @@ def labels_measure_content(strategy: Strategy) -> None:
     The content is a mean over some dozens of positions of a float32 result: 1e-5 is far above its rounding and far below
     the share of a single position.
     """
+    strategy = without_prefix(strategy)
     for seed in range(30):
         marked = sources(strategy, 4 + seed % 3)
         case = Case(strategy, made_by(marked[0], f"sources(subject, {len(marked)})[0]"), seed)
@@ -86,21 +93,37 @@ def probability(strategy: Strategy) -> None:
     if strategy.passes_through(shape):
         return
     kept = strategy.p
-    seen(None, 0, f"params = subject.make_params({shape}, generator=torch.Generator().manual_seed(0))")
-    generator, partner = Generator().manual_seed(0), torch.tensor([1, 0])
+    given: list[dict[str, Tensor]] = [{}]
+    if needs(strategy).needs_target:
+        given = [{"target": torch.tensor([0, other])} for other in (0, class_count(strategy) - 1)]
+    seen(None, 0, f"params = {decision_in_words(strategy, str(shape), 0)}")
     try:
-        for p, draws in ((0.0, 500), (0.3, 2000), (1.0, 500)):
-            strategy.p = p
-            gates = [strategy.make_params(shape, generator=generator, partner=partner).active for _ in range(draws)]
-            drawn = torch.stack(gates).double()
-            sigma = (p * (1 - p) / draws) ** 0.5
-            demand_close(drawn.mean(0), torch.full((2,), p), 5 * sigma, f"share of mixed rows at p={p}")
-            if strategy.per == "batch":
-                demand(drawn[:, 0] == drawn[:, 1], "rows of a batch were gated apart")
-            elif 0 < p < 1:
-                demand((drawn[:, 0] != drawn[:, 1]).any(), "rows were never gated apart")
+        shares = [_demand_gates(strategy, shape, labels) for labels in given]
+        demand(max(shares) == 1, "some rows were never mixed at p=1")
     finally:
         strategy.p = kept
+
+
+def _demand_gates(strategy: Strategy, shape: Sequence[int], given: Mapping[str, Tensor]) -> float:
+    """Hold the gates of two rows, partners of each other, to the probabilities; returns the share mixed at 1.
+
+    That is 1, but where labels decide too.
+    """
+    generator, partner = Generator().manual_seed(0), torch.tensor([1, 0])
+    most = 1.0
+    for p, draws in ((1.0, 500), (0.0, 500), (0.3, 2000)):
+        strategy.p = p
+        gates = [decide(strategy, shape, generator, partner=partner, **given).active for _ in range(draws)]
+        drawn = torch.stack(gates).double()
+        if p == 1.0 and given:
+            most = float(drawn.mean())
+        sigma = (p * most * (1 - p * most) / draws) ** 0.5
+        demand_close(drawn.mean(0), torch.full((2,), p * most), 5 * sigma, f"share of mixed rows at p={p}")
+        if strategy.per == "batch" and not given:
+            demand(drawn[:, 0] == drawn[:, 1], "rows of a batch were gated apart")
+        elif 0 < p * most < 1 and strategy.per == "sample":
+            demand((drawn[:, 0] != drawn[:, 1]).any(), "rows were never gated apart")
+    return most
 
 
 @law(
@@ -119,10 +142,10 @@ def sampler(strategy: Strategy) -> None:
     Strengths mirrored at one half keep it.
     """
     shape = (6, *sample_shape(strategy))
-    seen(None, 0, f"params = subject.make_params({shape}, generator=torch.Generator().manual_seed(0))")
+    seen(None, 0, f"params = {decision_in_words(strategy, str(shape), 0)}")
     generator = Generator().manual_seed(0)
     for _ in range(300):
-        params = strategy.make_params(shape, generator=generator)
+        params = decide(strategy, shape, generator)
         demand((params.partner >= 0) & (params.partner < 6), "a partner outside the batch")
         if strategy.partner == "derangement" and strategy.tags.partnered:
             demand((params.partner != torch.arange(6))[params.active], "a derangement with a fixed point")
@@ -135,18 +158,27 @@ def sampler(strategy: Strategy) -> None:
 
 
 def _demand_mass(strategy: Strategy, alpha: float, draws: int = 2000) -> None:
-    drawing = type(strategy)(**{**strategy.settings(), "alpha": alpha})
+    drawing = _with_alpha(strategy, alpha)
     drawing.p = 1.0
     apart = getattr(strategy, "lam_per", "batch") == "sample"  # then the rows of one batch are as good as many batches
     batch, generator = draws if apart else 2, Generator().manual_seed(1)
     shape, partner = (batch, *sample_shape(strategy)), torch.arange(batch).roll(1)
     times = 1 if apart else draws
-    drawn = [drawing.make_params(shape, partner=partner, generator=generator).lam for _ in range(times)]
+    drawn = [decide(drawing, shape, generator, partner=partner).lam for _ in range(times)]
     strengths = torch.cat([lam if apart else lam[:1] for lam in drawn if lam is not None])
     measured = ((strengths > 0.4) & (strengths < 0.6)).double().mean()
     exact = mass_near_half(alpha)
     allowed = 5 * (exact * (1 - exact) / draws) ** 0.5 + 5 / draws
     demand_close(measured, torch.tensor(exact), allowed, f"share of strengths in (0.4, 0.6) at alpha={alpha}")
+
+
+def _with_alpha(strategy: Strategy, alpha: float) -> Strategy:
+    try:
+        return type(strategy)(**{**strategy.settings(), "alpha": alpha})
+    except Exception:  # its constructor does not take its settings
+        drawing = copy.copy(strategy)
+        vars(drawing)["alpha"] = alpha
+        return drawing
 
 
 def mass_near_half(alpha: float, cells: int = 4000) -> float:
@@ -171,8 +203,8 @@ def sources(strategy: Strategy, batch: int) -> Tensor:
     row ``k`` is in each row of the result, in every channel.
     """
     name = layout_name(strategy)
-    channels = 3 * channel_multiple(strategy)
-    shape = [channels if letter == "c" else 8 - axis for axis, letter in enumerate(name) if axis]
+    channels, own = channel_count(strategy, 3), needs(strategy).shapes
+    shape = own[0] if own else [channels if letter == "c" else 8 - axis for axis, letter in enumerate(name) if axis]
     return torch.eye(batch).view(batch, batch, *[1] * len(shape)).expand(batch, batch, *shape).clone()
 
 

@@ -10,12 +10,18 @@ from functools import cached_property
 from typing import Any, Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
+from featmix.testing.needs import channel_count as channel_count
+from featmix.testing.needs import channel_multiple as channel_multiple
+from featmix.testing.needs import decide as decide
+from featmix.testing.needs import layout_name as layout_name
+from featmix.testing.needs import sample_shape as sample_shape
+from featmix.testing.needs import takes as takes
+from featmix.testing.needs import without_prefix as without_prefix
 from featmix.testing.seen import seen
 
 Kind = Literal["strategy", "normalizer", "attached"]
@@ -53,12 +59,17 @@ class Case:
 
     def draw(self) -> Params:
         """The same decision, drawn anew."""
-        params: Params = self.strategy.make_params(self.x.shape, generator=Generator().manual_seed(self.seed))
-        return params
+        return decide(self.strategy, self.x.shape, self.seed)
 
     def transform(self, x: Tensor | None = None, params: Params | None = None) -> Tensor:
         """The strategy on this input, or on another."""
         return transformed(self.strategy, self.x if x is None else x, self.params if params is None else params)
+
+
+def without_a_prefix(case: Case) -> Case:
+    """The case on what is left without prefix tokens, which nothing depends on: that is the law ``prefix``."""
+    alone = without_prefix(case.strategy)
+    return case if alone is case.strategy else Case(alone, case.strategy.body_of(case.x), case.seed)
 
 
 def transformed(strategy: Strategy, x: Tensor, params: Params) -> Tensor:
@@ -174,29 +185,14 @@ def moves_moments(strategy: Strategy) -> bool:
 
 
 def mixes_content(strategy: Strategy) -> bool:
-    """Return whether the label shares are shares of what is in the features (moments have no such shares)."""
-    return strategy.tags.mixes_labels and not strategy.tags.moments
+    """Return whether the label shares are shares of what is in the features (moments, and labels by decree, have none)."""
+    tags = strategy.tags
+    return tags.mixes_labels and not tags.moments and not tags.labels_by_decree
 
 
 def row_by_row(strategy: Strategy) -> bool:
     """Return whether a row depends on itself and its partner alone, and its decision can be taken out of the batch."""
     return not strategy.tags.batch_coupled
-
-
-def layout_name(subject: Strategy | Normalizer) -> str:
-    """The layout in which to feed a strategy or normalizer that may not have chosen one."""
-    return subject.layout or "bchw"
-
-
-def channel_multiple(subject: Strategy | Normalizer) -> int:
-    """Return a number that the number of channels must be a multiple of."""
-    norm = subject if isinstance(subject, Normalizer) else getattr(subject, "normalizer", None)
-    return (norm.groups or norm.width or 1) if norm is not None else 1
-
-
-def sample_shape(strategy: Strategy, *, positions: int = 5) -> tuple[int, ...]:
-    """The shape of one ordinary sample for a strategy."""
-    return tuple(4 * channel_multiple(strategy) if letter == "c" else positions for letter in layout_name(strategy)[1:])
 
 
 def demand(holds: Tensor | bool, what: str) -> None:

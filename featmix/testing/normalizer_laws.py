@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from featmix.normalizers.base import Normalizer
 from featmix.testing.allowances import gradient, memory_formats
 from featmix.testing.inputs import rows
-from featmix.testing.law import demand, demand_close, law, rounding, same_bits
+from featmix.testing.law import demand, demand_close, law, rounding, same_bits, sample_shape
 from featmix.testing.seen import seen
 
 
@@ -153,7 +153,7 @@ def constant_groups(norm: Normalizer, dtype: torch.dtype) -> None:
     if 32 / norm.eps**0.5 > torch.finfo(dtype).max:
         return
     for modes in (["constant"] * 3, ["constant", "normal", "constant"]):
-        x = rows(modes, _sample(norm), seed=0, magnitude=3.0, dtype=dtype).requires_grad_()
+        x = rows(modes, sample_shape(norm), seed=0, magnitude=3.0, dtype=dtype).requires_grad_()
         seen(x)
         xh, m = norm.normalize(x)
         for what, values in {"normalized features": xh, "mean": m.mean, "standard deviation": m.std}.items():
@@ -200,7 +200,7 @@ def normalize_gradient(norm: Normalizer) -> None:
     The entries are evenly spaced and none is near 0, so that no finite difference changes a support or meets a variance
     that is small against its step. Tolerance: gradcheck's own, 1e-5 and 1e-3 relative.
     """
-    shape = (2, *_sample(norm, positions=2))
+    shape = (2, *sample_shape(norm, positions=2))
     count = torch.Size(shape).numel()
     order = torch.randperm(count, generator=Generator().manual_seed(5))
     x = (4 * (order.double() + 0.5) / count - 2).view(shape)
@@ -216,7 +216,7 @@ def empty_batch(norm: Normalizer, dtype: torch.dtype) -> None:
 
     No tolerance: shapes and dtypes.
     """
-    x = torch.zeros(0, *_sample(norm), dtype=dtype, requires_grad=True)
+    x = torch.zeros(0, *sample_shape(norm), dtype=dtype, requires_grad=True)
     seen(x)
     xh, m = norm.normalize(x)
     y = norm.denormalize(xh, m)
@@ -260,7 +260,7 @@ def far_from_zero(norm: Normalizer) -> None:
     u = rounding(torch.float32)
     for seed in range(8):
         magnitude = (-1.0) ** seed * 1e5
-        x = rows(["offset"] * 4, _sample(norm), seed=seed, magnitude=magnitude, dtype=torch.float32)
+        x = rows(["offset"] * 4, sample_shape(norm), seed=seed, magnitude=magnitude, dtype=torch.float32)
         seen(x)
         measured, exact = norm.moments(x), norm.moments(x.double())
         off = 8 * u * x.abs().amax().double()
@@ -268,18 +268,9 @@ def far_from_zero(norm: Normalizer) -> None:
         demand_close(measured.std, exact.std, 8 * u * exact.std + off.square() / exact.std, "standard deviation far from 0")
 
 
-def _axes(norm: Normalizer) -> str:
-    return (norm.layout or "bchw")[1:]
-
-
-def _sample(norm: Normalizer, *, positions: int = 5) -> tuple[int, ...]:
-    """The shape of one ordinary sample: four channels in each group, or four groups of the width asked for."""
-    return tuple(4 * (norm.groups or norm.width or 1) if letter == "c" else positions for letter in _axes(norm))
-
-
 def _smallest(norm: Normalizer) -> tuple[int, ...]:
     """The shape of a batch whose groups are as small as they can be."""
-    return (1, *((norm.groups or norm.width or 1) if letter == "c" else 1 for letter in _axes(norm)))
+    return (1, *sample_shape(norm, positions=1, groups=1))
 
 
 def _weight(x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from featmix.testing.label_laws import content, sources
 from featmix.testing.law import (
     CannotRunError,
     Case,
+    decide,
     demand,
     demand_close,
     law,
@@ -25,8 +27,11 @@ from featmix.testing.law import (
     mixes_content,
     same_bits,
     sample_shape,
+    takes,
     transformed,
+    without_prefix,
 )
+from featmix.testing.needs import decision_in_words, needs
 from featmix.testing.seen import made_by, seen
 
 TAKERS = "strategies with positions that take masks"
@@ -89,9 +94,7 @@ def full_mask(case: Case) -> None:
     As in ``identity``: sums may run in another order.
     """
     sizes = layout(layout_name(case.strategy)).spatial_shape(case.x.shape)
-    params = case.strategy.make_params(
-        case.x.shape, generator=Generator().manual_seed(case.seed), mask=torch.ones(len(case.x), *sizes, dtype=torch.bool)
-    )
+    params = decide(case.strategy, case.x.shape, case.seed, mask=torch.ones(len(case.x), *sizes, dtype=torch.bool))
     plain = case.params
     demand(params.active == (plain.active & params.active), "a mask made a row active")
     demand_close(params.mixture.matrix(), plain.mixture.matrix(), 1e-6, "label shares under a full mask")
@@ -110,16 +113,18 @@ def padded_as_short(strategy: Strategy) -> None:
 
     1e-5 of values of order 1: float32 sums may run in another order. For strategies that decide alike for any size.
     """
+    strategy = without_prefix(strategy)
     lay = layout(layout_name(strategy))
     long = sample_shape(strategy, positions=6)
     first = lay.positions[0]
     short = tuple(4 if axis == first else size for axis, size in enumerate((5, *long)))
+    _demand_sizes(strategy, long, short[1:])
     for seed in range(5):
         x = noise(5, *long, seed=seed)
         seen(x, seed)
         real = torch.zeros(5, *lay.spatial_shape(x.shape), dtype=torch.bool)
         real.narrow(1, 0, 4).fill_(True)
-        alone = strategy.make_params(short, generator=Generator().manual_seed(seed))
+        alone = decide(strategy, short, seed)
         y = transformed(strategy, x, dataclasses.replace(alone, mask=real)).narrow(first, 0, 4)
         expected = transformed(strategy, x.narrow(first, 0, 4).contiguous(), alone)
         demand_close(y, expected, 1e-5 * (1 + expected.abs()), "padded sample against the short one")
@@ -137,6 +142,7 @@ def padded_labels_measure_content(strategy: Strategy) -> None:
 
     As ``labels_measure_content``, measured where a sample is real; a sample without any real position keeps its label.
     """
+    strategy = without_prefix(strategy)
     for seed in range(20):
         x = sources(strategy, 4 + seed % 3)
         case = Case(strategy, made_by(x[0], f"sources(subject, {len(x)})[0]"), seed)
@@ -166,21 +172,23 @@ def prefix(strategy: Strategy) -> None:
         with_prefix, without = (_remade(strategy, layout=name, num_prefix_tokens=count) for count in (2, 0))
         if with_prefix is None or without is None:
             continue
+        if needs(strategy).shapes:
+            raise CannotRunError(f"it needs tokens of two lengths, and the strategy takes {needs(strategy).in_words}")
         shape = sample_shape(without, positions=7)
         lay = layout(name)
         axis = lay.positions[0]
         x = noise(5, *shape, seed=0)
         body = x.narrow(axis, 2, 5)
         try:
-            transformed(without, body, without.make_params(body.shape, generator=Generator().manual_seed(0)))
+            transformed(without, body, decide(without, body.shape, 0))
         except Exception as error:
             refused.append(f"{name} features without a prefix gave {type(error).__name__}: {error}")
             continue
         for seed in range(5):
             made = f"subject = type(subject)(**{{**subject.settings(), 'layout': {name!r}, 'num_prefix_tokens': 2}})"
-            seen(x, seed, f"{made}\nparams = subject.make_params(x.shape, generator=torch.Generator().manual_seed({seed}))")
-            params = with_prefix.make_params(x.shape, generator=Generator().manual_seed(seed))
-            alone = without.make_params(body.shape, generator=Generator().manual_seed(seed))
+            seen(x, seed, f"{made}\nparams = {decision_in_words(with_prefix, 'x.shape', seed)}")
+            params = decide(with_prefix, x.shape, seed)
+            alone = decide(without, body.shape, seed)
             demand(params.mixture.matrix() == alone.mixture.matrix(), "labels count the prefix")
             y = transformed(with_prefix, x, params)
             demand(y.shape == x.shape, f"shape {tuple(x.shape)} became {tuple(y.shape)}")
@@ -188,6 +196,12 @@ def prefix(strategy: Strategy) -> None:
             demand_close(y.narrow(axis, 2, 5), transformed(without, body, alone), 1e-6, "the rest, against itself alone")
     if len(refused) == 2:
         raise CannotRunError(f"it is for strategies that take tokens or sequences: {'; '.join(refused)}")
+
+
+def _demand_sizes(strategy: Strategy, *samples: Sequence[int]) -> None:
+    """Say that a law cannot be tried on a strategy that does not take samples of these shapes."""
+    if not all(takes(strategy, sample) for sample in samples):
+        raise CannotRunError(f"it needs samples of two lengths, and the strategy takes {needs(strategy).in_words}")
 
 
 def _by_position(strategy: Strategy) -> bool:
@@ -204,7 +218,7 @@ def masked(case: Case) -> tuple[Tensor, Params]:
     share = torch.rand(len(case.x), *[1] * len(sizes), generator=generator) * 1.4 - 0.2
     real = torch.rand(len(case.x), *sizes, generator=generator) < share
     seen(case.x, case.seed, f"real, params = masked(Case(subject, x, {case.seed}))")
-    return real, case.strategy.make_params(case.x.shape, generator=generator, mask=real)
+    return real, decide(case.strategy, case.x.shape, generator, mask=real)
 
 
 def _remade(strategy: Strategy, **changes: Any) -> Strategy | None:

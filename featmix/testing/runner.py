@@ -16,6 +16,7 @@ from featmix.strategies.base import Strategy
 from featmix.testing.draws import Input, default_examples, searched, shared
 from featmix.testing.explain import explanation, measured
 from featmix.testing.law import CannotRunError, Case, Kind, Law, LawError, laws
+from featmix.testing.needs import needs
 from featmix.testing.records import Record, Status
 from featmix.testing.seen import Sight, forget, last_seen
 
@@ -80,19 +81,27 @@ class Task:
 
 def tasks(subject: Strategy | Normalizer, kinds: Iterable[Kind], dtypes: Iterable[torch.dtype]) -> list[Task]:
     """Every law of these kinds, in each dtype that it tells apart, quick ones first; those not for the subject say so."""
-    wanted, found = tuple(dtypes), []
+    asked, taken, found = tuple(dtypes), needs(subject).dtypes or DTYPES, []
+    wanted = tuple(dtype for dtype in asked if dtype in taken)
     for one in sorted(laws(*kinds), key=lambda one: one.slow):
         chosen = one.dtypes(wanted)
         if not one.applies(subject):
             found.append(Task(one, subject, None, f"it is for {one.whom or 'others'}", wanted))
         elif not chosen:
-            needed = (
-                ["float64 or float32"] if one.exact else [str(name_of(dtype)) for dtype in one.feeds if dtype not in wanted]
-            )
-            found.append(Task(one, subject, None, f"it needs {' and '.join(needed)}, which is not among the dtypes", wanted))
+            found.append(Task(one, subject, None, _without_dtypes(one, asked, wanted), wanted))
         else:
             found += [Task(one, subject, dtype, "", wanted) for dtype in chosen]
     return found
+
+
+def _without_dtypes(one: Law, asked: Sequence[torch.dtype], wanted: Sequence[torch.dtype]) -> str:
+    """Why a law cannot be tried in the dtypes that are left."""
+    if not wanted:
+        return "none of the dtypes is one that the subject takes" if asked else "there are no dtypes to try it in"
+    needed = ["float64 or float32"] if one.exact else [str(name_of(dtype)) for dtype in one.feeds if dtype not in wanted]
+    refused = one.exact or all(dtype in asked for dtype in one.feeds if dtype not in wanted)
+    whose = "which the subject does not take" if refused and len(wanted) < len(asked) else "which is not among the dtypes"
+    return f"it needs {' and '.join(needed)}, {whose}"
 
 
 def run_law(one: Law, subject: Strategy | Normalizer, dtype: torch.dtype | None = None, examples: int | None = None) -> int:

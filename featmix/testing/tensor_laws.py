@@ -22,8 +22,11 @@ from featmix.testing.law import (
     layout_name,
     same_bits,
     sample_shape,
+    takes,
     transformed,
+    without_prefix,
 )
+from featmix.testing.needs import needs
 
 
 @law(
@@ -37,11 +40,11 @@ def degenerate(strategy: Strategy) -> None:
     No tolerance: finite or not.
     """
     ordinary = sample_shape(strategy)
-    single = tuple(channel_multiple(strategy) if letter == "c" else 1 for letter in layout_name(strategy)[1:])
+    single = sample_shape(strategy, positions=1, groups=1)
     mixed = tuple(5 if letter == "c" else n for letter, n in zip(layout_name(strategy)[1:], single, strict=True))
     thin = tuple(n if letter == "c" else 4 for letter, n in zip(layout_name(strategy)[1:], single, strict=True))
-    shapes = {ordinary, single, thin, *([mixed] if channel_multiple(strategy) == 1 else [])}
-    for sample in sorted(shapes):
+    shapes = {ordinary, single, thin, *needs(strategy).shapes, *([mixed] if channel_multiple(strategy) == 1 else [])}
+    for sample in sorted(shape for shape in shapes if takes(strategy, shape)):
         for batch in (0, 1, 2, 5):
             x = noise(batch, *sample, seed=0).requires_grad_()
             y = Case(strategy, x, 1).transform()
@@ -162,6 +165,7 @@ def gradcheck(strategy: Strategy) -> None:
 
     torch's own tolerances for finite differences in float64; against frozen moments 1e-10, for both sides are analytic.
     """
+    strategy = without_prefix(strategy)
     x = noise(3, *sample_shape(strategy, positions=2), seed=5, dtype=torch.float64)
     if isinstance(strategy, MomentStrategy) and strategy.positive_only:
         x = x + 0.1 * x.sign()  # no element crosses zero under the finite difference

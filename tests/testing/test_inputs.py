@@ -22,6 +22,19 @@ def test_features(x):
 
 
 @quick
+@given(features(batch=9, shapes=[(2, 3, 4), (4, 3, 2)]))
+def test_features_of_ones_own_size(x):
+    assert x.shape in ((9, 2, 3, 4), (9, 4, 3, 2))
+
+
+@quick
+@given(features(layout="bhwc", channels=7, batch=2))
+def test_features_with_so_many_channels(x):
+    assert x.shape[3] == 7
+    assert len(x) == 2
+
+
+@quick
 @given(st.data())
 def test_features_fit_the_subject(data):
     norm = data.draw(normalizers(layout=data.draw(st.sampled_from(["bchw", "bnc", "bct", "bc"]))))

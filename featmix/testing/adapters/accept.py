@@ -15,8 +15,9 @@ from featmix.testing.adapters.normalizers import METHODS, from_normalizer
 from featmix.testing.adapters.torch_layers import TORCH_NORMS, from_torch_norm
 
 ACCEPTED = (
-    "a Strategy, a Normalizer, a class of either that needs no arguments, a function f(x, partner), an object with moments, "
-    "normalize and denormalize, or one of torch's layers " + ", ".join(cls.__name__ for cls in TORCH_NORMS)
+    "a Strategy, a Normalizer, a class of either that needs no arguments, a function f(x, partner) or a module with such a "
+    "forward, an object with moments, normalize and denormalize, or one of torch's layers "
+    + ", ".join(cls.__name__ for cls in TORCH_NORMS)
 )
 
 
@@ -47,7 +48,7 @@ def adapt(subject: Any) -> Strategy | Normalizer:
         return from_torch_norm(subject)
     if all(callable(getattr(subject, method, None)) for method in METHODS):
         return from_normalizer(subject)
-    if callable(subject) and not isinstance(subject, nn.Module) and _takes_two(subject):
+    if callable(subject) and _takes_two(subject):
         return from_function(subject)
     raise FeatmixError(
         "adapt",
@@ -108,6 +109,8 @@ def _instance(cls: type[Any]) -> Any:
 
 
 def _takes_two(function: Any) -> bool:
+    if isinstance(function, nn.Module):  # two arguments alone would be an attention layer's, or a loss's
+        return list(inspect.signature(function.forward).parameters)[1:2] == ["partner"]
     try:
         inspect.signature(function).bind("x", "partner")
     except TypeError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from typing import Any, TypedDict, Unpack
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
 from featmix.normalizers.base import Normalizer
@@ -15,7 +18,16 @@ from featmix.strategies.params import Draw, Params
 from featmix.strategies.tags import Tags
 from featmix.testing.source import remember
 
-PlainFunction = Callable[[Tensor, Tensor], Tensor]
+PlainFunction = Callable[..., Tensor]
+
+
+class FunctionNeeds(TypedDict, total=False):
+    """What a function takes and no more, in the words of :class:`featmix.Tags`."""
+
+    channels: int
+    shapes: Sequence[Sequence[int]]
+    dtypes: Sequence[torch.dtype]
+    labels_by_decree: bool
 
 
 def from_function(
@@ -27,13 +39,16 @@ def from_function(
     name: str | None = None,
     batch_coupled: bool = False,
     stops_gradient: bool = False,
+    masks: bool | None = None,
     p: float = 1.0,
+    **needs: Unpack[FunctionNeeds],
 ) -> Strategy:
     """A plain function as a strategy that the laws can be tried on. featmix draws the partners.
 
     Args:
         f: ``f(x, partner) -> y``: features ``(B, ...)`` and ``(B,)`` int64 rows of the batch, where row ``i`` takes from row
-            ``partner[i]``. A row that is its own partner should come out as it went in.
+            ``partner[i]``. A row that is its own partner should come out as it went in. An ``nn.Module`` with such a
+            ``forward`` will do.
         norm: What the function claims to do: give each row its partner's moments under this normalizer. The laws of moments
             then apply. Without it only the laws that hold for any mixing do.
         label_share: The label's own share, in [0, 1]; the rest is the partner's. Labels stay where not given. With it, and
@@ -42,7 +57,12 @@ def from_function(
         name: What reports call it; the function's own name where not given.
         batch_coupled: Say that a row depends on more of the batch than its partner: laws that take rows apart do not apply.
         stops_gradient: Say that statistics are constants in backward.
+        masks: Say whether it knows what to do about padding, so that the laws of padding apply: because a position depends on
+            the same position of its partner alone, or because it takes a third argument ``mask``, ``(B, *positions)`` bool or
+            ``None``. Where not given, it does if it has an argument of that name. Labels that change know of no padding.
         p: Probability that a batch is mixed.
+        needs: ``channels``, ``shapes``, ``dtypes``, ``labels_by_decree``: what it takes and no more, as :class:`featmix.Tags`
+            has it. Laws are tried on such features alone.
 
     Raises:
         FeatmixError: If the normalizer, the layout or the share is none.
@@ -59,23 +79,29 @@ def from_function(
     if not callable(f):
         raise FeatmixError("from_function", "f", expected="a function f(x, partner)", got=repr(f))
     called = name or str(getattr(f, "__name__", type(f).__name__))
+    told = _takes_mask(f)
+    given: dict[str, Any] = {"norm": norm, "label_share": label_share, "layout": layout, "name": name, "masks": masks, **needs}
+    switches = {"batch_coupled": batch_coupled, "stops_gradient": stops_gradient}
+    listed: dict[str, Any] = {**needs, "dtypes": tuple(needs.get("dtypes", ()))}
+    listed["shapes"] = tuple(tuple(shape) for shape in needs.get("shapes", ()))
     tags = Tags(
         mixes_labels=label_share is not None,
         paper="",
         moments="" if norm is None else norm if isinstance(norm, str) else norm.name,
-        stops_gradient=stops_gradient,
+        masks=told if masks is None else masks,
         batch_coupled=batch_coupled,
+        stops_gradient=stops_gradient,
+        **listed,
     )
+    about: dict[str, Any] = {"tags": tags, "label_share": label_share, "called": called, "layout": layout, "told": told, "p": p}
     made: Strategy
     if norm is None:
-        made = FunctionStrategy(f, tags=tags, label_share=label_share, called=called, layout=layout, p=p)
+        made = FunctionStrategy(f, **about)
     else:
-        made = MomentFunctionStrategy(
-            f, norm, tags=tags, label_share=label_share, called=called, layout=layout, stops_gradient=stops_gradient, p=p
-        )
-    given = {"norm": norm, "label_share": label_share, "layout": layout, "name": name}
-    switches = {"batch_coupled": batch_coupled, "stops_gradient": stops_gradient}
+        made = MomentFunctionStrategy(f, norm, stops_gradient=stops_gradient, **about)
     said = {setting: value for setting, value in {**given, **switches}.items() if value is not None and value is not False}
+    if masks is False:
+        said["masks"] = False
     remember(made, from_function, f, **said, **({} if p == 1.0 else {"p": p}))
     return made
 
@@ -84,10 +110,10 @@ class FunctionStrategy(Strategy[Params]):
     """The strategy that :func:`from_function` makes of a function; see there for the arguments."""
 
     def __init__(
-        self, f: PlainFunction, *, tags: Tags, label_share: float | None, called: str, layout: str | None, p: float
+        self, f: PlainFunction, *, tags: Tags, label_share: float | None, called: str, layout: str | None, told: bool, p: float
     ) -> None:
         super().__init__(p=p, layout=layout)
-        self.tags, self.f = tags, f
+        self.tags, self.f, self.told = tags, f, told
         vars(self)["name"] = called
         self.label_share = None if label_share is None else self._in_range("label_share", label_share, 0, 1)
 
@@ -99,7 +125,7 @@ class FunctionStrategy(Strategy[Params]):
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Call the function."""
-        return _checked(self.name, x, self.f(x, params.partner))
+        return _called(self, x, params)
 
     def __repr__(self) -> str:
         return f"from_function({self.name})"
@@ -117,11 +143,12 @@ class MomentFunctionStrategy(MomentStrategy[Params]):
         label_share: float | None,
         called: str,
         layout: str | None,
+        told: bool,
         stops_gradient: bool,
         p: float,
     ) -> None:
         super().__init__(norm, eps=1e-5, detach=stops_gradient, p=p, layout=layout)
-        self.tags, self.f = tags, f
+        self.tags, self.f, self.told = tags, f, told
         vars(self)["name"] = called
         self.label_share = None if label_share is None else self._in_range("label_share", label_share, 0, 1)
 
@@ -137,19 +164,28 @@ class MomentFunctionStrategy(MomentStrategy[Params]):
 
     def act(self, x: Tensor, params: Params) -> Tensor:
         """Call the function, also where a mean is over one element: it has to say itself what it does there."""
-        return _checked(self.name, x, self.f(x, params.partner))
+        return _called(self, x, params)
 
     def __repr__(self) -> str:
         return f"from_function({self.name}, norm={self.norm!r})"
 
 
-def _checked(name: str, x: Tensor, y: object) -> Tensor:
-    """The base class would cast and broadcast a result; a plain function has nobody to do so."""
+def _called(strategy: FunctionStrategy | MomentFunctionStrategy, x: Tensor, params: Params) -> Tensor:
+    more = {"mask": params.mask} if strategy.told else {}
+    y = strategy.f(x, params.partner, **more)
+    # The base class would cast and broadcast a result; a plain function has nobody to do so.
     if not isinstance(y, Tensor) or y.shape != x.shape or y.dtype != x.dtype:
         raise FeatmixError(
-            name,
+            strategy.name,
             "result",
             expected=f"{x.dtype} of shape {tuple(x.shape)}, as the features",
             got=f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__,
         )
     return y
+
+
+def _takes_mask(f: Any) -> bool:
+    try:
+        return "mask" in inspect.signature(f.forward if isinstance(f, nn.Module) else f).parameters
+    except ValueError:  # a builtin that does not say
+        return False

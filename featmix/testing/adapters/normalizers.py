@@ -44,6 +44,9 @@ def from_normalizer(
     positive_only: bool | None = None,
     exchangeable: bool | None = None,
     min_group: int = 1,
+    channels: int | None = None,
+    shapes: Sequence[Sequence[int]] | None = None,
+    dtypes: Sequence[torch.dtype] | None = None,
     name: str | None = None,
 ) -> ForeignNormalizer:
     """Any object with ``moments``, ``normalize`` and ``denormalize`` as a normalizer that the laws, and strategies, take.
@@ -60,6 +63,9 @@ def from_normalizer(
         positive_only: Whether only positive entries count; false by default.
         exchangeable: Whether each sample has moments of its own; true by default.
         min_group: Fewest elements of a group that it is tried on.
+        channels: The one number of channels that it takes; any by default.
+        shapes: The shapes of a sample, without the batch, that it takes; any by default.
+        dtypes: The dtypes that it takes; all floating ones by default.
         name: What reports call it; the name of its class where not given.
 
     Raises:
@@ -86,6 +92,9 @@ def from_normalizer(
         )
     said = {"like": like, "layout": layout, "eps": eps, "unbiased": unbiased, "positive_only": positive_only}
     said |= {"exchangeable": exchangeable, "min_group": None if min_group == 1 else min_group, "name": name}
+    takes: dict[str, Any] = {"channels": channels, "shapes": shapes, "dtypes": dtypes}
+    said |= takes
+    takes = {need: getattr(obj, need, None) if value is None else value for need, value in takes.items()}
     defaults: dict[str, Any] = {"layout": None, "eps": 1e-5, "unbiased": True, "positive_only": False}
     given: dict[str, Any] = {"layout": layout, "eps": eps, "unbiased": unbiased, "positive_only": positive_only}
     model = normalizer(like) if isinstance(like, str) else like
@@ -104,6 +113,7 @@ def from_normalizer(
         called=name or type(obj).__name__,
         apart=bool(apart),
         min_group=min_group,
+        **{need: value for need, value in takes.items() if value is not None},
     )
     remember(made, from_normalizer, obj, **{setting: value for setting, value in said.items() if value is not None})
     return made
@@ -118,6 +128,9 @@ class ForeignNormalizer(Normalizer):
     called: str = ""
     apart: bool = True
     min_group: int = 1
+    channels: int | None = None
+    shapes: Sequence[Sequence[int]] = ()
+    dtypes: Sequence[torch.dtype] = ()
 
     kind: ClassVar[str] = "foreign"
 
@@ -173,7 +186,8 @@ class ForeignNormalizer(Normalizer):
         """Return the group size of ``like``; elements for each moment, of features of zeros, where there is none."""
         if self.like is not None:
             return self.like.group_size(shape)
-        return prod(shape) // max(self.moments(torch.zeros(tuple(shape))).mean.numel(), 1)
+        zeros = torch.zeros(tuple(shape), dtype=self.dtypes[0] if self.dtypes else torch.float32)
+        return prod(shape) // max(self.moments(zeros).mean.numel(), 1)
 
     def oracle(self, sample: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """That of ``like``.

@@ -11,6 +11,7 @@ from featmix.layouts import layout as layout_named
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.kinds import normalizer
 from featmix.normalizers.moments import Moments
+from featmix.testing.adapters.layer_trial import Tried, fixed_channels, found_by_trial
 from featmix.testing.adapters.normalizers import ForeignNormalizer, from_normalizer
 from featmix.testing.source import remember
 
@@ -37,10 +38,13 @@ def from_torch_norm(layer: nn.Module, *, layout: str | None = None, min_group: i
             parameters or with untrained ones (weight 1, bias 0), and without running statistics.
         layout: Names the axes; by default the one that the layer is named for, ``bchw`` for ``GroupNorm`` and, for
             ``LayerNorm``, that of its number of normalized axes. ``LayerNorm`` over the channels alone needs them last.
+            A layer derived from one of these with a ``forward`` of its own, such as timm's ``LayerNorm2d``, is tried to see
+            in which layout it does what, and keeps its number of channels.
         min_group: Fewest elements of a group that it is tried on. ``InstanceNorm`` refuses groups of one.
 
     Raises:
-        FeatmixError: If it is another layer, has trained affine parameters, or does not fit the layout.
+        FeatmixError: If it is another layer, has trained affine parameters, does not fit the layout, or has a ``forward``
+            of its own that does what no normalizer of featmix's does.
 
     Example:
         >>> norm = from_torch_norm(nn.LayerNorm(4))
@@ -62,6 +66,14 @@ def from_torch_norm(layer: nn.Module, *, layout: str | None = None, min_group: i
         )
     if getattr(layer, "track_running_stats", False):
         raise FeatmixError(name, "track_running_stats", expected="False", got="True", fix="Moments then are not the sample's.")
+    said = {"layout": layout, "min_group": None if min_group == 1 else min_group}
+    said = {setting: value for setting, value in said.items() if value is not None}
+    if type(layer).forward not in {cls.forward for cls in TORCH_NORMS}:
+        like = found_by_trial(layer, layout)
+        tried = Tried(layer, like)
+        made = from_normalizer(tried, like=like, min_group=min_group, channels=fixed_channels(layer), name=name)
+        remember(made, from_torch_norm, layer, **said)
+        return made
     plain = copy.deepcopy(layer)
     for parameter in ("weight", "bias"):
         if getattr(plain, parameter, None) is not None:
@@ -69,8 +81,7 @@ def from_torch_norm(layer: nn.Module, *, layout: str | None = None, min_group: i
     kind, usual = _kind(plain, layout)
     like = normalizer(kind, layout=layout or usual, eps=float(getattr(plain, "eps", 1e-5)), unbiased=False)
     made = from_normalizer(_Layer(plain, like), like=like, min_group=min_group, name=name)
-    said = {"layout": layout, "min_group": None if min_group == 1 else min_group}
-    remember(made, from_torch_norm, layer, **{setting: value for setting, value in said.items() if value is not None})
+    remember(made, from_torch_norm, layer, **said)
     return made
 
 
