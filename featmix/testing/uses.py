@@ -1,0 +1,109 @@
+"""What laws do with a strategy: copies of it, decisions with all that can be given, and whether two decisions are the same."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import Params
+from featmix.testing.inputs import noise
+from featmix.testing.law import Case, demand, same_bits, sample_shape, transformed
+from featmix.testing.seen import seen
+
+CLASSES = 5
+
+
+def twin(strategy: Strategy, **changes: Any) -> Strategy:
+    """A copy of a strategy, in training mode, with other attributes: what it keeps between calls stays with it.
+
+    Where it cannot be copied, which another law refuses, it is the strategy itself, unless attributes are to change.
+    """
+    try:
+        made = copy.deepcopy(strategy)
+    except Exception:
+        if changes:
+            raise
+        return strategy
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made.train()
+
+
+def gated_apart(strategy: Strategy) -> Strategy:
+    """A copy of a strategy that mixes half of the rows, each by itself."""
+    return twin(strategy, p=0.5, per="sample")
+
+
+def remade(strategy: Strategy, **changes: Any) -> Strategy | None:
+    """The same strategy with other settings; ``None`` where its constructor does not take its settings, or not these."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a constructor that turns settings into tensors
+            return type(strategy)(**{**strategy.settings(), **changes})
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def ordinary(strategy: Strategy, batch: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """An ordinary batch for a strategy, and its class indices."""
+    return noise(batch, *sample_shape(strategy), seed=seed), torch.arange(batch) * 3 % CLASSES
+
+
+def decided(strategy: Strategy, x: Tensor, seed: int, *, said: str = "", **given: Any) -> Params:
+    """The decision of a seed, with what is given besides.
+
+    Args:
+        strategy: Who decides.
+        x: The features.
+        seed: Of the decision.
+        said: Python for what is given, as it would stand in a call: ``partner=torch.tensor([1, 0])``.
+        given: Arguments of ``make_params``.
+    """
+    more = f", {said}" if said else ""
+    seen(x, seed, f"params = subject.make_params(x.shape, generator=torch.Generator().manual_seed({seed}){more})")
+    params: Params = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), **given)
+    return params
+
+
+def difference(one: Params, other: Params, *, besides: tuple[str, ...] = ()) -> str:
+    """Return the name of the first field in which two decisions differ; empty where they are the same."""
+    if type(one) is not type(other) and type(one).__qualname__ != type(other).__qualname__:
+        return "kind"
+    for field in dataclasses.fields(one):
+        if field.init and field.name not in besides and not _same(getattr(one, field.name), getattr(other, field.name)):
+            return field.name
+    return ""
+
+
+def demand_alike(one: Strategy, other: Strategy, what: str, *, seeds: int = 3) -> None:
+    """Demand that two strategies decide and act the same with the same seeds, bit for bit."""
+    for seed in range(seeds):
+        x = noise(6, *sample_shape(one), seed=seed)
+        case = Case(one, x, seed)
+        params: Params = other.make_params(x.shape, generator=Generator().manual_seed(seed))
+        found = difference(case.params, params)
+        demand(not found, f"{what} decides another {found}")
+        demand(same_bits(case.transform(), transformed(other, x, params)), f"{what} acts otherwise")
+
+
+def same_values(one: Any, other: Any) -> bool:
+    """Return whether two settings are the same: tensors bit for bit, and what cannot be compared by what it prints."""
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and same_bits(one, other)
+    try:
+        return bool(one == other) or repr(one) == repr(other)
+    except Exception:
+        return repr(one) == repr(other)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if hasattr(one, "matrix") and hasattr(other, "matrix"):
+        scales = getattr(one, "scale", None), getattr(other, "scale", None)
+        return same_bits(one.matrix(), other.matrix()) and same_values(*scales)
+    return same_values(one, other)
