@@ -11,11 +11,20 @@ from featmix.layouts import layout
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 from featmix.testing.inputs import noise
-from featmix.testing.law import CannotRunError, Case, demand, demand_close, law, layout_name, rounding, same_bits, sample_shape
-from featmix.testing.law import transformed
+from featmix.testing.law import (
+    CannotRunError,
+    Case,
+    demand,
+    demand_close,
+    law,
+    layout_name,
+    rounding,
+    same_bits,
+    sample_shape,
+    transformed,
+)
 from featmix.testing.padding_laws import TAKERS, takes_masks, takes_prefix
-from featmix.testing.seen import seen
-from featmix.testing.uses import decided, difference, ordinary, remade
+from featmix.testing.uses import decided, difference, ordinary, remade, tell
 
 _UNNAMED = ("bc", "bnc", "bcdhw")  # what 2, 3 and 5 axes are where nobody names them; 4 are tried everywhere
 
@@ -34,9 +43,9 @@ def masks_when_acting(strategy: Strategy) -> bool:
     whom="strategies with a setting layout",
 )
 def unnamed_layout(strategy: Strategy) -> None:
-    """Without a layout, features of 2, 3 and 5 axes are decided on and changed as with the layout that they then have, bc, bnc or bcdhw.
+    """Without a layout, features of 2, 3 and 5 axes are treated as ``bc``, ``bnc`` and ``bcdhw``.
 
-    Only where the strategy takes such features at all. No tolerance: the same arithmetic on the same axes.
+    Decisions and results. Only where the strategy takes such features at all. No tolerance: the same axes.
     """
     tried, refused = False, ["its constructor does not take its settings"]
     for name in _UNNAMED:
@@ -44,8 +53,7 @@ def unnamed_layout(strategy: Strategy) -> None:
         if named is None or unnamed is None:
             continue
         x = noise(5, *sample_shape(named, positions=3), seed=1)
-        made = "subject = type(subject)(**{**subject.settings(), 'layout': None})"
-        seen(x, 1, f"{made}\nparams = subject.make_params(x.shape, generator=torch.Generator().manual_seed(1))")
+        tell(x, 1, "type(subject)(**{**subject.settings(), 'layout': None})")
         try:
             params = named.make_params(x.shape, generator=Generator().manual_seed(1))
             expected = transformed(named, x, params)
@@ -81,9 +89,9 @@ def one_prefix_token(strategy: Strategy, dtype: torch.dtype) -> None:
         x = noise(5, *sample_shape(none, positions=6), seed=2, dtype=dtype)
         axis = layout(name).positions[0]
         body = x.narrow(axis, 1, 5)
-        made = f"subject = type(subject)(**{{**subject.settings(), 'layout': {name!r}, 'num_prefix_tokens': 1}})"
+        made = f"type(subject)(**{{**subject.settings(), 'layout': {name!r}, 'num_prefix_tokens': 1}})"
         for seed in range(2):
-            seen(x, seed, f"{made}\nparams = subject.make_params(x.shape, generator=torch.Generator().manual_seed({seed}))")
+            tell(x, seed, made)
             try:
                 alone = none.make_params(body.shape, generator=Generator().manual_seed(seed))
                 expected = transformed(none, body, alone)
@@ -121,7 +129,9 @@ def integer_mask(strategy: Strategy) -> None:
         expected = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), mask=real)
         found = difference(expected, params, besides=("mask",))
         demand(not found, f"a mask of {dtype} gives another {found} than one of truth values")
-        demand(same_bits(transformed(strategy, x, params), transformed(strategy, x, expected)), f"a mask of {dtype} acts otherwise")
+        demand(
+            same_bits(transformed(strategy, x, params), transformed(strategy, x, expected)), f"a mask of {dtype} acts otherwise"
+        )
 
 
 @law(
@@ -132,7 +142,7 @@ def integer_mask(strategy: Strategy) -> None:
     whom=f"{TAKERS}, also with a decision that was made without",
 )
 def mask_at_transform(strategy: Strategy) -> None:
-    """``transform(x, params, mask=mask)``: padding comes back bit for bit, and whatever lies in it, NaN included, reaches nothing real.
+    """``transform(x, params, mask=mask)``: padding comes back bit for bit, and what lies in it reaches nothing.
 
     Where the same seed decides the same with the mask, the result is the same. Integer masks too. No tolerance.
     """
@@ -144,12 +154,18 @@ def mask_at_transform(strategy: Strategy) -> None:
         y = strategy.transform(x.clone(), params, mask=real)
         demand(same_bits(y[~at], x[~at]), "padding changed")
         spoilt = torch.where(at, x, float("nan"))
-        demand(same_bits(strategy.transform(spoilt, params, mask=real)[at], y[at]), "what lies in the padding reached a real position")
+        demand(
+            same_bits(strategy.transform(spoilt, params, mask=real)[at], y[at]),
+            "what lies in the padding reached a real position",
+        )
         whole = strategy.transform(x.clone(), params, mask=real.long())
         demand(same_bits(whole, y), "an integer mask gives another result than one of truth values")
         known: Params = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), mask=real)
         if not difference(params, known, besides=("mask", "mixture")):
-            demand(same_bits(transformed(strategy, x, known), y), "a mask given to transform does something else than one given before")
+            demand(
+                same_bits(transformed(strategy, x, known), y),
+                "a mask given to transform does something else than one given before",
+            )
 
 
 def _real(strategy: Strategy, x: Tensor, seed: int) -> Tensor:

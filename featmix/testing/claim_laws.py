@@ -12,7 +12,7 @@ from featmix.layouts import layout
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.testing.inputs import noise
-from featmix.testing.law import CannotRunError, channel_multiple, demand, demand_close, law, layout_name, rounding, same_bits
+from featmix.testing.law import CannotRunError, channel_multiple, demand, demand_close, law, layout_name, same_bits
 from featmix.testing.seen import made_by, seen
 
 TAKERS = "normalizers with positions whose moments take a mask"
@@ -33,11 +33,11 @@ def takes_mask(norm: Normalizer) -> bool:
     exact=True,
 )
 def claims(norm: Normalizer, dtype: torch.dtype) -> None:
-    """Its mean is the mean of what shares it, its standard deviation the root of their variance and its ``eps``, as ``unbiased`` says.
+    """Its mean is that of what shares it, its standard deviation the root of their variance, by ``unbiased``, plus ``eps``.
 
-    What shares a mean is read off the moments: noise gives no two groups the same one. ``normalize`` gives ``(x - mean) / std``.
-    Tried on values of order 1, and of order ``sqrt(eps)``, where eps is half of it. 1e-9 of the largest value in float64, and 2e-5
-    in float32, where float64 is not wanted.
+    What shares a mean is read off the moments: noise gives no two groups the same. ``normalize`` gives ``(x - mean) / std``.
+    Tried on values of order 1, and of order ``sqrt(eps)``, where eps is half of it. 1e-9 of the largest value in float64, and
+    2e-5 in float32, where float64 is not wanted.
     """
     off = 1e-9 if dtype == torch.float64 else 2e-5
     for scale in (1.0, norm.eps**0.5):
@@ -68,10 +68,10 @@ def claims(norm: Normalizer, dtype: torch.dtype) -> None:
     whom=TAKERS,
 )
 def masked_moments(norm: Normalizer) -> None:
-    """Moments under a mask are those of the real positions alone; NaN in the padding reaches nothing; where nothing is real they are 0 and ``sqrt(eps)``.
+    """Moments under a mask are those of real positions alone: NaN in the padding reaches nothing, and no position gives 0.
 
-    ``normalize`` goes by the same moments, and a mask that is true everywhere changes nothing. 1e-5 of values of order 1: float32
-    sums may run in another order.
+    That is a mean of 0 and a standard deviation of ``sqrt(eps)``. ``normalize`` goes by the same moments, and a mask that is
+    true everywhere changes nothing. 1e-5 of values of order 1: float32 sums may run in another order.
     """
     x = _features(norm, seed=8, batch=4)
     lay = layout(layout_name(norm))
@@ -86,18 +86,20 @@ def masked_moments(norm: Normalizer) -> None:
         raise CannotRunError(f"it takes no mask: {error}") from error
     at = lay.spread(real).expand(x.shape)
     found = [_spread(norm, each, x) for each in (m.mean, m.std)]
-    rows = [slice(None)] if len(set(lengths)) == 1 else [slice(k, k + 1) for k in range(len(x))]
-    for row, length in zip(rows, lengths, strict=False):
-        short = x[row].narrow(first, 0, length).contiguous()
+    parts = [slice(None)] if len(set(lengths)) == 1 else [slice(k, k + 1) for k in range(len(x))]
+    for rows, length in zip(parts, lengths, strict=False):
+        short = x[rows].narrow(first, 0, length).contiguous()
         expected = norm.moments(short) if length else Moments(torch.zeros(()), torch.full((), norm.eps**0.5))
         for what, each, wanted in zip(("mean", "standard deviation"), found, (expected.mean, expected.std), strict=True):
-            there = each[row].narrow(first, 0, length) if length else each[row]
+            there = each[rows].narrow(first, 0, length) if length else each[rows]
             compared = _spread(norm, wanted, short) if length else wanted.expand_as(there)
             demand_close(there, compared, 1e-5 * (1 + compared.abs()), f"{what} of {length} real positions of {sizes[0]}")
     spoilt = norm.moments(torch.where(at, x, float("nan")), real)
     demand(same_bits(spoilt.mean, m.mean) and same_bits(spoilt.std, m.std), "what lies in the padding reached the moments")
     xh, said = norm.normalize(x, real)
-    demand(same_bits(said.mean, m.mean) and same_bits(said.std, m.std), "normalize reports other moments under a mask than moments")
+    demand(
+        same_bits(said.mean, m.mean) and same_bits(said.std, m.std), "normalize reports other moments under a mask than moments"
+    )
     exact = (x - found[0]) / found[1]
     demand_close(xh[at], exact[at], 1e-5 * (1 + exact[at].abs()), "normalized features under a mask")
     plain, whole = norm.moments(x), norm.moments(x, torch.ones_like(real))
@@ -127,5 +129,3 @@ def _spread(norm: Normalizer, moments: Tensor, x: Tensor) -> Tensor:
 
 def _sums(values: Tensor, of: Tensor) -> Tensor:
     return torch.zeros(int(of.max()) + 1, dtype=values.dtype).scatter_add_(0, of, values)
-
-

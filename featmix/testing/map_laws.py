@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,7 +14,7 @@ from featmix.strategies.content import ContentStrategy
 from featmix.testing.dense_laws import says_where
 from featmix.testing.inputs import noise
 from featmix.testing.law import Case, demand, law, sample_shape
-from featmix.testing.uses import gated_apart
+from featmix.testing.uses import case_apart
 
 _FEW = 40
 _IGNORED = 255
@@ -26,21 +27,22 @@ def follows_places(strategy: Strategy) -> bool:
 
 @law(
     "strategy",
-    cause="Class indices in half precision, which counts to 2,048, in int8 or float32, or a class number that is treated as special.",
+    cause="Class indices in half precision, which counts to 2,048, or in float32, or a number that is treated as special.",
     drawn=False,
     applies=says_where,
     whom="strategies that mix labels and say at which positions",
 )
 def many_classes(strategy: ContentStrategy) -> None:
-    """The mixed label map does not depend on what the classes are called: by thousands or millions, 255 or -100 for what is ignored.
+    """The mixed label map does not depend on what classes are called: thousands, millions, 255 or -100 for what is ignored.
 
     In each integer dtype that holds them. Where classes would be blended, maps of integers are refused. No tolerance.
     """
-    used, tried = gated_apart(strategy), noise(6, *sample_shape(strategy), seed=1)
+    tried = noise(6, *sample_shape(strategy), seed=1)
     for seed in range(3):
-        case = Case(used, tried, seed)  # type: ignore[arg-type] # its copy is of the same kind
+        case = case_apart(strategy, tried, seed)
+        used: Any = case.strategy  # which says where, as its original does
         sizes = used.layout_of(tried.shape).spatial_shape(tried.shape)
-        share = used.partner_share(case.params, sizes)  # type: ignore[operator]
+        share = used.partner_share(case.params, sizes)
         labels = torch.randint(_FEW, (len(tried), *sizes), generator=Generator().manual_seed(seed))
         if share.shape[1] > 1:
             continue  # refused, which `dense_targets` demands
@@ -51,7 +53,10 @@ def many_classes(strategy: ContentStrategy) -> None:
         for dtype, names in _names().items():
             found = used.dense_targets(names[labels].to(dtype), case.params)
             demand(found.dtype == dtype, f"a map of {dtype} became one of {found.dtype}")
-            demand(found.long() == names[mixed], f"a {dtype} map with classes up to {int(names.max())} is mixed otherwise than one with {_FEW}")
+            demand(
+                found.long() == names[mixed],
+                f"a {dtype} map with classes up to {int(names.max())} is mixed otherwise",
+            )
 
 
 @law(
@@ -66,12 +71,12 @@ def coarse_maps(strategy: ContentStrategy) -> None:
 
     Where these agree, that is the label: which of them counts where they do not is left open. No tolerance.
     """
-    used = gated_apart(strategy)
     tried = noise(5, *sample_shape(strategy, positions=6), seed=2)
-    sizes = used.layout_of(tried.shape).spatial_shape(tried.shape)
+    sizes = strategy.layout_of(tried.shape).spatial_shape(tried.shape)
     for seed in range(6):
-        case = Case(used, tried, seed)  # type: ignore[arg-type] # as above
-        share = used.partner_share(case.params, sizes)  # type: ignore[operator]
+        case = case_apart(strategy, tried, seed)
+        used: Any = case.strategy
+        share = used.partner_share(case.params, sizes)
         if share.shape[1] > 1 or share.dtype != torch.bool:
             continue
         coarse = torch.randint(_FEW, (len(tried), *(size // 2 for size in sizes)), generator=Generator().manual_seed(seed))

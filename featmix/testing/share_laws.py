@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from featmix.labels.mixture import Mixture
 from featmix.strategies.base import Strategy
 from featmix.testing.adapters.mixers import MixerStrategy
 from featmix.testing.inputs import noise
-from featmix.testing.law import CannotRunError, Case, demand, demand_close, law, same_bits, sample_shape
-from featmix.testing.seen import made_by, seen
-from featmix.testing.uses import CLASSES, gated_apart, ordinary, remade
+from featmix.testing.law import CannotRunError, Case, demand, demand_close, law, same_bits
+from featmix.testing.padding_laws import masked, takes_masks
+from featmix.testing.uses import CLASSES, case_apart, gated_apart, ordinary, remade, tell
 
 _UNIT = torch.finfo(torch.float32).eps
 
@@ -27,15 +27,15 @@ _UNIT = torch.finfo(torch.float32).eps
     drawn=False,
 )
 def lam_is_the_share(strategy: Strategy) -> None:
-    """``lam`` is one number in [0, 1] a row: 1 in rows that are not active, and elsewhere the label's own share, where labels are mixed.
+    """``lam`` is a number in [0, 1] for each row, 1 where it is not active; where labels are mixed it is the label's own share.
 
-    With an ``own_term`` so much of the rest is the row's own too. Four units in the last place of float32. Rows are gated one by
-    one here, by half of them.
+    With an ``own_term`` so much of the rest is the row's own too. Four units in the last place of float32. Half of the rows
+    are active here.
     """
-    used = gated_apart(strategy)
     for seed in range(10):
-        x, _ = ordinary(used, seed=seed)
-        params = Case(used, x, seed).params
+        x, _ = ordinary(strategy, seed=seed)
+        case = case_apart(strategy, x, seed)
+        used, params = case.strategy, case.params
         if params.lam is None:
             continue
         demand(params.lam.shape == (len(x),), f"lam has the shape {tuple(params.lam.shape)}")
@@ -68,32 +68,35 @@ def loss_weight(strategy: Strategy) -> None:
         used = gated_apart(used)
         for seed in range(4):
             x, y = ordinary(used, seed=seed)
-            params = Case(used, x, seed).params
             scores = noise(len(x), CLASSES, seed=seed)
             each = F.cross_entropy(scores.repeat_interleave(len(y), 0), y.repeat(len(x)), reduction="none").view(len(x), len(y))
-            once = (params.mixture.matrix() * each).sum(1)
-            found = params.mixture.loss(partial(F.cross_entropy, reduction="none"), scores, y)
-            expected = torch.where(params.active, weight * once, once)
-            demand_close(found, expected, 16 * _UNIT * (1 + expected.abs()), f"losses with loss_weight={weight}")
+            case = Case(used, x, seed)
+            tell(x, seed, f"gated_apart(type(subject)(**{{**subject.settings(), 'loss_weight': {weight}}}))")
+            for params in (case.params, *([masked(case)[1]] if takes_masks(used) else [])):
+                once = (params.mixture.matrix() * each).sum(1)
+                found = params.mixture.loss(partial(F.cross_entropy, reduction="none"), scores, y)
+                expected = torch.where(params.active, weight * once, once)
+                demand_close(found, expected, 16 * _UNIT * (1 + expected.abs()), f"losses with loss_weight={weight}")
 
 
 @law(
     "strategy",
-    cause="A method of one's own that forgets some of the shares: the third label, the order of two steps, or the rows that are idle.",
+    cause="A method of one's own that forgets some of the shares: a third label, the order of two steps, or idle rows.",
     drawn=False,
 )
 def mixture_is_its_matrix(strategy: Strategy) -> None:
-    """What a decision says of labels, by ``dense``, ``loss``, ``accuracy`` and ``then``, is what the matrix of its shares says.
+    """What a decision says of labels by ``dense``, ``loss``, ``accuracy`` and ``then`` is what the matrix of its shares says.
 
     For class indices, one-hot, soft and regression targets; whoever made the mixture. 1e-5 of values of order 1: sums of a few
     float32 terms.
     """
-    used = gated_apart(strategy)
     for seed in range(4):
-        x, classes = ordinary(used, seed=seed)
-        mixture, batch = Case(used, x, seed).params.mixture, len(x)
+        x, classes = ordinary(strategy, seed=seed)
+        mixture, batch = case_apart(strategy, x, seed).params.mixture, len(x)
         matrix = mixture.matrix().double()
-        demand(len(mixture) == batch and matrix.shape == (batch, batch), f"{len(mixture)} rows, and a matrix {tuple(matrix.shape)}")
+        demand(
+            len(mixture) == batch and matrix.shape == (batch, batch), f"{len(mixture)} rows, and a matrix {tuple(matrix.shape)}"
+        )
         if isinstance(mixture, Mixture):
             listed = torch.zeros(batch, batch).scatter_add_(1, mixture.index, mixture.weight.float())
             demand_close(matrix, listed.double(), 1e-6, "the matrix against index and weight")
@@ -119,11 +122,13 @@ def soft_labels(strategy: MixerStrategy) -> None:
     """
     for seed in range(4):
         x, _ = ordinary(strategy, seed=seed)
-        params = Case(strategy, x, seed).params
+        params: Any = Case(strategy, x, seed).params  # of a black box, with its seed
         if not bool(params.active.any()):
             continue
         matrix, eye = params.mixture.matrix(), torch.eye(len(x))
-        demand_close(strategy.mixed(x, params, eye)[1], matrix, 1e-5, "labels beside these features, against those beside zeros")
+        demand_close(
+            strategy.mixed(x, params, eye)[1], matrix, 1e-5, "labels beside these features, against those beside zeros"
+        )
         demand(torch.equal(eye, torch.eye(len(x))), "it wrote into its labels")
         soft = noise(len(x), len(x), seed=seed).softmax(1)
         kept = soft.clone()
@@ -165,7 +170,9 @@ def _loss_is(mixture: Mixture, matrix: Tensor, classes: Tensor, seed: int) -> No
     for what, (criterion, target) in criteria.items():
         pairs = [[_one(criterion, scores[i], target[j]) for j in range(len(target))] for i in range(len(target))]
         expected = (counts * (matrix * torch.tensor(pairs, dtype=torch.float64)).sum(1)).mean()
-        demand_close(mixture.loss(criterion, scores, target), expected, 1e-5 * (1 + expected.abs()), f"loss: {what} against the matrix")
+        demand_close(
+            mixture.loss(criterion, scores, target), expected, 1e-5 * (1 + expected.abs()), f"loss: {what} against the matrix"
+        )
 
 
 def _one(criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> float:
@@ -180,5 +187,3 @@ def _then_is(mixture: Mixture, matrix: Tensor) -> None:
     demand_close(mixture.then(Mixture.identity(batch)).matrix(), matrix, 1e-5, "then nothing, against the matrix")
     if isinstance(mixture, Mixture):
         demand_close(other.then(mixture).matrix(), matrix @ other.matrix().double(), 1e-5, "after another, against the product")
-
-

@@ -13,15 +13,17 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F  # noqa: N812
 
 from featmix.labels.mixture import Mixture
+from featmix.layouts import layout
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 from featmix.testing.dense_laws import says_where
 from featmix.testing.inputs import noise
-from featmix.testing.law import Case, channel_multiple, demand, law, layout_name, same_bits, sample_shape, transformed
+from featmix.testing.law import Case, channel_multiple, demand, law, layout_name, same_bits, transformed
+from featmix.testing.padding_laws import takes_masks
 from featmix.testing.seen import seen
 from featmix.testing.surroundings import Surroundings, unusual_surroundings
-from featmix.testing.uses import CLASSES, gated_apart, ordinary, twin
+from featmix.testing.uses import CLASSES, case_apart, ordinary, twin
 
 TOUCHED = "A seed set to be reproducible, or a flag set to be fast: for the whole process, and for good."
 
@@ -30,9 +32,9 @@ TOUCHED = "A seed set to be reproducible, or a flag set to be fast: for the whol
 def surroundings(strategy: Strategy) -> None:
     """Deciding, acting, backward, labels and ``strategy(x, y)`` leave generators, threads, dtypes and flags as they are.
 
-    Looked at: the global generators of torch, NumPy and Python, all of which is given a generator here, torch's threads, default
-    dtype and device, deterministic algorithms, grad mode, autocast, anomalies, denormals, cuDNN's flags, NumPy's handling of
-    errors, and the environment. No tolerance. They begin with values that nobody sets, and are put back.
+    Looked at: the global generators of torch, NumPy and Python, though each draw is given a generator; torch's threads, default
+    dtype and device, deterministic algorithms, grad mode, autocast, anomalies, denormals, cuDNN's flags; NumPy's handling of
+    errors, and the environment. No tolerance. Seeds and threads begin with values that nobody sets; all is put back.
     """
     x, y = ordinary(strategy)
     used, case = twin(strategy), Case(strategy, x, 1)
@@ -57,7 +59,7 @@ def surroundings(strategy: Strategy) -> None:
 
 @law("strategy", cause="requires_grad_() on what came in or goes out, or a backward pass inside.", drawn=False)
 def requires_grad(strategy: Strategy) -> None:
-    """Features that ask for no gradient still ask for none, nor do their results, under ``no_grad`` either; nothing gets a ``.grad``.
+    """Features that ask for no gradient still ask for none, nor do their results, nor any under ``no_grad``.
 
     No tolerance. A strategy that learns is exempt where its own parameters ask for one.
     """
@@ -79,7 +81,11 @@ def requires_grad(strategy: Strategy) -> None:
     demand(learns or not soft.requires_grad, "soft labels ask for a gradient")
 
 
-@law("strategy", cause="The last batch, result or label is kept as an attribute, in a closure, in a cache or in the graph.", drawn=False)
+@law(
+    "strategy",
+    cause="The last batch, result or label is kept as an attribute, in a closure, in a cache or in the graph.",
+    drawn=False,
+)
 def lets_go(strategy: Strategy) -> None:
     """Once nobody else holds them, features, results and labels of a step are gone, their graph included.
 
@@ -90,23 +96,23 @@ def lets_go(strategy: Strategy) -> None:
     seen(x, 3)
     for step in (_transformed_once, _called_once):
         alive = step(used, x, y)
-        left = [what for what, storage in alive.items() if not storage.expired()]
-        if left:
-            gc.collect()
-            left = [what for what, storage in alive.items() if not storage.expired()]
-        demand(not left, f"{' and '.join(left)} of a step that is over: kept alive")
+        _demand_gone(alive)
 
 
-@law("strategy", cause="An in-place operation on what was passed in: labels, masks, partners, or the decision itself.", drawn=False)
+@law(
+    "strategy",
+    cause="An in-place operation on what was passed in: labels, masks, partners, or the decision itself.",
+    drawn=False,
+)
 def arguments_untouched(strategy: Strategy) -> None:
-    """Labels, masks, domains, rows and partners that are passed in come back as they were, and so does the decision after it is used.
+    """Labels, masks, domains, rows and partners that are passed in stay as they were, and so does a decision that is used.
 
     Features are looked at too where the strategy is called; they may change with ``inplace=True``. No tolerance: bits.
     """
-    used = gated_apart(strategy)
-    x, classes = ordinary(used)
+    x, classes = ordinary(strategy)
     for seed, y in enumerate(_targets(classes)):
-        case = Case(used, x, seed)
+        case = case_apart(strategy, x, seed)  # a copy for each: one strategy remembers one kind of label
+        used = case.strategy
         decision = [*case.params.per_row().items(), *(("label shares", t) for t in _labels_of(case.params.mixture))]
         with _watching({f"the decision's {name}": tensor for name, tensor in decision}):
             torch.autograd.backward(case.transform(x.clone().requires_grad_()).float().sum())
@@ -116,6 +122,11 @@ def arguments_untouched(strategy: Strategy) -> None:
                 case.params.mixture.loss(_criterion(y), _scores(y, CLASSES), y)
         given = {"target": y, "partner": torch.arange(len(x)).roll(1), "rows": torch.arange(len(x)) % 3 != 1}
         given["domain"] = torch.arange(len(x)) % 2
+        if takes_masks(used) and not used.remembers:
+            sizes = layout(layout_name(used)).spatial_shape(x.shape)
+            given["mask"] = (
+                torch.arange(len(x)).view(-1, *[1] * len(sizes)).expand(-1, *sizes) % 3 != 2
+            )  # one without a position
         watched = {"features": x.clone(), **given}
         with _watching({what: tensor for what, tensor in watched.items() if what != "features" or not used.inplace}):
             settings = {**given, "generator": Generator().manual_seed(seed)}
@@ -123,7 +134,7 @@ def arguments_untouched(strategy: Strategy) -> None:
             target = settings.pop("target")
             number = CLASSES if y.ndim == 1 and not y.is_floating_point() else None
             used(watched["features"], target, num_classes=number, **settings)
-    _maps_untouched(used, x)
+    _maps_untouched(strategy, x)
 
 
 @law("normalizer", cause=TOUCHED, drawn=False)
@@ -137,11 +148,7 @@ def normalizer_side_effects(norm: Normalizer) -> None:
     seen(x)
     with unusual_surroundings() as before:
         alive = _restored_once(norm, x, before)
-    left = [what for what, storage in alive.items() if not storage.expired()]
-    if left:
-        gc.collect()
-        left = [what for what, storage in alive.items() if not storage.expired()]
-    demand(not left, f"{' and '.join(left)}: kept alive")
+    _demand_gone(alive)
 
 
 def _same_as(before: Surroundings, what: str) -> None:
@@ -167,7 +174,9 @@ def _restored_once(norm: Normalizer, x: Tensor, before: Surroundings) -> dict[st
     plain = x.clone()
     xh, m = norm.normalize(plain)
     restored = norm.denormalize(xh, m)
-    asking = [what for what, t in {"the input": plain, "the result": xh, "what is restored": restored}.items() if t.requires_grad]
+    asking = [
+        what for what, t in {"the input": plain, "the result": xh, "what is restored": restored}.items() if t.requires_grad
+    ]
     demand(not asking, f"{' and '.join(asking)} asks for a gradient that nobody asked for")
     leaf = x.clone().requires_grad_()
     again, moments = norm.normalize(leaf)
@@ -177,8 +186,19 @@ def _restored_once(norm: Normalizer, x: Tensor, before: Surroundings) -> dict[st
     return _storages({"features": leaf, "normalized features": again})
 
 
+def _demand_gone(alive: dict[str, StorageWeakRef]) -> None:
+    def left() -> list[str]:
+        return [what for what, storage in alive.items() if not storage.expired()]  # type: ignore[no-untyped-call]
+
+    if left():
+        gc.collect()  # what refers to itself
+    kept = left()
+    demand(not kept, f"{' and '.join(kept)} of a step that is over: kept alive")
+
+
 def _storages(tensors: dict[str, Tensor]) -> dict[str, StorageWeakRef]:
-    return {what: StorageWeakRef(tensor.untyped_storage()) for what, tensor in tensors.items()}
+    found: dict[str, Any] = {what: tensor.untyped_storage() for what, tensor in tensors.items()}
+    return {what: StorageWeakRef(storage) for what, storage in found.items()}  # type: ignore[no-untyped-call]
 
 
 @contextmanager

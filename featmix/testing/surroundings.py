@@ -48,7 +48,10 @@ _SHARED: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {  # what i
     "torch's threads": (torch.get_num_threads, torch.set_num_threads),
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's default device": (torch.get_default_device, torch.set_default_device),
-    "torch's deterministic algorithms": (_deterministic, lambda kept: torch.use_deterministic_algorithms(kept[0], warn_only=kept[1])),
+    "torch's deterministic algorithms": (
+        _deterministic,
+        lambda kept: torch.use_deterministic_algorithms(kept[0], warn_only=kept[1]),
+    ),
     "cuDNN's flags": (_cudnn, _set_cudnn),
     "the precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "what is done about denormal numbers": (_flushes_denormals, torch.set_flush_denormal),

@@ -40,6 +40,19 @@ def gated_apart(strategy: Strategy) -> Strategy:
     return twin(strategy, p=0.5, per="sample")
 
 
+def case_apart(strategy: Strategy, x: Tensor, seed: int) -> Case:
+    """A case of :func:`gated_apart` of a strategy, that says so."""
+    case = Case(gated_apart(strategy), x, seed)
+    tell(x, seed, "gated_apart(subject)")
+    return case
+
+
+def tell(x: Tensor, seed: int, made: str, said: str = "") -> None:
+    """Say that a law looks at the decision of another strategy, which this Python makes of ``subject``."""
+    drawn = f"generator=torch.Generator().manual_seed({seed}){', ' if said else ''}{said}"
+    seen(x, seed, f"used = {made}\nparams = used.make_params(x.shape, {drawn})")
+
+
 def remade(strategy: Strategy, **changes: Any) -> Strategy | None:
     """The same strategy with other settings; ``None`` where its constructor does not take its settings, or not these."""
     try:
@@ -55,18 +68,21 @@ def ordinary(strategy: Strategy, batch: int = 6, seed: int = 0) -> tuple[Tensor,
     return noise(batch, *sample_shape(strategy), seed=seed), torch.arange(batch) * 3 % CLASSES
 
 
-def decided(strategy: Strategy, x: Tensor, seed: int, *, said: str = "", **given: Any) -> Params:
+def decided(strategy: Strategy, x: Tensor, seed: int, *, made: str = "subject", said: str = "", **given: Any) -> Params:
     """The decision of a seed, with what is given besides.
 
     Args:
         strategy: Who decides.
         x: The features.
         seed: Of the decision.
+        made: Python that makes the strategy of ``subject``.
         said: Python for what is given, as it would stand in a call: ``partner=torch.tensor([1, 0])``.
         given: Arguments of ``make_params``.
     """
-    more = f", {said}" if said else ""
-    seen(x, seed, f"params = subject.make_params(x.shape, generator=torch.Generator().manual_seed({seed}){more})")
+    if made == "subject" and not said:
+        seen(x, seed)
+    else:
+        tell(x, seed, made, said)
     params: Params = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), **given)
     return params
 
