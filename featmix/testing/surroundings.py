@@ -13,6 +13,7 @@ import torch
 
 _UNUSUAL = 0xFEA7  # a seed, and a number of threads, that nobody sets
 _THREADS = 3
+_COMPUTING = ("CUBLAS_", "CUDA_", "MKL_", "OMP_", "PYTHONHASHSEED", "TORCH_")  # other variables are set by imports as well
 
 
 def _numpy_state() -> Any:
@@ -21,11 +22,11 @@ def _numpy_state() -> Any:
 
 
 def _flushes_denormals() -> bool:
-    return bool(torch.full((1,), 1e-40, dtype=torch.float32) * 1.0 == 0)
+    return bool(torch.full((1,), 1e-40, dtype=torch.float32, device="cpu") * 1.0 == 0)
 
 
-def _deterministic() -> Any:
-    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+def _set_device(kept: torch.device) -> None:
+    torch.set_default_device(None if kept.type == "cpu" else kept)
 
 
 def _cudnn() -> Any:
@@ -38,8 +39,12 @@ def _set_cudnn(kept: Any) -> None:
     flags.enabled, flags.benchmark, flags.deterministic = kept
 
 
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_COMPUTING)}
+
+
 def _set_environment(kept: dict[str, str]) -> None:
-    for name in set(os.environ) - set(kept):
+    for name in set(_environment()) - set(kept):
         del os.environ[name]
     os.environ.update(kept)
 
@@ -47,18 +52,15 @@ def _set_environment(kept: dict[str, str]) -> None:
 _SHARED: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {  # what it is: how to look at it, and to put it back
     "torch's threads": (torch.get_num_threads, torch.set_num_threads),
     "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "torch's default device": (torch.get_default_device, torch.set_default_device),
-    "torch's deterministic algorithms": (
-        _deterministic,
-        lambda kept: torch.use_deterministic_algorithms(kept[0], warn_only=kept[1]),
-    ),
+    "torch's default device": (torch.get_default_device, _set_device),
+    "torch's deterministic algorithms": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     "cuDNN's flags": (_cudnn, _set_cudnn),
     "the precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
     "what is done about denormal numbers": (_flushes_denormals, torch.set_flush_denormal),
     "detection of anomalies": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "autocast": (lambda: torch.is_autocast_enabled("cpu"), lambda kept: torch.set_autocast_enabled("cpu", kept)),
     "NumPy's handling of errors": (np.geterr, lambda kept: np.seterr(**kept)),
-    "the environment": (lambda: dict(os.environ), _set_environment),
+    "the environment": (_environment, _set_environment),
     "whether gradients are recorded": (torch.is_grad_enabled, torch.set_grad_enabled),
     "torch's global generator": (lambda: bytes(torch.get_rng_state().numpy()), lambda _: None),
     "NumPy's global generator": (_numpy_state, lambda _: None),

@@ -59,7 +59,7 @@ def remade(strategy: Strategy, **changes: Any) -> Strategy | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a constructor that turns settings into tensors
             return type(strategy)(**{**strategy.settings(), **changes})
-    except (TypeError, ValueError, AttributeError):
+    except Exception:  # a constructor of somebody's own, which may do anything with a value that it does not know
         return None
 
 

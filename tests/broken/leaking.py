@@ -70,7 +70,7 @@ class GradientsOn(Mixup):
 @fault("asks for deterministic algorithms", refused_by="surroundings")
 class Deterministic(Mixup):
     def act(self, x, params):
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = False
         return super().act(x, params)
 

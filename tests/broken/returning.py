@@ -76,6 +76,19 @@ class RoundsSettings(Mixup):
         return {**super().settings(), "alpha": round(self.alpha, 1)}
 
 
+@fault("keeps an argument under another name: settings and print break down", refused_by="settings", crashes=True, mirror=True)
+class RenamesArguments(MoEx):
+    def __init__(self, *, mirror=False, **settings):
+        super().__init__(**settings)
+        self._mirror = mirror
+
+
+@fault("its settings are those of its class, whatever it was made with", refused_by="settings", lam=0.5)
+class SettingsOfTheClass(MoEx):
+    def settings(self):
+        return MoEx().settings()
+
+
 @fault("takes per cent, and keeps the fraction under the same name", refused_by="settings", percent=50)
 class PerCent(Mixup):
     def __init__(self, *, percent=100, **settings):
@@ -85,38 +98,6 @@ class PerCent(Mixup):
     @classmethod
     def setting_names(cls):
         return ["percent", *(name for name in Mixup.setting_names() if name != "p")]
-
-
-@fault("keeps an argument under another name: settings and print break down", refused_by="settings", crashes=True, mirror=True)
-class RenamesArguments(Mixup):
-    def __init__(self, *, mirror=False, **settings):
-        super().__init__(**settings)
-        self._mirror = mirror
-
-    def act(self, x, params):
-        return super().act(x, params)
-
-
-@fault("its settings are those of its class, whatever it was made with", refused_by="settings", lam=0.5)
-class SettingsOfTheClass(MoEx):
-    def settings(self):
-        return MoEx().settings()
-
-
-BOLD = "".join(["bo", "ld"])
-
-
-@fault("compares a word with is, which one from a file is not", refused_by="configuration", mode=BOLD)
-class ComparesByIdentity(Mixup):
-    def __init__(self, *, mode="shy", **settings):
-        super().__init__(**settings)
-        self.mode = mode
-
-    def decide(self, shape, draw):
-        kept, self.alpha = self.alpha, 0.1 if self.mode is BOLD else self.alpha
-        params = super().decide(shape, draw)
-        self.alpha = kept
-        return params
 
 
 STEPS = [0.1, 0.9]
@@ -132,6 +113,22 @@ class KnowsItsList(CutMix):
         kept, self.alpha = self.alpha, self.steps[0] if self.steps is STEPS else self.alpha
         params = super().decide(shape, draw)
         self.alpha = kept
+        return params
+
+
+BOLD = "bold"  # as long as it is written in code, equal words are one object
+
+
+@fault("compares a word with is, which one from a file is not", refused_by="configuration", mode=BOLD)
+class ComparesByIdentity(MoEx):
+    def __init__(self, *, mode="shy", **settings):
+        super().__init__(**settings)
+        self.mode = mode
+
+    def decide(self, shape, draw):
+        kept, self.lam = self.lam, 0.5 if self.mode is BOLD else self.lam
+        params = super().decide(shape, draw)
+        self.lam = kept
         return params
 
 

@@ -144,6 +144,7 @@ class Duck:
 
     def __init__(self, partner, lam):
         self.partner, self.lam = partner, lam
+        self.index = torch.stack([torch.arange(len(lam)), partner], dim=1)
         self.weight = torch.stack([lam, 1 - lam], dim=1)
 
     def __len__(self):
