@@ -9,7 +9,6 @@ from torch import Generator, Tensor
 
 from featmix.layouts import layout
 from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
 from featmix.testing.inputs import noise
 from featmix.testing.law import (
     CannotRunError,
@@ -24,7 +23,7 @@ from featmix.testing.law import (
     transformed,
 )
 from featmix.testing.padding_laws import TAKERS, takes_masks, takes_prefix
-from featmix.testing.uses import decided, difference, ordinary, remade, tell
+from featmix.testing.uses import decide_for, decided, difference, ordinary, remade, tell
 
 _UNNAMED = ("bc", "bnc", "bcdhw")  # what 2, 3 and 5 axes are where nobody names them; 4 are tried everywhere
 
@@ -55,13 +54,13 @@ def unnamed_layout(strategy: Strategy) -> None:
         x = noise(5, *sample_shape(named, positions=3), seed=1)
         tell(x, 1, "type(subject)(**{**subject.settings(), 'layout': None})")
         try:
-            params = named.make_params(x.shape, generator=Generator().manual_seed(1))
+            params = decide_for(named, x.shape, 1)
             expected = transformed(named, x, params)
         except Exception as error:
             refused = [f"{name} features gave {type(error).__name__}: {error}"]
             continue
         tried = True
-        own = unnamed.make_params(x.shape, generator=Generator().manual_seed(1))
+        own = decide_for(unnamed, x.shape, 1)
         demand(not difference(params, own), f"{x.ndim} axes without a layout are decided on otherwise than as {name!r}")
         demand(same_bits(transformed(unnamed, x, own), expected), f"{x.ndim} axes without a layout are not treated as {name!r}")
     if not tried:
@@ -86,6 +85,8 @@ def one_prefix_token(strategy: Strategy, dtype: torch.dtype) -> None:
         one, none = remade(strategy, layout=name, num_prefix_tokens=1), remade(strategy, layout=name, num_prefix_tokens=0)
         if one is None or none is None:
             continue
+        if getattr(none.tags, "shapes", ()):
+            raise CannotRunError("it needs tokens of two lengths, and the strategy takes samples of one shape")
         x = noise(5, *sample_shape(none, positions=6), seed=2, dtype=dtype)
         axis = layout(name).positions[0]
         body = x.narrow(axis, 1, 5)
@@ -93,12 +94,12 @@ def one_prefix_token(strategy: Strategy, dtype: torch.dtype) -> None:
         for seed in range(2):
             tell(x, seed, made)
             try:
-                alone = none.make_params(body.shape, generator=Generator().manual_seed(seed))
+                alone = decide_for(none, body.shape, seed)
                 expected = transformed(none, body, alone)
             except Exception:
                 break  # which `prefix` reports
             tried = True
-            params = one.make_params(x.shape, generator=Generator().manual_seed(seed))
+            params = decide_for(one, x.shape, seed)
             demand(params.mixture.matrix() == alone.mixture.matrix(), "labels count the prefix")
             y = transformed(one, x, params)
             demand(y.dtype == dtype and y.shape == x.shape, f"{dtype} {tuple(x.shape)} became {y.dtype} {tuple(y.shape)}")
@@ -126,7 +127,7 @@ def integer_mask(strategy: Strategy) -> None:
         real = _real(strategy, x, seed)
         said = f"mask=torch.tensor({real.long().tolist()}, dtype={dtype})"
         params = decided(strategy, x, seed, said=said, mask=real.to(dtype))
-        expected = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), mask=real)
+        expected = decide_for(strategy, x.shape, seed, mask=real)
         found = difference(expected, params, besides=("mask",))
         demand(not found, f"a mask of {dtype} gives another {found} than one of truth values")
         demand(
@@ -160,7 +161,7 @@ def mask_at_transform(strategy: Strategy) -> None:
         )
         whole = strategy.transform(x.clone(), params, mask=real.long())
         demand(same_bits(whole, y), "an integer mask gives another result than one of truth values")
-        known: Params = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), mask=real)
+        known = decide_for(strategy, x.shape, seed, mask=real)
         if not difference(params, known, besides=("mask", "mixture")):
             demand(
                 same_bits(transformed(strategy, x, known), y),

@@ -12,8 +12,9 @@ from featmix.layouts import layout
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.moments import Moments
 from featmix.testing.inputs import noise
-from featmix.testing.law import CannotRunError, channel_multiple, demand, demand_close, law, layout_name, same_bits
+from featmix.testing.law import CannotRunError, demand, demand_close, law, layout_name, same_bits
 from featmix.testing.seen import made_by, seen
+from featmix.testing.uses import sample_of
 
 TAKERS = "normalizers with positions whose moments take a mask"
 
@@ -113,7 +114,7 @@ def _features(
     norm: Normalizer, *, seed: int, batch: int = 3, dtype: torch.dtype = torch.float32, scale: float = 1.0, shift: float = 0.0
 ) -> Tensor:
     """Ordinary features for a normalizer, that say how they were made."""
-    shape = (batch, *(4 * channel_multiple(norm) if letter == "c" else 5 for letter in layout_name(norm)[1:]))
+    shape = (batch, *sample_of(norm))
     x = noise(*shape, seed=seed, dtype=dtype)
     if (scale, shift) != (1.0, 0.0):
         made = f"noise({', '.join(map(str, shape))}, seed={seed}, dtype={dtype})"

@@ -23,7 +23,7 @@ from featmix.testing.law import (
     transformed,
 )
 from featmix.testing.seen import made_by, seen
-from featmix.testing.uses import CLASSES, decided, difference, ordinary, remade, tell, twin
+from featmix.testing.uses import classes_of, decide_for, decided, decides_by_labels, difference, ordinary, remade, tell, twin
 
 
 @law(
@@ -37,10 +37,11 @@ def called(strategy: Strategy) -> None:
     Without a generator it is torch's global one that decides; one that is used twice decides anew. Bit for bit on features;
     1e-6 on labels. Strategies that remember other batches are tried on their first one.
     """
+    number = classes_of(strategy)
     for seed in range(3):
         x, classes = ordinary(strategy, seed=seed)
-        for y in _every_kind(classes):
-            count = CLASSES if y.ndim == 1 and not y.is_floating_point() else None
+        for y in [classes] if decides_by_labels(strategy) else _every_kind(classes, number, strategy.num_classes is None):
+            count = number if y.ndim == 1 and not y.is_floating_point() else None
             params = decided(strategy, x, seed, target=y)
             expected, wanted = transformed(strategy, x, params), params.mixture.dense(y, count)
             mixed, soft = twin(strategy)(x.clone(), y, num_classes=count, generator=Generator().manual_seed(seed))
@@ -51,15 +52,15 @@ def called(strategy: Strategy) -> None:
                 soft.shape == wanted.shape and soft.dtype == wanted.dtype, f"soft labels are {soft.dtype} {tuple(soft.shape)}"
             )
             demand_close(soft, wanted, 1e-6, f"soft labels of strategy(x, y) for {y.dtype} labels {tuple(y.shape)}")
-        if strategy.remembers:
-            continue  # without labels they refuse to remember
+        if strategy.remembers or decides_by_labels(strategy):
+            continue  # they ask for labels
         alone = twin(strategy)(x.clone(), generator=Generator().manual_seed(seed))
         demand(isinstance(alone, Tensor) and same_bits(alone, transformed(strategy, x, Case(strategy, x, seed).params)),
                "strategy(x) without labels is not what transform gives")  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             demand(same_bits(twin(strategy)(x.clone()), alone), "without a generator it does not go by torch's global one")
-    if not strategy.remembers:
+    if not strategy.remembers and not decides_by_labels(strategy):
         _decides_anew(strategy)
 
 
@@ -73,14 +74,14 @@ def eval_mode(strategy: Strategy) -> None:
     case = Case(strategy, x, 3)
     used, generator = twin(strategy).eval(), Generator().manual_seed(3)
     before = generator.get_state()
-    mixed, soft = used(x.clone(), y, num_classes=CLASSES, generator=generator)
+    mixed, soft = used(x.clone(), y, num_classes=classes_of(strategy), generator=generator)
     demand(same_bits(mixed, x), "features change in eval mode")
-    demand(soft == F.one_hot(y, CLASSES), "labels change in eval mode")
+    demand(soft == F.one_hot(y, classes_of(strategy)), "labels change in eval mode")
     demand(same_bits(used(x.clone()), x), "features change in eval mode where no labels are given")
     demand(torch.equal(generator.get_state(), before), "something is drawn in eval mode")
-    mixed, soft = used.train()(x.clone(), y, num_classes=CLASSES, generator=generator)
+    mixed, soft = used.train()(x.clone(), y, num_classes=classes_of(strategy), generator=generator)
     _same_result(strategy, mixed, case.transform(), "after eval mode and back it does something else")
-    demand_close(soft, case.params.mixture.dense(y, CLASSES), 1e-6, "labels after eval mode and back")
+    demand_close(soft, case.params.mixture.dense(y, classes_of(strategy)), 1e-6, "labels after eval mode and back")
 
 
 @law(
@@ -102,9 +103,9 @@ def inference_mode(strategy: Strategy) -> None:
             demand(not difference(case.params, params), f"under {name} the same seed decides otherwise")
             for given in (x, x.clone()):
                 demand(same_bits(case.transform(given, params), expected), f"under {name} the result is another")
-            mixed, soft = twin(strategy)(x.clone(), y, num_classes=CLASSES, generator=Generator().manual_seed(4))
+            mixed, soft = twin(strategy)(x.clone(), y, num_classes=classes_of(strategy), generator=Generator().manual_seed(4))
             _same_result(strategy, mixed, expected, f"under {name} strategy(x, y) gives something else")
-            demand_close(soft, params.mixture.dense(y, CLASSES), 1e-6, f"soft labels under {name}")
+            demand_close(soft, params.mixture.dense(y, classes_of(strategy)), 1e-6, f"soft labels under {name}")
 
 
 @law(
@@ -179,7 +180,7 @@ def given(strategy: Strategy) -> None:
     for seed in range(4):
         x, _ = ordinary(strategy, seed=seed)
         plain = Case(strategy, x, seed).params
-        if strategy.tags.partnered:
+        if strategy.tags.partnered and not decides_by_labels(strategy):
             params = decided(strategy, x, seed, said=f"partner={own}", partner=own)
             demand(params.partner[params.active] == torch.tensor(own)[params.active], "partners that were given are not taken")
             as_tensor = decided(strategy, x, seed, said=f"partner=torch.tensor({own})", partner=torch.tensor(own))
@@ -189,7 +190,7 @@ def given(strategy: Strategy) -> None:
         demand(~params.active[stay], "a row that is not to be mixed is active")
         demand(params.active == (plain.active & ~stay), "rows that may be mixed are gated otherwise than without rows=")
         demand(same_bits(transformed(strategy, x, params)[stay], x[stay]), "a row that is not to be mixed changed")
-    if strategy.tags.partnered and "partner" in strategy.setting_names():
+    if strategy.tags.partnered and "partner" in strategy.setting_names() and not decides_by_labels(strategy):
         _across_domains(strategy)
 
 
@@ -218,10 +219,10 @@ def progress(strategy: Strategy) -> None:
             x, _ = ordinary(strategy, seed=tried)
             made = f"type(subject)(**{{**subject.settings(), {name!r}: {line.settings()[name]!r}}})"
             tell(x, tried, made, f"progress={at}")
-            expected = fixed.make_params(x.shape, generator=Generator().manual_seed(tried), progress=at)  # of other schedules
-            told = line.make_params(x.shape, generator=Generator().manual_seed(tried), progress=at)
+            expected = decide_for(fixed, x.shape, tried, progress=at)  # of other schedules
+            told = decide_for(line, x.shape, tried, progress=at)
             line.progress = at
-            known = line.make_params(x.shape, generator=Generator().manual_seed(tried))
+            known = decide_for(line, x.shape, tried)
             line.progress = 0.0
             for how, params in (("given", told), ("an attribute", known)):
                 found = difference(expected, params)
@@ -243,10 +244,12 @@ def _numbers(strategy: Strategy) -> dict[str, float]:
     return {name: value for name, value in settings.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 
-def _every_kind(classes: Tensor) -> list[Tensor]:
-    one_hot = F.one_hot(classes, CLASSES)
-    several = torch.arange(len(classes) * CLASSES).view(-1, CLASSES) % 3 == 0
-    return [classes, one_hot, 0.8 * one_hot.float() + 0.2 / CLASSES, several.float(), classes.float() / 4, classes.int()]
+def _every_kind(classes: Tensor, count: int, numbers: bool) -> list[Tensor]:
+    """Labels of every kind; numbers to be fitted only where a strategy was not made for so many classes."""
+    one_hot = F.one_hot(classes, count)
+    several = torch.arange(len(classes) * count).view(-1, count) % 3 == 0
+    kinds = [classes, one_hot, 0.8 * one_hot.float() + 0.2 / count, several.float(), classes.int()]
+    return [*kinds, classes.float() / 4] if numbers else kinds
 
 
 def _same_result(strategy: Strategy, found: Tensor, expected: Tensor, what: str) -> None:

@@ -18,10 +18,10 @@ from featmix.normalizers.kinds import normalizer
 from featmix.strategies.base import Strategy
 from featmix.strategies.registry import list_strategies, strategy_class
 from featmix.testing.inputs import noise
-from featmix.testing.law import CannotRunError, channel_multiple, demand, law, layout_name, same_bits
+from featmix.testing.law import CannotRunError, demand, law, same_bits
 from featmix.testing.seen import seen
 from featmix.testing.source import ORIGIN
-from featmix.testing.uses import demand_alike, ordinary, same_values
+from featmix.testing.uses import demand_alike, ordinary, same_values, sample_of
 
 MADE_BY_THEIR_CLASS = "strategies that are made by their class, with featmix's own normalizers"
 
@@ -115,8 +115,7 @@ def normalizer_round_trip(norm: Normalizer) -> None:
 
     No tolerance. What cannot be pickled or written, as an object of one's own may not, is tried by a copy alone.
     """
-    shape = (3, *(4 * channel_multiple(norm) if letter == "c" else 5 for letter in layout_name(norm)[1:]))
-    x = noise(*shape, seed=5)
+    x = noise(3, *sample_of(norm), seed=5)
     seen(x)
     found: dict[str, Normalizer] = {"a deep copy": copy.deepcopy(norm)}
     try:

@@ -16,7 +16,7 @@ from featmix.testing.adapters.mixers import MixerStrategy
 from featmix.testing.inputs import noise
 from featmix.testing.law import CannotRunError, Case, demand, demand_close, law, same_bits
 from featmix.testing.padding_laws import masked, takes_masks
-from featmix.testing.uses import CLASSES, case_apart, gated_apart, ordinary, remade, tell
+from featmix.testing.uses import case_apart, classes_of, gated_apart, ordinary, remade, tell
 
 _UNIT = torch.finfo(torch.float32).eps
 
@@ -29,8 +29,8 @@ _UNIT = torch.finfo(torch.float32).eps
 def lam_is_the_share(strategy: Strategy) -> None:
     """``lam`` is a number in [0, 1] for each row, 1 where it is not active; where labels are mixed it is the label's own share.
 
-    With an ``own_term`` so much of the rest is the row's own too. Four units in the last place of float32. Half of the rows
-    are active here.
+    With an ``own_term`` so much of the rest is the row's own too, and labels by decree may have any share. Four units in the
+    last place of float32. Half of the rows are active here.
     """
     for seed in range(10):
         x, _ = ordinary(strategy, seed=seed)
@@ -42,7 +42,7 @@ def lam_is_the_share(strategy: Strategy) -> None:
         demand((params.lam >= 0) & (params.lam <= 1), "lam outside [0, 1]")
         demand(params.lam[~params.active] == 1, "lam of a row that is not active is not 1")
         takes = params.active & (params.partner != torch.arange(len(x)))
-        if used.tags.mixes_labels:
+        if used.tags.mixes_labels and not getattr(used.tags, "labels_by_decree", False):
             own = params.lam.double()
             own = own + (1 - own) * (getattr(used, "own_term", None) or 0.0)
             shares = params.mixture.matrix().double().diagonal()
@@ -68,7 +68,7 @@ def loss_weight(strategy: Strategy) -> None:
         used = gated_apart(used)
         for seed in range(4):
             x, y = ordinary(used, seed=seed)
-            scores = noise(len(x), CLASSES, seed=seed)
+            scores = noise(len(x), classes_of(strategy), seed=seed)
             each = F.cross_entropy(scores.repeat_interleave(len(y), 0), y.repeat(len(x)), reduction="none").view(len(x), len(y))
             case = Case(used, x, seed)
             tell(x, seed, f"gated_apart(type(subject)(**{{**subject.settings(), 'loss_weight': {weight}}}))")
@@ -100,9 +100,9 @@ def mixture_is_its_matrix(strategy: Strategy) -> None:
         if isinstance(mixture, Mixture):
             listed = torch.zeros(batch, batch).scatter_add_(1, mixture.index, mixture.weight.float())
             demand_close(matrix, listed.double(), 1e-6, "the matrix against index and weight")
-        _dense_is(mixture, matrix, classes, seed)
-        _loss_is(mixture, matrix, classes, seed)
-        scores = noise(batch, CLASSES, seed=seed)
+        scores = noise(batch, classes_of(strategy), seed=seed)
+        _dense_is(mixture, matrix, classes, scores)
+        _loss_is(mixture, matrix, classes, scores)
         hit = (scores.argmax(1).unsqueeze(1) == classes.unsqueeze(0)).double()
         demand_close(mixture.accuracy(scores, classes), (matrix * hit).sum(1).mean(), 1e-5, "accuracy against the matrix")
         _then_is(mixture, matrix)
@@ -140,15 +140,15 @@ def soft_labels(strategy: MixerStrategy) -> None:
         demand_close(found, matrix @ kept, 1e-5, "soft labels against what the same seed does to one-hot ones")
 
 
-def _dense_is(mixture: Mixture, matrix: Tensor, classes: Tensor, seed: int) -> None:
-    one_hot = F.one_hot(classes, CLASSES)
-    soft, values = noise(len(classes), CLASSES, seed=seed).softmax(1), noise(len(classes), 3, seed=seed + 1)
+def _dense_is(mixture: Mixture, matrix: Tensor, classes: Tensor, scores: Tensor) -> None:
+    known = scores.shape[1]
+    one_hot, soft, values = F.one_hot(classes, known), scores.softmax(1), scores[:, :2].contiguous()
     kinds: dict[str, tuple[Tensor, int | None, Tensor]] = {
-        "class indices": (classes, CLASSES, one_hot),
+        "class indices": (classes, known, one_hot),
         "one-hot integers": (one_hot, None, one_hot),
         "soft targets": (soft, None, soft),
         "regression targets": (values[:, 0].contiguous(), None, values[:, 0]),
-        "regression targets of three values": (values.double(), None, values),
+        "regression targets of two values": (values.double(), None, values),
     }
     for what, (target, count, vectors) in kinds.items():
         found = mixture.dense(target, count)
@@ -158,10 +158,10 @@ def _dense_is(mixture: Mixture, matrix: Tensor, classes: Tensor, seed: int) -> N
         demand_close(found, expected, 1e-5, f"dense of {what} against the matrix")
 
 
-def _loss_is(mixture: Mixture, matrix: Tensor, classes: Tensor, seed: int) -> None:
+def _loss_is(mixture: Mixture, matrix: Tensor, classes: Tensor, scores: Tensor) -> None:
     scale = getattr(mixture, "scale", None)
     counts = torch.ones(len(classes), dtype=torch.float64) if scale is None else scale.double()
-    values, scores = noise(len(classes), CLASSES, seed=seed + 2), noise(len(classes), CLASSES, seed=seed + 3)
+    values = noise(*scores.shape, seed=9)
     criteria: dict[str, tuple[Callable[..., Tensor], Tensor]] = {
         "cross entropy of class indices": (F.cross_entropy, classes),
         "cross entropy of soft targets": (F.cross_entropy, values.softmax(1)),

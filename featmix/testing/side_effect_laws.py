@@ -16,14 +16,13 @@ from featmix.labels.mixture import Mixture
 from featmix.layouts import layout
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
-from featmix.strategies.params import Params
 from featmix.testing.dense_laws import says_where
 from featmix.testing.inputs import noise
-from featmix.testing.law import Case, channel_multiple, demand, law, layout_name, same_bits, transformed
+from featmix.testing.law import Case, demand, law, layout_name, same_bits, transformed
 from featmix.testing.padding_laws import takes_masks
 from featmix.testing.seen import seen
 from featmix.testing.surroundings import Surroundings, unusual_surroundings
-from featmix.testing.uses import CLASSES, case_apart, ordinary, twin
+from featmix.testing.uses import case_apart, classes_of, decide_for, decides_by_labels, ordinary, sample_of, twin
 
 TOUCHED = "A seed set to be reproducible, or a flag set to be fast: for the whole process, and for good."
 
@@ -46,10 +45,10 @@ def surroundings(strategy: Strategy) -> None:
         _same_as(before, "transform")
         torch.autograd.backward(mixed.float().square().sum())
         _same_as(before, "backward")
-        case.params.mixture.dense(y, CLASSES)
-        case.params.mixture.loss(F.cross_entropy, torch.zeros(len(x), CLASSES), y)
+        case.params.mixture.dense(y, classes_of(strategy))
+        case.params.mixture.loss(F.cross_entropy, torch.zeros(len(x), classes_of(strategy)), y)
         _same_as(before, "its labels")
-        used(x.clone(), y, num_classes=CLASSES, generator=Generator().manual_seed(1))
+        used(x.clone(), y, num_classes=classes_of(strategy), generator=Generator().manual_seed(1))
         _same_as(before, "strategy(x, y)")
         with torch.no_grad():
             silent = Surroundings()
@@ -77,7 +76,7 @@ def requires_grad(strategy: Strategy) -> None:
         demand(not case.transform(leaf).requires_grad, "under no_grad a result asks for a gradient")
     case.transform(leaf)
     demand(leaf.grad is None, "features have a gradient before anybody went backward")
-    _, soft = twin(strategy)(x.clone(), y, num_classes=CLASSES, generator=Generator().manual_seed(2))
+    _, soft = twin(strategy)(x.clone(), y, num_classes=classes_of(strategy), generator=Generator().manual_seed(2))
     demand(learns or not soft.requires_grad, "soft labels ask for a gradient")
 
 
@@ -110,16 +109,19 @@ def arguments_untouched(strategy: Strategy) -> None:
     Features are looked at too where the strategy is called; they may change with ``inplace=True``. No tolerance: bits.
     """
     x, classes = ordinary(strategy)
-    for seed, y in enumerate(_targets(classes)):
+    number = classes_of(strategy)
+    for seed, y in enumerate(
+        [classes] if decides_by_labels(strategy) else _targets(classes, number, strategy.num_classes is None)
+    ):
         case = case_apart(strategy, x, seed)  # a copy for each: one strategy remembers one kind of label
         used = case.strategy
         decision = [*case.params.per_row().items(), *(("label shares", t) for t in _labels_of(case.params.mixture))]
         with _watching({f"the decision's {name}": tensor for name, tensor in decision}):
             torch.autograd.backward(case.transform(x.clone().requires_grad_()).float().sum())
         with _watching({"labels": y, **{f"the decision's {name}": tensor for name, tensor in decision}}):
-            case.params.mixture.dense(y, CLASSES if y.ndim == 1 and not y.is_floating_point() else None)
+            case.params.mixture.dense(y, number if y.ndim == 1 and not y.is_floating_point() else None)
             if y.ndim == 1 or y.is_floating_point():  # torch has no loss for one-hot integers
-                case.params.mixture.loss(_criterion(y), _scores(y, CLASSES), y)
+                case.params.mixture.loss(_criterion(y), _scores(y, number), y)
         given = {"target": y, "partner": torch.arange(len(x)).roll(1), "rows": torch.arange(len(x)) % 3 != 1}
         given["domain"] = torch.arange(len(x)) % 2
         if takes_masks(used) and not used.remembers:
@@ -132,8 +134,8 @@ def arguments_untouched(strategy: Strategy) -> None:
             settings = {**given, "generator": Generator().manual_seed(seed)}
             settings["partner"] = given["partner"] if used.tags.partnered and not used.remembers else None
             target = settings.pop("target")
-            number = CLASSES if y.ndim == 1 and not y.is_floating_point() else None
-            used(watched["features"], target, num_classes=number, **settings)
+            count = number if y.ndim == 1 and not y.is_floating_point() else None
+            used(watched["features"], target, num_classes=count, **settings)
     _maps_untouched(strategy, x)
 
 
@@ -143,8 +145,7 @@ def normalizer_side_effects(norm: Normalizer) -> None:
 
     As ``surroundings``, ``requires_grad`` and ``lets_go`` of strategies. No tolerance.
     """
-    shape = (3, *(4 * channel_multiple(norm) if letter == "c" else 5 for letter in layout_name(norm)[1:]))
-    x = noise(*shape, seed=4)
+    x = noise(3, *sample_of(norm), seed=4)
     seen(x)
     with unusual_surroundings() as before:
         alive = _restored_once(norm, x, before)
@@ -158,15 +159,16 @@ def _same_as(before: Surroundings, what: str) -> None:
 
 def _transformed_once(strategy: Strategy, x: Tensor, y: Tensor) -> dict[str, StorageWeakRef]:
     leaf = x.clone().requires_grad_()
-    params: Params = strategy.make_params(leaf.shape, generator=Generator().manual_seed(3))
+    params = decide_for(strategy, leaf.shape, 3)
     mixed = transformed(strategy, leaf, params) if strategy.inplace else strategy.transform(leaf, params)
     torch.autograd.backward(mixed.float().sum())
     return _storages({"features": leaf, "the result": mixed})
 
 
 def _called_once(strategy: Strategy, x: Tensor, y: Tensor) -> dict[str, StorageWeakRef]:
-    batch, labels = x.clone(), F.one_hot(y, CLASSES).float()
-    mixed, soft = strategy(batch, labels, generator=Generator().manual_seed(3))
+    batch, labels = x.clone(), y.clone() if decides_by_labels(strategy) else F.one_hot(y, classes_of(strategy)).float()
+    count = classes_of(strategy) if labels.ndim == 1 else None
+    mixed, soft = strategy(batch, labels, num_classes=count, generator=Generator().manual_seed(3))
     return _storages({"features": batch, "labels": labels, "the result": mixed, "soft labels": soft})
 
 
@@ -210,9 +212,10 @@ def _watching(tensors: dict[str, Tensor]) -> Iterator[None]:
     demand(not changed, f"{' and '.join(changed)} changed")
 
 
-def _targets(classes: Tensor) -> list[Tensor]:
-    one_hot = F.one_hot(classes, CLASSES)
-    return [classes, one_hot.float(), 0.9 * one_hot.float() + 0.1 / CLASSES, one_hot.to(torch.int32), classes.float() / 4]
+def _targets(classes: Tensor, count: int, numbers: bool) -> list[Tensor]:
+    one_hot = F.one_hot(classes, count)
+    kinds = [classes, one_hot.float(), 0.9 * one_hot.float() + 0.1 / count, one_hot.to(torch.int32)]
+    return [*kinds, classes.float() / 4] if numbers else kinds
 
 
 def _criterion(y: Tensor) -> Callable[..., Tensor]:

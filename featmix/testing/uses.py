@@ -5,18 +5,18 @@ from __future__ import annotations
 import copy
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
+from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 from featmix.testing.inputs import noise
 from featmix.testing.law import Case, demand, same_bits, sample_shape, transformed
 from featmix.testing.seen import seen
-
-CLASSES = 5
 
 
 def twin(strategy: Strategy, **changes: Any) -> Strategy:
@@ -65,7 +65,36 @@ def remade(strategy: Strategy, **changes: Any) -> Strategy | None:
 
 def ordinary(strategy: Strategy, batch: int = 6, seed: int = 0) -> tuple[Tensor, Tensor]:
     """An ordinary batch for a strategy, and its class indices."""
-    return noise(batch, *sample_shape(strategy), seed=seed), torch.arange(batch) * 3 % CLASSES
+    return noise(batch, *sample_shape(strategy), seed=seed), labels_for(strategy, batch)
+
+
+def sample_of(norm: Normalizer) -> tuple[int, ...]:
+    """The shape of one ordinary sample for a normalizer, as for a strategy."""
+    subject: Any = norm
+    return sample_shape(subject)
+
+
+def classes_of(strategy: Strategy) -> int:
+    """How many classes labels are to be of."""
+    return getattr(strategy.tags, "classes", None) or strategy.num_classes or 5
+
+
+def labels_for(strategy: Strategy, batch: int) -> Tensor:
+    """Class indices for a batch of this size, the same at every call."""
+    return torch.randint(classes_of(strategy), (batch,), generator=Generator().manual_seed(batch))
+
+
+def decides_by_labels(strategy: Strategy) -> bool:
+    """Return whether a decision has to be given labels."""
+    return bool(getattr(strategy.tags, "needs_target", False))
+
+
+def decide_for(strategy: Strategy, shape: Sequence[int], seed: int, **given: Any) -> Params:
+    """The decision of a seed, with labels for a strategy that decides by them."""
+    if decides_by_labels(strategy):
+        given = {"target": labels_for(strategy, shape[0]), **given}
+    params: Params = strategy.make_params(shape, generator=Generator().manual_seed(seed), **given)
+    return params
 
 
 def decided(strategy: Strategy, x: Tensor, seed: int, *, made: str = "subject", said: str = "", **given: Any) -> Params:
@@ -83,8 +112,7 @@ def decided(strategy: Strategy, x: Tensor, seed: int, *, made: str = "subject", 
         seen(x, seed)
     else:
         tell(x, seed, made, said)
-    params: Params = strategy.make_params(x.shape, generator=Generator().manual_seed(seed), **given)
-    return params
+    return decide_for(strategy, x.shape, seed, **given)
 
 
 def difference(one: Params, other: Params, *, besides: tuple[str, ...] = ()) -> str:
@@ -102,7 +130,7 @@ def demand_alike(one: Strategy, other: Strategy, what: str, *, seeds: int = 3) -
     for seed in range(seeds):
         x = noise(6, *sample_shape(one), seed=seed)
         case = Case(one, x, seed)
-        params: Params = other.make_params(x.shape, generator=Generator().manual_seed(seed))
+        params = decide_for(other, x.shape, seed)
         found = difference(case.params, params)
         demand(not found, f"{what} decides another {found}")
         demand(same_bits(case.transform(), transformed(other, x, params)), f"{what} acts otherwise")
