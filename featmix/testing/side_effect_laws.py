@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F  # noqa: N812
 
@@ -143,7 +143,7 @@ def arguments_untouched(strategy: Strategy) -> None:
 def normalizer_side_effects(norm: Normalizer) -> None:
     """Moments, normalize, denormalize and backward leave generators, threads and flags alone, and keep nothing of the features.
 
-    As ``surroundings``, ``requires_grad`` and ``lets_go`` of strategies. No tolerance.
+    As ``surroundings``, ``requires_grad`` and ``lets_go`` of strategies; one that learns is exempt from the second. No tolerance.
     """
     x = noise(3, *sample_of(norm), seed=4)
     seen(x)
@@ -179,13 +179,20 @@ def _restored_once(norm: Normalizer, x: Tensor, before: Surroundings) -> dict[st
     asking = [
         what for what, t in {"the input": plain, "the result": xh, "what is restored": restored}.items() if t.requires_grad
     ]
-    demand(not asking, f"{' and '.join(asking)} asks for a gradient that nobody asked for")
+    demand(not asking or _learns(norm), f"{' and '.join(asking)} asks for a gradient that nobody asked for")
     leaf = x.clone().requires_grad_()
     again, moments = norm.normalize(leaf)
     _same_as(before, "normalize")
     torch.autograd.backward(norm.denormalize(again, moments).float().square().sum())
     _same_as(before, "denormalize, or backward,")
     return _storages({"features": leaf, "normalized features": again})
+
+
+def _learns(holder: Any, depth: int = 3) -> bool:
+    """Return whether an object holds a module with parameters that ask for a gradient."""
+    if isinstance(holder, nn.Module):
+        return any(parameter.requires_grad for parameter in holder.parameters())
+    return depth > 0 and any(_learns(held, depth - 1) for held in getattr(holder, "__dict__", {}).values())
 
 
 def _demand_gone(alive: dict[str, StorageWeakRef]) -> None:
