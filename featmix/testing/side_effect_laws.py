@@ -143,7 +143,7 @@ def arguments_untouched(strategy: Strategy) -> None:
 def normalizer_side_effects(norm: Normalizer) -> None:
     """Moments, normalize, denormalize and backward leave generators, threads and flags alone, and keep nothing of the features.
 
-    As ``surroundings``, ``requires_grad`` and ``lets_go`` of strategies; one that learns is exempt from the second. No tolerance.
+    As the laws of the same kind for strategies; one that learns may give results that ask for a gradient. No tolerance.
     """
     x = noise(3, *sample_of(norm), seed=4)
     seen(x)

@@ -14,7 +14,16 @@ from featmix import schedule
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 from featmix.strategies.tags import Tags
-from featmix.testing import LawError, check_normalizer, check_strategy, from_function, from_mixer, laws, reproduce
+from featmix.testing import (
+    LawError,
+    check_normalizer,
+    check_strategy,
+    every_default,
+    from_function,
+    from_mixer,
+    laws,
+    reproduce,
+)
 from featmix.testing.surroundings import Surroundings, unusual_surroundings
 from tests.broken import faults, law_named
 from tests.broken.leaking import OneThread
@@ -196,3 +205,22 @@ def test_a_law_is_tried_again_by_name():
         reproduce("surroundings", OneThread())
     reproduce("surroundings", fm.Mixup())
     assert law_named("compile_again").slow
+
+
+@pytest.mark.parametrize("strategy", list(every_default()), ids=lambda strategy: strategy.name)
+def test_half_types_and_graphs_of_every_default(strategy):
+    names = ["autocast_for_all", "denormals", "one_prefix_token", "compile_again"]
+    records = check_strategy(strategy, only=names, on_fail=None)
+    assert [(record.law, record.measured) for record in records if record.status == "failed"] == []
+    assert {record.law for record in records if record.status == "passed"} == set(names)
+
+
+def published():
+    leaves = [leaf.strategy for name in fm.list_presets() for leaf in fm.preset(name).leaves()]
+    return list({repr(strategy): strategy for strategy in leaves}.values())
+
+
+@pytest.mark.parametrize("strategy", published(), ids=lambda strategy: strategy.name)
+def test_every_published_setting_passes(strategy):
+    records = check_strategy(strategy, only=QUICK, dtypes=[torch.float32, torch.bfloat16], on_fail=None)
+    assert [(record.law, record.measured) for record in records if record.status == "failed"] == []
