@@ -143,7 +143,7 @@ def integer_mask(strategy: Strategy) -> None:
     whom=f"{TAKERS}, also with a decision that was made without",
 )
 def mask_at_transform(strategy: Strategy) -> None:
-    """``transform(x, params, mask=mask)``: padding comes back bit for bit, and what lies in it reaches nothing.
+    """A mask given to ``transform``: padding comes back bit for bit, and what lies in it, NaN included, reaches nothing.
 
     Where the same seed decides the same with the mask, the result is the same. Integer masks too. No tolerance.
     """

@@ -32,7 +32,7 @@ from featmix.testing.uses import classes_of, decide_for, decided, decides_by_lab
     drawn=False,
 )
 def called(strategy: Strategy) -> None:
-    """``strategy(x, y, generator=...)`` is what make_params, transform and dense give with that seed, for labels of any kind.
+    """Called with labels of any kind, a strategy gives what make_params, transform and dense give with the same seed.
 
     Without a generator it is torch's global one that decides; one that is used twice decides anew. Bit for bit on features;
     1e-6 on labels. Strategies that remember other batches are tried on their first one.

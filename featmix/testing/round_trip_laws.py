@@ -77,7 +77,7 @@ def copies(strategy: Strategy) -> None:
     whom=MADE_BY_THEIR_CLASS,
 )
 def settings(strategy: Strategy) -> None:
-    """``settings()`` are what the constructor takes: they make a strategy that prints, decides and acts the same.
+    """What ``settings()`` returns is what the constructor takes: it makes a strategy that prints, decides and acts the same.
 
     No tolerance.
     """

@@ -27,7 +27,7 @@ _UNIT = torch.finfo(torch.float32).eps
     drawn=False,
 )
 def lam_is_the_share(strategy: Strategy) -> None:
-    """``lam`` is a number in [0, 1] for each row, 1 where it is not active; where labels are mixed it is the label's own share.
+    """Strengths ``lam`` are in [0, 1], 1 in rows that are not active, and the label's own share where labels are mixed.
 
     With an ``own_term`` so much of the rest is the row's own too, and labels by decree may have any share. Four units in the
     last place of float32. Half of the rows are active here.
