@@ -18,7 +18,8 @@ CLASSES = 200
 
 def says_where(strategy: Strategy) -> bool:
     """Return True if the strategy mixes labels and says at which positions."""
-    return isinstance(strategy, ContentStrategy) and strategy.tags.mixes_labels and strategy.tags.spatial
+    says = isinstance(strategy, ContentStrategy) and strategy.tags.mixes_labels and strategy.tags.spatial
+    return says and not getattr(strategy, "own_term", None)  # a part of the loss has no place: maps are refused
 
 
 @law(

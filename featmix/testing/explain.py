@@ -30,6 +30,9 @@ _HELPERS = {  # what the lines may use, and where it is
     "host": "featmix.testing.host",
     "SITE": "featmix.testing.host",
     "attach": "featmix",
+    "gated_apart": "featmix.testing.uses",
+    "twin": "featmix.testing.uses",
+    "linear": "featmix.schedule",
 }
 
 
@@ -64,14 +67,14 @@ def explanation(
     parts.append((title, "in the Python below, which can be pasted as it is and fails in the same way:"))
     count = f" ({tried} inputs tried)" if one.drawn else ""
     again = python_again(one, subject, sight, dtype)
-    return "\n".join([f"{subject} breaks the law {one.name!r}{count}.", *_columns(parts), "", *again])
+    return "\n".join([f"{called(subject)} breaks the law {one.name!r}{count}.", *_columns(parts), "", *again])
 
 
 def python_again(one: Law, subject: Any, sight: Sight | None, dtype: torch.dtype | None) -> list[str]:
     """Return lines of Python, to be pasted, that make the subject and the input and hold the one to the law on the other."""
     imports, made = source(subject)
     lines, arguments = (
-        [f"subject = {made}" if made else f"# subject = {subject}  # as you made it"],
+        [f"subject = {made}" if made else f"# subject = {called(subject)}  # as you made it"],
         [repr(one.name), "subject"],
     )
     if sight is not None:
@@ -92,6 +95,14 @@ def python_again(one: Law, subject: Any, sight: Sight | None, dtype: torch.dtype
         names = sorted(name for name, home in _HELPERS.items() if home == module and name in words)
         imports |= {f"from {module} import {', '.join(names)}"} if names else set()
     return ["import torch", *sorted(imports), *lines]
+
+
+def called(subject: Any) -> str:
+    """Return what a subject prints, or its class's name where it cannot be printed."""
+    try:
+        return str(subject)
+    except Exception:
+        return type(subject).__name__
 
 
 def measured(error: BaseException) -> str:

@@ -199,7 +199,7 @@ def test_any_object_is_a_normalizer():
     norm = from_normalizer(Instance(), like="in", unbiased=False)
     records = check_normalizer(norm, examples=20)
     assert "agrees_with_oracle" in {record.law for record in records}
-    assert {record.status for record in records} == {"passed"}
+    assert {record.law for record in records if record.status != "passed"} == {"masked_moments"}  # its methods take none
 
 
 def test_without_a_model_there_is_no_oracle():
@@ -222,7 +222,7 @@ def test_groups_come_from_the_model():
     own = fm.normalizer("gn2")
     norm = from_normalizer(own, like=own)
     assert norm.groups == 2
-    assert {record.status for record in check_normalizer(norm, examples=10)} == {"passed"}
+    assert {r.law for r in check_normalizer(norm, examples=10) if r.status != "passed"} == {"masked_moments"}
     with pytest.raises(FeatmixError, match="broadcastable"):
         from_normalizer(own, name="groups").moments(torch.zeros(2, 4, 3, 3))
 

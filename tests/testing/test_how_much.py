@@ -167,7 +167,7 @@ class Picky(fm.Mixup):
 
     def transform(self, x, params, mask=None):
         assert x.dtype == self.only, f"{x.dtype} came"
-        return super().transform(x, params)
+        return super().transform(x, params, mask)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)

@@ -115,11 +115,15 @@ class MixerStrategy(Strategy[MixerParams]):
         """Call the box with the seed of the decision."""
         return self._call(x, params.seed)[0]
 
+    def mixed(self, x: Tensor, params: MixerParams, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the box makes of features and labels ``(B, B)`` of any kind with the seed of the decision."""
+        return self._call(x, params.seed, labels)
+
     def __repr__(self) -> str:
         return f"from_mixer({self.name})"
 
-    def _call(self, x: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
-        labels = torch.eye(len(x), device=x.device)
+    def _call(self, x: Tensor, seed: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        labels = torch.eye(len(x), device=x.device) if labels is None else labels
         with seeded(int(seed)):
             result = self.f(x, labels)
         if not (isinstance(result, tuple | list) and len(result) == 2 and all(isinstance(t, Tensor) for t in result)):
