@@ -21,7 +21,8 @@ import featmix as fm
 from featmix.errors import FeatmixError, nearest
 from featmix.normalizers.base import Normalizer
 from featmix.normalizers.over import Over
-from featmix.spec import parse
+from featmix.presets.registry import list_presets, preset
+from featmix.spec import parse, parts_of
 from featmix.support.progress import progress
 from featmix.testing import Record, adapt, check_normalizer, check_strategy
 from featmix.testing.check import planned
@@ -29,8 +30,41 @@ from featmix.testing.law import Kind
 from featmix.testing.runner import DTYPES, Task
 
 
-def run_check(
+def run_check(target: str, *, as_json: bool = False, **settings: Any) -> bool:
+    """Check one subject, or each strategy of a preset or a combination; returns whether every law holds.
+
+    Args:
+        target: ``package.module:Object``, ``file.py:Object``, a registered strategy or normalizer, several strategies with
+            ``+`` between them, or a preset.
+        as_json: Print JSON in place of a table: an object, or a list of them where there are several subjects.
+        settings: Of :func:`check_one`.
+
+    Raises:
+        FeatmixError: As :func:`check_one`.
+    """
+    answers = [check_one(name, subject, **settings) for name, subject in _subjects(target)]
+    if as_json:
+        parts = [answer for answer, _ in answers]
+        sys.stdout.write(json.dumps(parts if len(parts) > 1 else parts[0], indent=2) + "\n")
+    else:
+        for answer, records in answers:
+            _report(answer["subject"], records, [record for record in records if record.status == "failed"])
+    return all(answer["passed"] for answer, _ in answers)
+
+
+def _subjects(target: str) -> list[tuple[str, Any]]:
+    """Return what is to be checked, each by a name: one subject, or the strategies of a preset or a combination, each once."""
+    if target.strip().lower() in list_presets():
+        leaves = {repr(leaf.strategy): leaf for leaf in reversed(preset(target.strip()).leaves())}
+        return [(f"{leaf.strategy.name} at {leaf.place}", leaf.strategy) for leaf in reversed(leaves.values())]
+    parts = parts_of(target) if ":" not in target or "=" in target else [target]
+    with _printing_aside():
+        return [(part, find_subject(part)) for part in dict.fromkeys(parts)]
+
+
+def check_one(
     target: str,
+    found: Any,
     *,
     laws: Sequence[str] | None = None,
     examples: int | None = None,
@@ -38,19 +72,18 @@ def run_check(
     budget: float | None = None,
     dtypes: Sequence[str] | None = None,
     attached: bool = True,
-    as_json: bool = False,
-) -> bool:
-    """Check one subject and print what came of it; returns whether every law holds.
+) -> tuple[dict[str, Any], list[Record]]:
+    """Check one subject and say how far it is; returns what came of it, for programs and as records.
 
     Args:
-        target: ``package.module:Object``, ``file.py:Object``, or a registered strategy or normalizer.
+        target: What the subject is called.
+        found: The subject.
         laws: Names; all that apply where not given.
         examples: Inputs for each law and dtype; 20 where not given, or what ``FEATMIX_EXAMPLES`` says.
         thorough: 200 examples where not given.
         budget: Seconds after which what is left is not tried.
         dtypes: Names; all where not given.
         attached: Whether laws inside a model are tried.
-        as_json: Print JSON in place of a table.
 
     Raises:
         FeatmixError: If there is no such subject, law or dtype, or none of the laws applies.
@@ -58,7 +91,7 @@ def run_check(
     chosen = [_dtype(name) for name in dtypes] if dtypes else list(DTYPES)
     kinds: tuple[Kind, ...] = ("strategy", "attached") if attached else ("strategy",)
     with _printing_aside():
-        subject = adapt(find_subject(target))
+        subject = adapt(found)
         tasks = planned(subject, only=laws, dtypes=chosen, kinds=kinds)
     if all(task.skipped for task in tasks):
         why = "; ".join(f"{task.law.name}: {task.skipped}" for task in tasks)
@@ -79,15 +112,11 @@ def run_check(
         else:
             records = check_strategy(subject, kinds=kinds, **settings)
     failed = [record for record in records if record.status == "failed"]
-    if as_json:
-        slowest = [{"law": law, "seconds": seconds} for law, seconds in _slowest(records)]
-        unfinished = sorted({record.law for record in records if record.status == "unfinished"})
-        answer = {"subject": target, "passed": not failed, "unfinished": unfinished, "slowest": slowest}
-        answer["records"] = [record.as_dict() for record in records]
-        sys.stdout.write(json.dumps(answer, indent=2) + "\n")
-    else:
-        _report(target, records, failed)
-    return not failed
+    slowest = [{"law": law, "seconds": seconds} for law, seconds in _slowest(records)]
+    unfinished = sorted({record.law for record in records if record.status == "unfinished"})
+    answer = {"subject": target, "passed": not failed, "unfinished": unfinished, "slowest": slowest}
+    answer["records"] = [record.as_dict() for record in records]
+    return answer, records
 
 
 def _printing_aside() -> contextlib.AbstractContextManager[Any]:
@@ -219,7 +248,8 @@ def _report(target: str, records: Sequence[Record], failed: Sequence[Record]) ->
     verdict = f"{len(failed)} of {counted} failed" if failed else f"all {counted} passed"
     verdict += f", {skipped} skipped" if skipped else ""
     verdict += f", {unfinished} NOT FINISHED within the budget" if unfinished else ""
-    console.print(f"{target}: {verdict}; {tried} examples in {seconds:.1f} s", highlight=False, markup=False)
+    said = f"{target}: {verdict}; {tried} examples in {seconds:.1f} s"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _slowest(records: Sequence[Record], count: int = 3) -> list[tuple[str, float]]:

@@ -256,3 +256,22 @@ def test_examples_thorough_and_the_variable(folder, monkeypatch):
     assert tried() == 9
     monkeypatch.setenv("FEATMIX_EXAMPLES", "nine")
     assert "FEATMIX_EXAMPLES: expected a whole number" in " ".join(check(f"{folder}:fade").output.split())
+
+
+@pytest.mark.parametrize(
+    ("target", "subjects"),
+    [
+        ("cutmix+moex:lam=0.8", ["cutmix", "moex:lam=0.8"]),
+        ("moex/imagenet-resnet50", ["moex at maxpool"]),
+        ("moex:eps=1e-3", {"subject": "moex:eps=1e-3"}),
+    ],
+)
+def test_each_strategy_of_a_preset_or_a_combination_is_checked(target, subjects):
+    arguments = ["check", target, "--laws", "identity", "--examples", "1", "--dtype", "float64", "--no-attached", "--json"]
+    answer = json.loads(CliRunner().invoke(app, arguments).stdout)
+    if isinstance(subjects, dict):
+        assert (answer["subject"], answer["passed"]) == (subjects["subject"], True)
+    elif len(subjects) == 1:
+        assert (answer["subject"], answer["passed"]) == (subjects[0], True)
+    else:
+        assert [(one["subject"], one["passed"]) for one in answer] == [(name, True) for name in subjects]
