@@ -162,29 +162,25 @@ def test_no_subject():
         featmix_laws()
 
 
-def test_a_slip_is_an_error_of_collection(tmp_path):
-    text = """
-        import featmix as fm
-        from featmix.testing import featmix_laws
+class Metafunc:
+    """What pytest hands to the plugin."""
 
-        @featmix_laws(fm.Mixup(), only=["momnets"])
-        def test_slip(check):
-            check()
-    """
-    done = run(tmp_path, text, "-q")
-    assert done.returncode == 2
-    assert "Did you mean 'moments'" in done.stdout
+    def __init__(self, mark, *arguments):
+        self.definition, self.config, self.fixturenames = self, self, arguments
+        self.name, self.option, self.mark = "test_slip", Options(), mark.mark
+
+    def iter_markers(self, name):
+        return iter([self.mark] if name == "featmix" else [])
 
 
-def test_the_argument_is_called_check():
-    class Marked:
-        name = "test_slip"
-
-        def iter_markers(self, name):
-            return iter([featmix_laws(fm.Mixup()).mark])
-
-    class Metafunc:
-        definition, fixturenames = Marked(), []
-
-    with pytest.raises(pytest.Collector.CollectError, match="test_slip is to take the argument check"):
-        pytest_featmix.pytest_generate_tests(Metafunc())
+@pytest.mark.parametrize(
+    ("metafunc", "message"),
+    [
+        (Metafunc(featmix_laws(fm.Mixup(), only=["momnets"]), "check"), "Did you mean 'moments'"),
+        (Metafunc(featmix_laws(fm.Mixup())), "test_slip is to take the argument check: def test_laws"),
+    ],
+    ids=["law", "argument"],
+)
+def test_a_slip_is_an_error_of_collection(metafunc, message):
+    with pytest.raises(pytest.Collector.CollectError, match=message):
+        pytest_featmix.pytest_generate_tests(metafunc)
