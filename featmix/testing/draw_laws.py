@@ -61,7 +61,7 @@ def strengths(strategy: Strategy) -> None:
         if named is None or min(named) == 0:
             continue
         grain = 1e-7 if not one.tags.spatial else 1.5 / _cells(one)
-        parts = _strengths(one, 600 if named == (1.0, 1.0) else 300)
+        parts = _strengths(one, 600 if named == (1.0, 1.0) and not one.tags.spatial else 300)
         for what, some in parts:
             demand_beta(some, *named, grain, what)
         _, every = parts[0]
@@ -152,14 +152,14 @@ def partners(strategy: Strategy) -> None:
 def gates(strategy: Strategy) -> None:
     """Rows, or batches, are mixed with the probability asked for, whatever others do.
 
-    At ``p`` of 0.1 and 0.62, how often 0, 1, ... 4 rows of four are mixed in 400 draws, within what chance brings about with
+    At ``p`` of 0.1 and 0.62, how often 0, 1, ... 4 rows of four are mixed in 300 draws, within what chance brings about with
     1e-10; with ``per="batch"`` that is none or all. A draw does not tell the next one.
     """
     if strategy.passes_through((ROWS, *shaped(strategy, 2, SMALL))):
         return
     partner = torch.tensor([1, 0, 3, 2])
     for p in (0.1, 0.62):
-        steps = _decisions(strategy, 400, p=p, sizes=SMALL, partner=partner)
+        steps = _decisions(strategy, 300, p=p, sizes=SMALL, partner=partner)
         counts = torch.stack([step.active for step in steps]).sum(1)
         for mixed in range(ROWS + 1):
             expected = math.comb(ROWS, mixed) * p**mixed * (1 - p) ** (ROWS - mixed)
@@ -238,7 +238,7 @@ def _strengths(strategy: Strategy, times: int) -> list[tuple[str, Tensor]]:
     found = []
     for seed, p in enumerate((1.0, 0.5)):
         given = {"sizes": SIZES if spatial else SMALL, "partner": torch.arange(rows).roll(1)}
-        steps = [step for step in _decisions(strategy, times, p=p, rows=rows, seed=seed, **given) if step.lam is not None]
+        steps = [one for one in _decisions(strategy, times, p=p, rows=rows, seed=seed, **given) if one.lam is not None]
         found.append([step.own_share()[step.active][: rows if apart else 1] for step in steps])
     if not found[0]:
         raise CannotRunError("its decisions have no strengths")
