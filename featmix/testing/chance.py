@@ -96,7 +96,9 @@ def demand_beta(strengths: Tensor, a: float, b: float, grain: float, what: str) 
     allowed = grain + math.sqrt(2 * variance * room / drawn) + room / (3 * drawn)
     mean, expected = float(ordered.mean()), a / (a + b)
     if abs(mean - expected) > allowed:
-        raise LawError(f"mean of {what} where Beta({a:g}, {b:g}) is declared: {mean:.4f}, expected {expected:.4f} +- {allowed:.4f}")
+        raise LawError(
+            f"mean of {what} where Beta({a:g}, {b:g}) is declared: {mean:.4f}, expected {expected:.4f} +- {allowed:.4f}"
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -25,6 +25,7 @@ _HELPERS = {  # what the lines may use, and where it is
     "masked": "featmix.testing.padding_laws",
     "Case": "featmix.testing.law",
     "large": "featmix.testing.large",
+    "spaced": "featmix.testing.large",
     "in_sixes": "featmix.testing.large",
     "repeated": "featmix.testing.large",
     "large_sources": "featmix.testing.size_laws",

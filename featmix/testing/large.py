@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from math import prod
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from featmix.normalizers.base import Normalizer
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
-from featmix.testing.inputs import noise, rows
+from featmix.testing.inputs import rows
 from featmix.testing.law import Case
 from featmix.testing.needs import channel_multiple, decide, layout_name, sample_shape, takes
 from featmix.testing.seen import made_by, seen
@@ -39,7 +39,7 @@ def many_of_all(subject: Strategy | Normalizer) -> tuple[int, ...]:
 
 
 def shaped(subject: Strategy | Normalizer, channels: int, sizes: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape of a sample: about so many channels, and the sizes of positions, of more axes 2.
+    """Return the shape of a sample: about so many channels, two groups of them at least, and the sizes of positions.
 
     Example:
         >>> import featmix as fm
@@ -47,7 +47,7 @@ def shaped(subject: Strategy | Normalizer, channels: int, sizes: Sequence[int]) 
         ((12, 5, 6), (5, 3))
     """
     multiple, left = channel_multiple(subject), [*sizes, 2, 2, 2, 2]
-    groups = -(-channels // multiple)
+    groups = max(-(-channels // multiple), 2)
     shape = tuple(multiple * groups if letter == "c" else left.pop(0) for letter in layout_name(subject)[1:])
     return shape if takes(subject, shape) else sample_shape(subject)
 
@@ -68,6 +68,20 @@ def large(shape: Sequence[int], *, seed: int, dtype: torch.dtype = torch.float32
     modes = [MODES[row % len(MODES)] for row in range(shape[0])]
     x = rows(modes, shape[1:], seed=seed, magnitude=OFFSET, dtype=dtype)
     return made_by(x, f"large({tuple(shape)}, seed={seed}, dtype={dtype})")
+
+
+def spaced(shape: Sequence[int], *, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Evenly spaced numbers in any order, none near 0: no small step changes their order or a sign.
+
+    Example:
+        >>> spaced((2, 2), seed=0).sort().values.tolist()
+        [[-1.75, -0.75], [0.75, 1.75]]
+    """
+    count = prod(shape)
+    order = torch.randperm(count, generator=Generator().manual_seed(seed)).double()
+    even = (4 * (order + 0.5) / max(count, 1) - 2).view(tuple(shape))
+    apart = torch.where(even < 0, even - 0.25, even + 0.25)
+    return made_by(apart.to(dtype), f"spaced({tuple(shape)}, seed={seed}, dtype={dtype})")
 
 
 def in_sixes(batch: int) -> Tensor:
@@ -112,11 +126,6 @@ def case_of(strategy: Strategy, x: Tensor, seed: int, partner: str = "", p: floa
         params: Params = decide(strategy, x.shape, seed, **({} if chosen is None else {"partner": chosen(len(x))}))
     vars(case)["params"] = params
     return case
-
-
-def ordinary(subject: Strategy | Normalizer, batch: int, *, seed: int, dtype: torch.dtype) -> Tensor:
-    """Standard normal features of an ordinary size."""
-    return noise(batch, *sample_shape(subject), seed=seed, dtype=dtype)
 
 
 def size_of(shape: Sequence[int]) -> str:
