@@ -1,4 +1,4 @@
-"""Laws of what is drawn: strengths, partners, gates and places come from the distributions that the strategy's settings name."""
+"""Laws of what is drawn: strengths, partners, gates and places are from the distributions that the settings name."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def strengths(strategy: Strategy) -> None:
 
     For the strategy's own ``alpha`` and for 0.1, 1 and 5, where its settings make it again. Shares below some thirty thresholds
     (a Kolmogorov-Smirnov test that is as strict in the tails), and the mean; of all, of the earlier and later draws, and of the
-    first and last rows where each has its own. No more than a few in a thousand are alike at ``alpha = 1``. A comparison refuses
-    what is right with a probability of at most 5e-9.
+    first and last rows where each has its own. No more than a few in a thousand are alike at ``alpha = 1``. A comparison
+    refuses what is right with a probability of at most 5e-9.
     """
     for one in [strategy, *_with_alphas(strategy)]:
         named = one.strength_beta
@@ -68,7 +68,7 @@ def strengths(strategy: Strategy) -> None:
             if len(some) >= FEW:
                 demand_beta(some, *named, grain, what)
         _, every = parts[0]
-        alike = len(every) - len(every.unique())
+        alike = len(every) - len(torch.unique(every))
         few = named != (1.0, 1.0) or one.tags.spatial or alike <= 3 + len(every) / 500
         demand(few, f"{alike} of {len(every)} strengths occur twice: they are rounded or clipped")
 
@@ -94,14 +94,14 @@ def strengths_apart(strategy: Strategy) -> None:
     moved = [step.active & (step.partner != rows) if partnered else step.active for step in steps]
     found = [step.own_share()[rows] for step, rows in zip(steps, moved, strict=True)]
     if strategy.strength_per == "batch":
-        demand(all(len(lam.unique()) <= 1 for lam in found), "rows of one batch have several strengths")
+        demand(all(len(torch.unique(lam)) <= 1 for lam in found), "rows of one batch have several strengths")
         series = torch.stack([lam[0] for lam in found if len(lam)])
     else:
         pairs = [lam[:2] for lam in found if len(lam) > 1]
         if not pairs:
             raise CannotRunError("no two rows of a batch were mixed")
         whole = torch.stack(pairs)
-        if len(whole.unique()) > 1:
+        if len(torch.unique(whole)) > 1:
             demand_share(int((whole[:, 0] == whole[:, 1]).sum()), len(whole), 0, 0.7, "rows of one batch with one strength")
         demand_centred(agreement(whole[:, 0], whole[:, 1]), 0.0, "strengths of two rows that grow together")
         series = whole[:, 0]
@@ -159,7 +159,7 @@ def gates(strategy: Strategy) -> None:
     """Rows, or batches, are mixed with the probability asked for, whatever others do.
 
     At ``p`` of 0.1 and 0.62, how often 0, 1, ... 4 rows of four are mixed in 300 draws, within what chance brings about with
-    1e-10; with ``per="batch"`` that is none or all. A draw does not tell the next one.
+    5e-9; with ``per="batch"`` that is none or all. A draw does not tell the next one.
     """
     partner = torch.tensor([1, 0, 3, 2])
     for p in (0.1, 0.62):
@@ -243,7 +243,7 @@ def _strengths(strategy: Strategy, times: int) -> list[tuple[str, Tensor]]:
     times = times // 8 if apart and not spatial else times
     found = []
     for seed, p in enumerate((1.0, 0.5)):
-        given = {"sizes": SIZES if spatial else SMALL, "partner": torch.arange(rows).roll(1)}
+        given: dict[str, Any] = {"sizes": SIZES if spatial else SMALL, "partner": torch.arange(rows).roll(1)}
         steps = [one for one in _decisions(strategy, times, p=p, rows=rows, seed=seed, **given) if one.lam is not None]
         found.append([step.own_share()[step.active][: rows if apart else 1] for step in steps])
     if not found[0]:

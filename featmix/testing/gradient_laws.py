@@ -1,4 +1,4 @@
-"""Laws of gradients: the same in each dtype, for partners that lend twice, at any size of cotangents, and once more differentiated."""
+"""Laws of gradients: in each dtype, for partners that lend twice, of any cotangent, and differentiated once more."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def gradient_precision(strategy: Strategy, dtype: torch.dtype) -> None:
     """The gradient in float32 is the one in float64, that of half types the one in float32, for large features too.
 
     In float64 it is that of central differences along a direction, 1e-4 relative, where no moment is a constant in backward.
-    Else 1e-5 of the largest entry, or 16 roundings of the half type, and eight roundings of the cotangent times the gain and its
-    square, which matter in groups of a few elements.
+    Else 1e-5 of the largest entry, or 16 roundings of the half type, and eight roundings of the cotangent times the gain and
+    its square, which matter in groups of a few elements.
     """
     large = [(17, *many_of_all(strategy)), (3, *shaped(strategy, 2, (182, 183)))]
     for seed, shape in enumerate([(5, *sample_shape(strategy)), *large]):
@@ -115,7 +115,7 @@ def gradient_scales(strategy: Strategy) -> None:
 
 @law(
     "strategy",
-    cause="A backward of one's own whose operations are not seen, or whose own backward is wrong: gradient penalties, SAM, MAML.",
+    cause="A backward of one's own whose operations are not seen, or whose own backward is wrong.",
     drawn=False,
     feeds=(torch.float32, torch.float64),
     reference=torch.float64,
@@ -124,7 +124,8 @@ def second_derivative(strategy: Strategy) -> None:
     """Backward can be differentiated: with respect to the cotangent, and, where no moment is a constant, to the features.
 
     The gradient is linear in the cotangent, so that its derivative is a gradient again: 1e-4 in float32, and 1e-6 in float64,
-    where strengths may be float32. With respect to features it is that of central differences of the gradient in float64, 1e-4 relative.
+    where strengths may be float32. With respect to features it is that of central differences of the gradient in float64,
+    1e-4 relative.
     """
     for dtype, positions in ((torch.float64, 3), (torch.float32, 5), (torch.float32, 40)):
         shape = (4, *shaped(strategy, 4, (positions, positions)))
@@ -179,7 +180,7 @@ def moments_gradient(norm: Normalizer, dtype: torch.dtype) -> None:
 
 @law(
     "normalizer",
-    cause="A backward of one's own whose operations are not seen, or whose own backward is wrong: gradient penalties, SAM, MAML.",
+    cause="A backward of one's own whose operations are not seen, or whose own backward is wrong.",
     drawn=False,
     feeds=(torch.float64,),
 )

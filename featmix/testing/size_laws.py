@@ -37,7 +37,7 @@ from featmix.testing.precision_laws import half_types
 from featmix.testing.seen import made_by, seen
 from featmix.testing.strategy_laws import oracle
 
-SHORT_SUM = 64.0  # whose square of terms torch adds up, scattered in memory, to as many bits as the law of moments asks for
+SHORT_SUM = 16.0  # whose square of terms torch adds up, scattered in memory, to as many bits as the law of moments asks for
 SLOW_ORACLE = 2000  # means, which a loop over samples takes one after the other
 
 
@@ -78,7 +78,8 @@ def large_features(strategy: Strategy) -> None:
 
     What it says is its ``oracle``, the moments of the law of that name, or the share of the partner at each position, and what
     it does in float64 and in other memory formats. A mask that is true everywhere changes no feature. Tolerances of the laws
-    ``oracle``, ``layout`` and ``moments``, the last times a 64th of the root of the count; a strategy's oracle is left out where a mean is over a few of very many elements.
+    ``oracle``, ``layout`` and ``moments``, the last times a 16th of the root of the count; a strategy's oracle is left out
+    where a mean is over a few of very many elements.
     """
     for seed, shape in enumerate(large_samples(strategy)):
         case = case_of(strategy, large(shape, seed=seed), seed)
@@ -133,7 +134,7 @@ def labels_at_scale(strategy: Strategy) -> None:
 
 @law(
     "normalizer",
-    cause="A long sum in half precision or one term after the other, blocks that are weighed wrongly, counts in small integers.",
+    cause="A long sum in half precision or one term after the other, blocks weighed wrongly, counts in small integers.",
     drawn=False,
     every_dtype=True,
 )

@@ -320,8 +320,7 @@ class LastCorner(ResizeMix):
 class FrozenNoise(FMix):
     def decide(self, shape, draw):
         frozen = np.random.default_rng(7)
-        params = super().decide(shape, dataclasses.replace(draw, random=_Mixed(draw.random, frozen)))
-        return params
+        return super().decide(shape, dataclasses.replace(draw, random=_Mixed(draw.random, frozen)))
 
 
 class _Mixed:
