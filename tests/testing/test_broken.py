@@ -65,7 +65,11 @@ class Open(Gated):
 
 @pytest.mark.parametrize("healthy", [Exchange("in"), Exchange("in", p=0.5, per="sample"), Relabelled(), Open()], ids=repr)
 def test_what_faults_are_built_on_is_healthy(healthy):
-    only = [law.name for law in laws("strategy") if not (isinstance(healthy, Open) and law.name in ("probability", "gates"))]
+    only = [
+        law.name
+        for law in laws("strategy")
+        if not (isinstance(healthy, Open) and law.name in ("probability", "gates", "many_rows"))
+    ]
     records = check_strategy(healthy, only=only, dtypes=[torch.float32, torch.float16])
     assert {r.status for r in records} == {"passed", "skipped"}
 
