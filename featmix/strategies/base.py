@@ -161,6 +161,23 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         """True if it can be told of padding. Label weights of real content need to know what is mixed where."""
         return self.tags.masks and not self.tags.mixes_labels
 
+    @property
+    def strength_beta(self) -> tuple[float, float] | None:
+        """The parameters of the Beta distribution that ``lam`` is from, up to a position; ``None`` where it is from none.
+
+        Both are the setting ``alpha``, where there is one; not of a strategy with places, whose shares come out of those.
+        """
+        alpha = getattr(self, "alpha", None) if "alpha" in self.setting_names() and not self.tags.spatial else None
+        if isinstance(alpha, Schedule):
+            alpha = alpha(self.progress)
+        return None if not isinstance(alpha, int | float) else (float(alpha), float(alpha))
+
+    @property
+    def strength_per(self) -> str | None:
+        """Whether ``lam`` is one for the ``batch`` or for each ``sample``; the setting ``lam_per``, ``None`` without."""
+        said = getattr(self, "lam_per", None)
+        return said if said in draws.PER else None
+
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Return True if features of this shape come out as they went in, with their labels, whatever is drawn."""
         return False

@@ -125,6 +125,13 @@ class FMix(ContentStrategy[FMixParams]):
         # a soft mask computes, and a reformulated loss knows one label
         self.tags = dataclasses.replace(self.tags, mixes_labels=not reformulate, needs_float=self.max_soft > 0)
 
+    @property
+    def strength_beta(self) -> tuple[float, float] | None:
+        """The parameters of the Beta distribution that the own share of a map is from."""
+        if isinstance(self.alpha, Schedule):
+            return self.at(self.progress).strength_beta
+        return float(self.alpha + self.reformulate), float(self.alpha)
+
     def decide(self, shape: Sequence[int], draw: Draw) -> FMixParams:
         """Draw ``lam`` and the mask."""
         batch, sizes = len(draw), self.layout_of(shape).spatial_shape(shape)

@@ -147,6 +147,11 @@ class PatchUp(ContentStrategy[PatchUpParams]):
         self.third_term = self._one_of("third_term", third_term, get_args(ThirdTerm))
         self.tags = dataclasses.replace(self.tags, needs_float=mode == "soft")  # hard mode only copies
 
+    @property
+    def strength_per(self) -> str | None:
+        """The setting ``lam_per`` in soft mode; in hard mode nothing is drawn for it, and all rows share the blocks."""
+        return self.lam_per if self.mode == "soft" else None
+
     def at_input(self) -> Strategy:
         """Return CutMix with the same weight of its loss, which the paper has at the input.
 

@@ -22,16 +22,21 @@ def slack(case: Case) -> Tensor:
 def arithmetic(case: Case) -> Tensor:
     """Return the error allowed inside: eight roundings, in float32 for half types, times the largest gain."""
     case = without_a_prefix(case)
-    gain = torch.ones(())
-    strategy = case.strategy
-    if isinstance(strategy, MomentStrategy) and not strategy.passes_through(case.x.shape):
-        own = strategy.moments_of(case.x.double(), case.params)
-        lent = strategy.lent_moments(case.x.double(), case.params, own)
-        new = strategy.new_moments(own, lent.take(case.params.tied().partner), case.params)
-        largest = torch.maximum(lent.std.amax(), new.std.abs().amax())
-        gain = (largest / own.std.flatten(1).amin(1)).clamp(min=1)
     inside = min(rounding(case.x.dtype), rounding(torch.float32))
-    return (8 * inside * gain * reach(case.x)).amax()
+    return (8 * inside * steepest(case) * reach(case.x)).amax()
+
+
+def steepest(case: Case) -> Tensor:
+    """Return the largest gain of each row, 1 at least: what differences are multiplied with where moments move."""
+    case = without_a_prefix(case)
+    strategy = case.strategy
+    if not isinstance(strategy, MomentStrategy) or strategy.passes_through(case.x.shape):
+        return torch.ones(())
+    own = strategy.moments_of(case.x.double(), case.params)
+    lent = strategy.lent_moments(case.x.double(), case.params, own)
+    new = strategy.new_moments(own, lent.take(case.params.tied().partner), case.params)
+    largest = torch.maximum(lent.std.amax(), new.std.abs().amax())
+    return (largest / own.std.flatten(1).amin(1)).clamp(min=1)
 
 
 def of_shares(case: Case) -> float:

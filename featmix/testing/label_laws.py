@@ -152,7 +152,7 @@ def sampler(strategy: Strategy) -> None:
         if params.lam is not None:
             demand((params.lam >= 0) & (params.lam <= 1), "a strength outside [0, 1]")
     raw = params.lam is not None and not strategy.tags.spatial and not strategy.passes_through(shape)
-    if raw and "alpha" in strategy.setting_names():
+    if raw and strategy.strength_beta is not None and "alpha" in strategy.setting_names():
         for alpha in (1e-3, 0.1, 1.0, 1e3):
             _demand_mass(strategy, alpha)
 

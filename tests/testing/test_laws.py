@@ -31,7 +31,7 @@ def published_otherwise(strategy):
     if getattr(strategy, "labels", "") != "sampled":
         return {}
     reason = "label shares as drawn, by option: they differ from the content by less than a position"
-    return dict.fromkeys(("labels_measure_content", "full_mask", "dense_targets"), reason)
+    return dict.fromkeys(("labels_measure_content", "labels_at_scale", "full_mask", "dense_targets"), reason)
 
 
 @parametrize_with_checks(every_default(), examples=EXAMPLES, dtypes=(torch.float32,))
