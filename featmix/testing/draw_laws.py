@@ -63,7 +63,7 @@ def strengths(strategy: Strategy) -> None:
         if named is None or min(named) == 0:
             continue
         grain = 1e-7 if not one.tags.spatial else 1.5 / _cells(one)
-        parts = _strengths(one, 600 if named == (1.0, 1.0) and not one.tags.spatial else 300)
+        parts = _strengths(one, 450 if named == (1.0, 1.0) and not one.tags.spatial else 240)
         for what, some in parts:
             if len(some) >= FEW:
                 demand_beta(some, *named, grain, what)
@@ -158,12 +158,12 @@ def partners(strategy: Strategy) -> None:
 def gates(strategy: Strategy) -> None:
     """Rows, or batches, are mixed with the probability asked for, whatever others do.
 
-    At ``p`` of 0.1 and 0.62, how often 0, 1, ... 4 rows of four are mixed in 300 draws, within what chance brings about with
+    At ``p`` of 0.1 and 0.62, how often 0, 1, ... 4 rows of four are mixed in 200 draws, within what chance brings about with
     5e-9; with ``per="batch"`` that is none or all. A draw does not tell the next one.
     """
     partner = torch.tensor([1, 0, 3, 2])
     for p in (0.1, 0.62):
-        steps = _decisions(strategy, 300, p=p, sizes=SMALL, partner=partner)
+        steps = _decisions(strategy, 200, p=p, sizes=SMALL, partner=partner)
         counts = torch.stack([step.active for step in steps]).sum(1)
         for mixed in range(ROWS + 1):
             expected = math.comb(ROWS, mixed) * p**mixed * (1 - p) ** (ROWS - mixed)

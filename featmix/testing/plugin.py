@@ -68,8 +68,9 @@ class LawRun:
         expected: Laws that are known not to hold.
     """
 
-    def __init__(self, name: str, tasks: list[Task], examples: int, expected: Mapping[str, str]) -> None:
-        self.name, self.tasks, self.examples, self.expected = name, tasks, examples, expected
+    def __init__(self, name: str, tasks: Sequence[Any], examples: int, expected: Mapping[str, str]) -> None:
+        self.name, self.examples, self.expected = name, examples, expected
+        self.tasks: list[Task] = list(tasks)
 
     def __call__(self) -> None:
         """Try it; fails, skips, or fails as expected, in pytest's way."""
@@ -121,7 +122,7 @@ def runs_of(subjects: Sequence[Any], said: Mapping[str, Any], options: Any = Non
         title = name if taken[name] == 1 else f"{name}({taken[name]})"
         mine = _known(planned(subject, dtypes=chosen, kinds=said.get("kinds", OF_STRATEGIES)), only)
         for law, tasks in groupby(mine, key=lambda task: task.law.name):
-            runs.append(LawRun(f"{title}-{law}", list(tasks), count, expected))
+            runs.append(LawRun(f"{title}-{law}", [*tasks], count, expected))
     return runs
 
 

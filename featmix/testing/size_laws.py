@@ -125,7 +125,7 @@ def labels_at_scale(strategy: Strategy) -> None:
 
     As ``labels_measure_content``: a single position is a share of 2e-5 here.
     """
-    for seed in range(12):
+    for seed in range(8):
         marked = large_sources(strategy) if seed else made_by(sources(strategy, 17), "sources(subject, 17)")
         case = Case(strategy, made_by(marked[0], f"{'large_sources(subject)' if seed else 'sources(subject, 17)'}[0]"), seed)
         found = torch.stack([content(strategy, case.transform(each)) for each in marked], dim=1)
