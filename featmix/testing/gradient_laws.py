@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Generator, Tensor
@@ -292,10 +292,26 @@ def _differentiable(y: Tensor, leaf: Tensor, weight: Tensor) -> Tensor | None:
     return found
 
 
+def _says_once(value: Tensor) -> bool:
+    """Return whether torch put an error into the graph, in place of what cannot be differentiated again."""
+    left: list[Any] = [value.grad_fn]
+    known = set()
+    while left:
+        node = left.pop()
+        if node is not None and node not in known:
+            known.add(node)
+            if node.name().endswith("Error"):
+                return True
+            left += [parent for parent, _ in node.next_functions]
+    return False
+
+
 def _again(value: Tensor, leaf: Tensor) -> tuple[Tensor]:
     """Return the gradient of what backward gave; a backward that says it has none is no wrong one."""
     try:
         (found,) = torch.autograd.grad(value, leaf, allow_unused=True)
+        if _says_once(value):
+            raise RuntimeError(ONCE)
     except RuntimeError as error:
         if ONCE in str(error):
             raise CannotRunError(f"its backward says that it is differentiable once: {error}") from error

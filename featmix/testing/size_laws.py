@@ -32,6 +32,7 @@ from featmix.testing.law import (
     row_by_row,
 )
 from featmix.testing.moment_laws import moments
+from featmix.testing.needs import without_prefix
 from featmix.testing.padding_laws import takes_masks
 from featmix.testing.precision_laws import half_types
 from featmix.testing.seen import made_by, seen
@@ -125,6 +126,7 @@ def labels_at_scale(strategy: Strategy) -> None:
 
     As ``labels_measure_content``: a single position is a share of 2e-5 here.
     """
+    strategy = without_prefix(strategy)
     for seed in range(8):
         marked = large_sources(strategy) if seed else made_by(sources(strategy, 17), "sources(subject, 17)")
         case = Case(strategy, made_by(marked[0], f"{'large_sources(subject)' if seed else 'sources(subject, 17)'}[0]"), seed)
