@@ -145,7 +145,7 @@ def test_a_check_leaves_nothing_of_what_its_subject_did():
         fm.FMix(max_soft=0.2, labels="sampled"),
         fm.MoEx("over:h", layout="bchw"),
     ],
-    ids=repr,
+    ids=lambda subject: getattr(subject, "__name__", type(subject).__name__),
 )
 def test_what_is_right_passes(subject):
     records = check_strategy(subject, only=QUICK, on_fail=None)
