@@ -14,8 +14,26 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in NEEDED:
             raise
-        sys.exit(f'featmix: the command needs {error.name}: pip install "featmix[compare]"')
+        if not _answered(sys.argv[1:]):
+            sys.exit(f'featmix: the command needs {error.name}: pip install "featmix[compare]"')
+        return
     command()
+
+
+def _answered(arguments: list[str]) -> bool:
+    """Print what needs no extra: the version, and the names of strategies."""
+    if arguments == ["--version"]:
+        from importlib.metadata import version
+
+        lines = [f"featmix {version('featmix')}"]
+    elif arguments == ["list"]:
+        from featmix.strategies.registry import list_strategies
+
+        lines = list_strategies()
+    else:
+        return False
+    sys.stdout.write("\n".join(lines) + "\n")
+    return True
 
 
 if __name__ == "__main__":

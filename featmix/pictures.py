@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.support.extras import imported
+from featmix.support.fonts import NUMBERED, families_for
 
 _LEAST_SHARE = 0.005
 _OUTSIDE = 1 / 3  # with more of its values than this outside [0, 1] an image is taken for a normalized one
@@ -21,6 +22,8 @@ _DPI = 110
 _LINE = 0.14  # height of a line of captions, in inches
 _LETTERS = 14  # of a title in an inch
 _BAR = 0.8  # width of a bar of colours, in inches
+_ACROSS = 10  # images beside each other; more go on below
+_BORDERED = 5  # from this size on, the outermost positions of a map, where layers met padding, do not set its colours
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,8 @@ def draw_rows(
 ) -> Any:
     """A picture of rows, one below the other.
 
-    Images are shown as they are, clipped to [0, 1]; rows of normalized ones are stretched, all by one and the same range.
+    More than ten images go on below, in rows of their own, with the first's bars of colours. Images are shown as they are,
+    clipped to [0, 1]; rows of normalized ones are stretched, all by one and the same range.
 
     Args:
         rows: From top to bottom, with as many images each.
@@ -64,30 +68,38 @@ def draw_rows(
         FeatmixError: If matplotlib is not installed.
     """
     figures = imported("matplotlib.figure", subject=subject, install=f"featmix[{extra}]")
-    columns = len(rows[0].images)
-    lines = [sum(max((text.count("\n") + 1 for text in side), default=0) for side in (row.above, row.below)) for row in rows]
-    heights = [cell[1] + _LINE * count for count in lines]
-    width = cell[0] * max(columns, least) + _BAR * any(row.scale for row in rows)
-    heading = [part for line in title.splitlines() for part in textwrap.wrap(line, int(_LETTERS * width))]
-    figure = figures.Figure(figsize=(width, sum(heights) + _LINE * len(heading)), layout="constrained", dpi=_DPI)
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    columns = min(len(rows[0].images), _ACROSS)
     ranges, stretch = _ranges(rows), _stretch(rows)
+    families, drawable = families_for([title, *(text for row in rows for text in (*row.below, *row.above))])
+    if drawable is not str:
+        title = f"{title}\n{NUMBERED}"
+    limits = [ranges[row.scale] if row.scale else _range(row, stretch) for row in rows]
+    starts = range(0, len(rows[0].images), max(columns, 1))
+    shown = [(_part(row, start, columns, drawable), limit) for start in starts for row, limit in zip(rows, limits, strict=True)]
+    heights = [cell[1] + _LINE * (_lines(row.above) + _lines(row.below)) for row, _ in shown]
+    width = cell[0] * max(columns, least) + _BAR * any(row.scale for row in rows)
+    heading = [part for line in title.splitlines() for part in textwrap.wrap(drawable(line), int(_LETTERS * width))]
+    figure = figures.Figure(figsize=(width, sum(heights) + _LINE * len(heading)), layout="constrained", dpi=_DPI)
+    grid = figure.subplots(len(shown), columns, squeeze=False)
     bars: dict[str, tuple[Any, list[Any]]] = {}
-    for axes, row in zip(grid, rows, strict=True):
+    for number, (axes, (row, limit)) in enumerate(zip(grid, shown, strict=True)):
         axes[0].set_ylabel(row.title, fontsize=8)
-        for axis, image in zip(axes, row.images, strict=True):
-            drawn = _draw_map(axis, image, ranges[row.scale]) if row.scale else _draw_image(axis, image, _range(row, stretch))
+        for axis in axes[len(row.images) :]:
+            axis.set_axis_off()
+        for axis, image in zip(axes, row.images, strict=False):
+            drawn = (_draw_map if row.scale else _draw_image)(axis, image, limit)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-            if row.scale:
+            if row.scale and number < len(rows):
                 bars.setdefault(row.scale, (drawn, []))[1].append(axis)
         for put, texts in (("set_xlabel", row.below), ("set_title", row.above)):
-            for axis, text in zip(axes, texts, strict=bool(texts)):
-                getattr(axis, put)(text, fontsize=7)
+            for axis, text in zip(axes, texts, strict=False):
+                getattr(axis, put)(text, fontsize=7, family=families)
     for scale, (drawn, axes) in bars.items():
-        figure.colorbar(drawn, ax=axes, label=scale, shrink=0.8).ax.tick_params(labelsize=7)
+        ends = _ends(rows, scale, ranges[scale])
+        figure.colorbar(drawn, ax=axes, label=scale, shrink=0.8, extend=ends).ax.tick_params(labelsize=7)
     if title:
-        figure.suptitle("\n".join(heading), fontsize=9)
+        figure.suptitle("\n".join(heading), fontsize=9, family=families)
     return figure
 
 
@@ -169,12 +181,33 @@ def _in_words(shares: Sequence[float], names: Sequence[str]) -> str:
     return "\n".join(f"{share:.2f} {name}" for name, share in largest)
 
 
+def _lines(texts: Sequence[str]) -> int:
+    return max((text.count("\n") + 1 for text in texts), default=0)
+
+
+def _part(row: Row, start: int, columns: int, drawable: Callable[[str], str]) -> Row:
+    """Return some of the images of a row, in letters that can be drawn."""
+    here = slice(start, start + columns)
+    for texts in (row.below, row.above):
+        list(zip(row.images, texts, strict=bool(texts)))  # as many as images
+    below, above = ([drawable(text) for text in texts[here]] for texts in (row.below, row.above))
+    return replace(row, images=row.images[here], below=below, above=above)
+
+
 def _ranges(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """Return for each scale the least and the greatest finite value in all of its rows."""
+    """Return for each scale the least and the greatest finite value in all of its rows, borders of maps left out."""
     found: dict[str, tuple[float, float]] = {}
     for scale in {row.scale for row in rows if row.scale}:
-        found[scale] = _extent([image for row in rows if row.scale == scale for image in row.images])
+        maps = [image for row in rows if row.scale == scale for image in row.images]
+        found[scale] = _extent([image[1:-1, 1:-1] if min(image.shape) >= _BORDERED else image for image in maps])
     return found
+
+
+def _ends(rows: Sequence[Row], scale: str, limits: tuple[float, float]) -> str:
+    """Return at which ends of a bar there are values that its colours do not tell apart."""
+    least, greatest = _extent([image for row in rows if row.scale == scale for image in row.images])
+    names = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}
+    return names[least < limits[0], greatest > limits[1]]
 
 
 def _stretch(rows: Sequence[Row]) -> tuple[float, float]:

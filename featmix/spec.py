@@ -14,6 +14,7 @@ from featmix.strategies.registry import create, list_strategies
 SEPARATOR = "|"  # between sites of which each step takes one
 
 _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # between settings, not inside a pair: scope=(0.1,0.8)
+_PLUS = re.compile(r"\+(?=\s*[A-Za-z])")  # between strategies of a combination, not inside a number: 1e+3
 _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
@@ -85,6 +86,26 @@ def parse(text: str, *, subject: str, argument: str = "strategy") -> Spec:
     return spec
 
 
+def parts_of(text: str) -> list[str]:
+    """Return the strategies of a combination, with ``+`` between them; a strategy by itself is the only one.
+
+    Example:
+        >>> parts_of("cutmix+moex@layer1:lam=0.9,eps=1e+3"), parts_of("moex")
+        (['cutmix', 'moex@layer1:lam=0.9,eps=1e+3'], ['moex'])
+    """
+    return [part.strip() for part in _PLUS.split(text)]
+
+
+def settings_of(written: str) -> list[str]:
+    """Return what stands between the commas of settings.
+
+    Example:
+        >>> settings_of("scope=(0.1,0.8), p=0.5")
+        ['scope=(0.1,0.8)', 'p=0.5']
+    """
+    return [part.strip() for part in _COMMA.split(written) if part.strip()]
+
+
 def sites_of(site: str) -> list[str]:
     """Return the sites that a place stands for: one, or several with bars between them, of which each step takes one.
 
@@ -103,7 +124,7 @@ def at_site(site: str, strategy: Strategy) -> At | OneOf:
 
 def _settings(written: str, text: str, subject: str, argument: str) -> tuple[tuple[str, object], ...]:
     values: dict[str, object] = {}
-    for part in filter(None, (part.strip() for part in _COMMA.split(written))):
+    for part in settings_of(written):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals or not key.isidentifier() or not value:
             got = f"{part!r} in {text!r}"

@@ -7,6 +7,7 @@ import torch
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.pictures import Row, as_png, as_target, captions, draw_rows, names_of, shares_in_words
+from featmix.support import fonts
 
 IMAGES = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -102,3 +103,37 @@ def test_shares_in_words():
     mixture = Mixture.pair(torch.tensor([1, 2, 0]), torch.tensor([0.25, 1.0, 0.5]))
     assert captions(mixture, ["cat", "dog", "cat"]) == ["0.75 dog\n0.25 cat", "dog", "cat"]
     assert shares_in_words(torch.tensor([[0.998, 0.002]]), ["cat", "dog"]) == ["cat"]
+
+
+def test_many_images_go_on_below():
+    many = torch.rand(23, 3, 4, 4)
+    figure = draw(Row("before", many, below=[str(n) for n in range(23)]), Row("after", many))
+    assert max(figure.get_size_inches()) < 20
+    axes = figure.axes
+    assert [axes[n].get_xlabel() for n in (0, 9, 20, 29, 40, 42)] == ["0", "9", "10", "19", "20", "22"]
+    assert [axes[n].get_ylabel() for n in (0, 10, 20, 30, 40, 50)] == ["before", "after"] * 3
+    assert not figure.axes[43].axison
+
+
+def test_borders_of_maps_do_not_set_their_colours():
+    maps = torch.rand(2, 6, 6)
+    maps[:, 0], maps[:, :, -1] = -50, 100
+    axes = draw(Row("", maps, scale="mean")).axes
+    inner = maps[:, 1:-1, 1:-1]
+    assert axes[0].get_images()[0].get_clim() == (float(inner.min()), float(inner.max()))
+    assert axes[0].get_images()[0].colorbar.extend == "both"
+
+
+def test_letters_that_no_font_has_are_numbered(monkeypatch):
+    monkeypatch.setattr(fonts, "_others", list)
+    names = ["\u732b", "\u72ac", "cat"]
+    figure = draw(Row("", IMAGES, below=[f"0.90 {name}\n0.10 \u732b" for name in names]), title="t")
+    assert [axis.get_xlabel() for axis in figure.axes] == ["0.90 #1\n0.10 #1", "0.90 #2\n0.10 #1", "0.90 cat\n0.10 #1"]
+    assert fonts.NUMBERED in figure.get_suptitle()
+
+
+def test_a_font_that_has_the_letters_is_found():
+    families, drawable = fonts.families_for(["cat"])
+    assert (families, drawable("cat")) == (["DejaVu Sans"], "cat")
+    families, drawable = fonts.families_for(["\u239b"])  # of those that matplotlib brings, some have more mathematics
+    assert drawable("\u239b") == "\u239b"

@@ -40,7 +40,12 @@ def use(python: Path, outside: Path) -> str:
     done = subprocess.run([python, "-c", PROGRAM], cwd=outside, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"expected a program that uses featmix to run, got:\n{done.stderr}")
-    command: list[str | Path] = [python.parent / "featmix", "--version"]
+    for bare, wanted in (("--version", "featmix "), ("list", "moex")):
+        asked: list[str | Path] = [python.parent / "featmix", bare]
+        told = subprocess.run(asked, cwd=outside, env=environment, capture_output=True, text=True, check=False)
+        if told.returncode or wanted not in told.stdout:
+            raise RuntimeError(f"expected {bare} to work bare, got:\n{told.stdout}{told.stderr}")
+    command: list[str | Path] = [python.parent / "featmix", "presets"]
     refused = subprocess.run(command, cwd=outside, env=environment, capture_output=True, text=True, check=False)
     if refused.returncode == 0 or "pip install" not in refused.stderr or "Traceback" in refused.stderr:
         raise RuntimeError(f"expected the command to say what to install, got:\n{refused.stdout}{refused.stderr}")

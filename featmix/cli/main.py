@@ -137,7 +137,7 @@ def compare(
         str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
     ] = None,
     baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
-    seeds: Annotated[int | None, typer.Option(help="How many: 0, 1, 2, ...", show_default="6")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
@@ -158,6 +158,42 @@ def compare(
         )  # fmt: skip
         if found.failures:
             raise typer.Exit(1)
+
+
+@app.command()
+@_with_settings
+def probe(
+    *,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="input, stem, layer1, layer2 or layer3; may be given several times.", show_default="stem layer1 layer2"
+        ),
+    ] = None,
+    norm: Annotated[
+        list[str] | None, typer.Option(help="A normalizer; may be given several times.", show_default="pono in ln gn4 bn")
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="Whose images are used, or all.", show_default="the first of the data set")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="probe-out")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,
+    **settings: Any,
+) -> None:
+    """Ask whether moments carry the class: linear probes on moments alone, on normalized features, and on all.
+
+    Writes probes.csv, probe.md, probe.png and moments.png. Interrupted, the same command goes on where it was.
+    """
+    with _refusals_explained():
+        from featmix.probe import probe as run_probe
+        from featmix.probe.experiment import DEFAULT_NORMS, DEFAULT_SITES
+
+        run_probe(
+            sites=site or DEFAULT_SITES, norms=norm or DEFAULT_NORMS, domain=domain, seeds=seeds, out=out, quick=quick,
+            fresh=fresh, **settings,
+        )  # fmt: skip
 
 
 @app.command()

@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 
 import featmix as fm
+from featmix.compare.stand_ins import told
 from featmix.errors import FeatmixError
 from featmix.pictures import captions
 from featmix.pipeline import Pipeline
+from featmix.presets.registry import preset
 from featmix.show import Samples, Step, from_data, from_files, look, write
 
 
@@ -55,7 +57,8 @@ def run_show(
     samples = _samples(what, data, images, root, size, seed, count)
     step = _looked(what, samples, site, seed, count)
     written = write(step, out)
-    _report(step, written)
+    known = isinstance(what, str) and what.strip().lower() in fm.list_presets()
+    _report(step, written, told(preset(what.strip())) if known else "")
     return written
 
 
@@ -83,7 +86,7 @@ def _looked(what: Any, samples: Samples, site: str | None, seed: int, count: int
         raise FeatmixError("show", "site", expected=expected, got=error.got, fix=f"{error.fix} {fix}") from None
 
 
-def _report(step: Step, written: Sequence[Path]) -> None:
+def _report(step: Step, written: Sequence[Path], stand_ins: str) -> None:
     console = Console()
 
     def say(text: str) -> None:
@@ -92,6 +95,8 @@ def _report(step: Step, written: Sequence[Path]) -> None:
     say(step.does)
     for name, label in zip(step.names, captions(step.mixture, step.names), strict=False):
         say(f"  {name} -> {' + '.join(label.splitlines())}")
+    if stand_ins:
+        say(f"sites of the small network stand for those of the preset's own: {stand_ins}")
     if step.idle:
         say("nothing was mixed in this step; another --seed shows another")
     if step.sites and step.random_weights:

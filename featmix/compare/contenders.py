@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import featmix as fm
 from featmix.compare.network import check_site, usual_site
+from featmix.compare.stand_ins import on_small_network
 from featmix.errors import FeatmixError, nearest
-from featmix.spec import Spec, parse
+from featmix.mixer.tree import Tree
+from featmix.presets.registry import preset
+from featmix.spec import Spec, parse, parts_of
 
 BASELINE = "none"
 DEFAULT_STRATEGIES = (BASELINE, "moex", "mixstyle", "mixup", "cutmix")
@@ -41,19 +45,35 @@ class Contender(Spec):
         return fm.Pipeline(mix=None if self.name == BASELINE else self.tree())
 
 
-def contender(text: str, site: str | None = None) -> Contender:
-    """Read one strategy, or the baseline.
+@dataclass(frozen=True)
+class TreeContender(Contender):
+    """A preset, whose sites those of the small network stand for, or several strategies together.
 
     Args:
-        text: See :func:`featmix.spec.parse`; or ``none``.
+        name: The preset's name, or the strategies with ``+`` between them.
+        made: What acts where.
+    """
+
+    made: Tree | None = field(default=None, compare=False)
+
+    def pipeline(self) -> fm.Pipeline:
+        """Return a pipeline of the tree, made anew."""
+        return fm.Pipeline(mix=copy.deepcopy(self.made))
+
+
+def contender(text: str, site: str | None = None) -> Contender:
+    """Read one strategy, several that act together, a preset, or the baseline.
+
+    Args:
+        text: See :func:`featmix.spec.parse`; several with ``+`` between them; the name of a preset; or ``none``.
         site: Where strategies act that name no site; None puts each where it usually stands.
 
     Raises:
         FeatmixError: for an unknown strategy, site or setting, and for a value the strategy refuses.
 
     Example:
-        >>> contender("moex:norm=in").site
-        'stem'
+        >>> contender("moex:norm=in").site, contender("cutmix+moex").label, contender("MoEx/ImageNet-ResNet50").label
+        ('stem', 'cutmix+moex', 'moex/imagenet-resnet50')
     """
     if not isinstance(text, str):
         fix = "Write its settings behind its name: 'moex:norm=in,lam=0.9'."
@@ -62,6 +82,13 @@ def contender(text: str, site: str | None = None) -> Contender:
         if text.strip().lower() != BASELINE:
             raise FeatmixError("compare", "strategy", expected=f"{BASELINE!r} alone", got=repr(text))
         return Contender(BASELINE)
+    if text.strip().lower() in fm.list_presets():
+        name = text.strip().lower()
+        return TreeContender(name, made=on_small_network(preset(name)))
+    texts = parts_of(text)
+    if len(texts) > 1:
+        parts = [contender(part, site) for part in texts]
+        return TreeContender("+".join(part.label for part in parts), made=fm.Compose([part.tree() for part in parts]))
     spec = parse(text, subject="compare")
     chosen = check_site(spec.site or (usual_site(spec.name) if site is None else site), "compare")
     return Contender(spec.name, spec.settings, chosen, spec.values)

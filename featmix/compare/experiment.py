@@ -22,9 +22,12 @@ from featmix.compare.pool import Pool
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.resources import available_memory, bearable_jobs, cores
 from featmix.compare.results import Row, read_rows
+from featmix.compare.seeds import Seeds, chosen_seeds
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import Summary, summarize
+from featmix.compare.sweep_report import print_sweeps, write_sweeps
+from featmix.compare.sweeps import expanded
 from featmix.compare.training import Run, attach, make_network, with_seed
 from featmix.errors import FeatmixError
 from featmix.support.progress import progress
@@ -58,7 +61,7 @@ def compare(
     pipelines: Sequence[Path | str] = (),
     site: str | None = None,
     baseline: str = BASELINE,
-    seeds: int | None = None,
+    seeds: Seeds | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
     quick: bool = False,
@@ -72,12 +75,14 @@ def compare(
     the output folder; the same call goes on where an interrupted one ended.
 
     Args:
-        strategies: ``name[@site][:setting=value,...]``; none means `DEFAULT_STRATEGIES`, where there are no pipelines either.
-            ``none`` is added if missing.
+        strategies: ``name[@site][:setting=value,...]``, several with ``+`` between them, presets, or sweeps such as
+            ``moex:lam=0.5..0.9/5`` (see `featmix.compare.sweeps.expanded`); none means `DEFAULT_STRATEGIES`, where there are
+            no pipelines either. ``none`` is added if missing.
         pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
-        site: Where strategies act that name no site; None puts each where it usually stands.
+        site: Where strategies act that name no site, or several with commas between, each in turn; None puts each where it
+            usually stands.
         baseline: The one of the strategies that differences are taken to, as tables call it.
-        seeds: How many; they are 0, 1, 2, ...
+        seeds: How many, from 0 on, or which: ``"10-19"``, or numbers; 6 where not given.
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
         quick: One epoch on few images, to see that everything works; the figures mean nothing.
@@ -102,9 +107,10 @@ def compare(
         raise FeatmixError("compare", "strategies", expected="a list of names", got=repr(strategies), fix="['moex', 'mixup']")
     shared = resolve(settings, quick=quick)
     piped = read_pipelines(pipelines)
-    specs = [*contenders(strategies or (() if piped else DEFAULT_STRATEGIES), site), *piped]
+    written, sweeps = expanded(strategies or (() if piped else DEFAULT_STRATEGIES), site)
+    specs = [*contenders(written, None if site is not None and "," in site else site), *piped]
     baseline = chosen_baseline(baseline, specs)
-    count = whole("compare", "seeds", seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS, least=1)
+    numbers = chosen_seeds(seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
     jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
     most = bearable_jobs(jobs, jobs, available_memory())
@@ -113,12 +119,12 @@ def compare(
     jobs = most
     with Pool(jobs, nested=shared.devices > 1) as pool, folder:
         if fresh or not folder.has_runs:
-            pool.start(limit=len(specs) * count)  # the workers import while the data is read here
+            pool.start(limit=len(specs) * len(numbers))  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
         check_that_batches_fill(shared, source)
         for spec in specs:
             rehearse(spec, shared, source)
-        grid = make_grid(specs, count, source)
+        grid = make_grid(specs, numbers, source)
         record = {**asdict(shared), "data_fingerprint": source.fingerprint}
         before = folder.begin(record, fresh=fresh)
         if len(folder.machines) > 1:
@@ -137,16 +143,19 @@ def compare(
         calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
         about = Circumstances(record, rows, calls, folder.machines, baseline)
         write_report(folder.path, summaries, about)
+        sweeping = write_sweeps(folder.path, sweeps, summaries)
     wanted = {run.key for run in grid}
     failures = sum(bool(row.error) and row.key in wanted for row in rows)
     found = Comparison(tuple(rows), tuple(summaries), folder.path, failures, time.monotonic() - begun)
-    _tell(console, found, about, made, quick=quick)
+    print_results(console, found.summaries, about)
+    print_sweeps(console, sweeps, summaries, baseline)
+    _tell(console, found, made, sweeping, quick=quick)
     return found
 
 
-def make_grid(specs: Sequence[Contender], seeds: int, source: Source) -> list[Run]:
+def make_grid(specs: Sequence[Contender], seeds: Sequence[int], source: Source) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
-    return [Run(spec, seed, held_out) for seed in range(seeds) for held_out in source.held_out_choices for spec in specs]
+    return [Run(spec, seed, held_out) for seed in seeds for held_out in source.held_out_choices for spec in specs]
 
 
 def check_that_batches_fill(settings: Settings, source: Source) -> None:
@@ -238,8 +247,7 @@ def _say_how_to_go_on(console: Console, grid: Sequence[Run], folder: OutputFolde
     )
 
 
-def _tell(console: Console, found: Comparison, about: Circumstances, made: int, *, quick: bool) -> None:
-    print_results(console, found.summaries, about)
+def _tell(console: Console, found: Comparison, made: int, more: Sequence[str], *, quick: bool) -> None:
     if quick:
         console.print("A quick run shows that everything works: its figures mean nothing.", style="yellow", highlight=False)
     if found.failures:
@@ -250,5 +258,5 @@ def _tell(console: Console, found: Comparison, about: Circumstances, made: int, 
             style="red",
             markup=False,
         )
-    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, PAIRS, SUMMARY_FIGURE, RUNS))
+    names = ", ".join((SUMMARY_TEXT, SUMMARY_TABLE, PAIRS, SUMMARY_FIGURE, *more, RUNS))
     console.print(f"{made} run(s) in {found.seconds:.0f} s. Written to {found.out}: {names}", markup=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from featmix.support.extras import imported
 
@@ -20,3 +22,22 @@ def prepare_torch() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a tenth of a step
     torch.backends.cudnn.benchmark = False
+
+
+@contextmanager
+def prepared_torch() -> Iterator[None]:
+    """The same for a while, in a process that does other things too: threads and switches of torch are put back."""
+    import torch
+
+    switches = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        try:
+            prepare_torch()
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(switches[0], warn_only=switches[1])
+            torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
+            torch.backends.cudnn.benchmark = benchmark

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import featmix as fm
-from featmix.compare.contenders import BASELINE, contender
+from featmix.compare.contenders import BASELINE, TreeContender, contender
 from featmix.compare.figure import draw_figure
 from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, Call, machine, versions
 from featmix.compare.pairs import METRICS, Pair, pairwise
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.results import Row
 from featmix.compare.statistics import Estimate, Summary
+from featmix.errors import FeatmixError
 from featmix.support.files import write
 
 MARK = "*"
@@ -296,9 +296,13 @@ def _in_effect(summary: Summary) -> str:
     """Site and all settings, also those left at their defaults; only what the row says if the strategy is gone."""
     if summary.strategy == PIPELINE:
         return f"see {file_of(summary.settings)}"
-    if summary.strategy not in fm.list_strategies():
+    try:
+        spec = contender(summary.label)
+    except FeatmixError:
         return f"at {summary.site}, {summary.settings or 'default settings'}"
-    settings = contender(summary.label).strategy().settings()
+    if isinstance(spec, TreeContender):
+        return f"as {spec.made!r}"
+    settings = spec.strategy().settings()
     written = ", ".join(f"{name}={value}" for name, value in settings.items() if value is not None)
     return f"at {summary.site}, {written}"
 

@@ -91,6 +91,24 @@ def train(run: Run, settings: Settings, source: Source) -> Row:
     return run.row(**_train(fabric, run, settings, trial, len(source.classes)))
 
 
+def train_plainly(images: Images, settings: Settings, num_classes: int, seed: int) -> nn.Module:
+    """Return the network after training without mixing.
+
+    Args:
+        images: To train on.
+        settings: As for :func:`train`; on one device.
+        num_classes: How many classes there are.
+        seed: Of initial weights and batch order.
+
+    Raises:
+        FeatmixError: Where the loss is not finite.
+    """
+    fabric, network = make_fabric(settings), make_network(settings, num_classes, seed)
+    model, optimizer = fabric.setup(network, _optimizer(network, settings))
+    _fit(fabric, model, optimizer, None, Feed(fm.Pipeline(), images, fabric.device), settings, seed)
+    return network
+
+
 def make_fabric(settings: Settings) -> Fabric:
     """Device, precision and data parallelism."""
     kind, _, number = settings.device.partition(":")
@@ -136,8 +154,7 @@ def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_class
     mixer = None
     if run.spec.name != BASELINE:
         mixer = attach(pipeline, network, Feed(pipeline, trial.train, torch.device("cpu")))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
-    model, optimizer = fabric.setup(network, optimizer)
+    model, optimizer = fabric.setup(network, _optimizer(network, settings))
     feed = Feed(pipeline, trial.train, fabric.device)
     seconds = _fit(fabric, model, optimizer, mixer, feed, settings, run.seed)
     if mixer is not None:
@@ -145,6 +162,10 @@ def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_class
     measured = _measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
     fabric.barrier()
     return {"seconds_per_step": seconds, **measured}
+
+
+def _optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(network.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def _fit(

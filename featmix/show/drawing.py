@@ -34,8 +34,8 @@ def draw_site(step: Step, site: Site) -> Any:
     """
     before = captions(site.labels_before, _names(step, site.labels_before))
     after = _labels(step, site.labels_after)
-    rows = []
-    for scale, part in (("mean over channels", "mean"), ("deviation over channels", "std")):
+    rows, over = list[Row](), site.before.over
+    for scale, part in ((f"mean {over}", "mean"), (f"deviation {over}", "std")):
         rows.append(Row(f"{part} before", _maps(site.before, part), below=before, scale=scale))
         if site.partner is not None:
             theirs = [before[row] for row in site.partner.tolist()]

@@ -66,6 +66,8 @@ def from_data(name: str, *, count: int, seed: int, size: int | None = None, root
 def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None = None, as_they_are: bool = False) -> Samples:
     """Some of a user's pictures, each called by its file's name, or by its folder's where folders hold them.
 
+    Files of one name are called by their folder too.
+
     Args:
         paths: Files, and folders of files or of folders of files.
         count: How many; fewer where there are not so many.
@@ -78,7 +80,7 @@ def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None
         FeatmixError: If there are none, or one cannot be read.
     """
     _check(count, seed, size)
-    found = [entry for path in paths for entry in _files(path.expanduser())]
+    found = _named([entry for path in paths for entry in _files(path.expanduser())])
     if not found:
         fix = f"Files end in {', '.join(sorted(PICTURES))}."
         raise FeatmixError("show", "images", expected="pictures", got=f"none in {', '.join(map(str, paths)) or '()'}", fix=fix)
@@ -105,9 +107,21 @@ def _chosen(number: int, count: int, seed: int, name: str) -> Tensor:
     return torch.from_numpy(np.sort(order[:count]))
 
 
-def _files(path: Path) -> Iterator[tuple[Path, str]]:
+def _named(found: Sequence[tuple[Path, str | None]]) -> list[tuple[Path, str]]:
+    """Return pictures with their classes, or with names of their own where they have none: as long as tells them apart."""
+    loose = [path for path, name in found if name is None]
+    for named in (lambda path: path.stem, lambda path: f"{path.parent.name}/{path.name}", str):
+        names = [named(path) for path in loose]
+        if len(set(names)) == len(set(loose)):
+            break
+    own = dict(zip(loose, names, strict=True))
+    return [(path, own[path] if name is None else name) for path, name in found]
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str | None]]:
+    """Return pictures, and the class of each where a folder in a folder holds it."""
     if path.is_file():
-        yield path, path.stem
+        yield path, None
         return
     if not path.is_dir():
         raise FeatmixError("show", "images", expected="a picture, or a folder of pictures", got=f"{path}, which does not exist")
@@ -115,4 +129,4 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
         if entry.is_dir() and not entry.name.startswith("."):
             yield from ((file, entry.name) for file in sorted(entry.iterdir()) if is_picture(file))
         elif is_picture(entry):
-            yield entry, entry.stem
+            yield entry, None

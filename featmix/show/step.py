@@ -15,6 +15,7 @@ from featmix.mixer.tree import INPUT, At, Tree
 from featmix.pictures import names_of
 from featmix.show.maps import MomentMaps, moment_maps
 from featmix.show.watching import Call, Seen, watch
+from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
 
 _AT_INPUT = -1  # the moment before all calls of hidden layers
@@ -141,10 +142,11 @@ def _site(place: str, call: Call, course: _Course, clean: Seen, seen: Seen) -> S
     strategy = here[-1][0].strategy if here else None
     layout = resolve_layout(None, x.shape, "show") if strategy is None else strategy.layout_of(x.shape)
     prefix = 0 if strategy is None else strategy.axes.prefix_of(x.shape)
+    norm = strategy.normalizer if isinstance(strategy, MomentStrategy) else None
     return Site(
         place=place,
-        before=moment_maps(x if here else clean.before[call], layout, prefix),
-        after=moment_maps(seen.after[call], layout, prefix),
+        before=moment_maps(x if here else clean.before[call], layout, prefix, norm),
+        after=moment_maps(seen.after[call], layout, prefix, norm),
         partner=_partner(here or [pair for pair in course.acting if course.when(pair[0]) < moment]),
         labels_before=course.labels(moment - 1) if here else Mixture.identity(len(x)),
         labels_after=course.labels(moment),

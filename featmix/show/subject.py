@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from featmix.compare.network import HIDDEN_SITES, check_site, usual_site
+from featmix.compare.stand_ins import on_small_network
 from featmix.errors import FeatmixError
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
 from featmix.pipeline import Pipeline
 from featmix.pipeline.mixer import NoMix
 from featmix.presets.registry import list_presets, preset
-from featmix.spec import at_site, parse
+from featmix.spec import at_site, parse, parts_of
 from featmix.strategies.base import Strategy
 
 
@@ -43,8 +44,9 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
     looked at. A strategy in words acts in every step, unless ``p`` is among its settings.
 
     Args:
-        what: A strategy as ``featmix compare`` takes it, the name of a preset, a strategy, a tree, ``{site: strategy}``, or a
-            :class:`~featmix.Pipeline`.
+        what: A strategy as ``featmix compare`` takes it, several with ``+`` between them, the name of a preset (of which the
+            sites of the small network stand for those of its own, unless ``any_site``), a strategy, a tree,
+            ``{site: strategy}``, or a :class:`~featmix.Pipeline`.
         site: The hidden layer to look at.
         any_site: Whether sites are those of another network than that of ``featmix compare``.
 
@@ -65,8 +67,11 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
         expected = "a strategy, a preset, a tree or a pipeline"
         raise FeatmixError("show", "what", expected=expected, got=type(what).__name__, fix="For example 'moex:lam=0.9'.")
     if what.strip().lower() in list_presets():
-        return Subject(preset(what.strip()))
-    return Subject(_in_words(what, site, any_site))
+        made = preset(what.strip())
+        return Subject(made if any_site else on_small_network(made))
+    parts = parts_of(what)
+    trees = [_in_words(part, site, any_site) for part in parts]
+    return Subject(trees[0] if len(trees) == 1 else Compose(trees))
 
 
 def _in_words(text: str, site: str | None, any_site: bool) -> Tree:

@@ -127,7 +127,7 @@ def test_a_step_that_mixes_nothing_says_so():
             ["cutmix", "--site", "layr1"],
             "show: site: expected a layer of the small network, got 'layr1'. Did you mean 'layer1'",
         ),
-        (["moex/imagenet-resnet50"], "For your own: featmix.show.show(..., model=...) in Python."),
+        (["cutmix", "--site", "layr1"], "For your own: featmix.show.show(..., model=...) in Python."),
         (["moex", "--data", "digts"], "Did you mean 'digits'"),
         (["moex", "--data", "digits", "--images", "."], "show: images: expected either --data or --images, got both"),
         (["moex", "--images", "nowhere"], "got nowhere, which does not exist"),
@@ -160,3 +160,9 @@ def test_the_real_command(folder):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(folder / "new" / "labels.csv")
+
+
+def test_a_preset_says_which_sites_stand_for_its_own(folder):
+    result = show("dsu/pacs-resnet18", "--count", "2")
+    assert result.exit_code == 0
+    assert "stem for conv1 and 1 more" in result.output

@@ -87,3 +87,26 @@ def test_a_strategy_as_a_pipeline():
     assert pipeline.mix.site == "layer1"
     assert pipeline.mix.strategy.lam == 0.5
     assert contender("none").pipeline().tree is None
+
+
+def test_presets_and_strategies_together_are_contenders():
+    both = contender("cutmix+moex@layer1:lam=0.8")
+    assert both.label == "cutmix+moex@layer1:lam=0.8"
+    assert contender(both.label) == both
+    leaves = both.pipeline().tree.leaves()
+    assert [(leaf.site, leaf.strategy.name) for leaf in leaves] == [("input", "cutmix"), ("layer1", "moex")]
+    known = contender("MoEx/ImageNet-ResNet50")
+    assert known.label == "moex/imagenet-resnet50"
+    assert [leaf.site for leaf in known.pipeline().tree.leaves()] == ["stem"]
+
+
+def test_each_pipeline_of_a_tree_has_strategies_of_its_own():
+    both = contender("cutmix+moex")
+    both.pipeline().tree.leaves()[0].strategy.p = 0.25
+    assert both.pipeline().tree.leaves()[0].strategy.p == 1
+
+
+@pytest.mark.parametrize("text", ["cutmix+none", "cutmix+", "+moex", "cutmix+mox"])
+def test_parts_of_a_combination_are_strategies(text):
+    with pytest.raises(FeatmixError, match="expected a strategy"):
+        contender(text)

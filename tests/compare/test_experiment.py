@@ -205,7 +205,7 @@ def test_everything_is_refused_before_the_first_run(run, pool, tmp_path, strateg
 
 
 def test_the_grid():
-    grid = make_grid(contenders(["moex"]), 2, read_digits())
+    grid = make_grid(contenders(["moex"]), range(2), read_digits())
     assert len(grid) == len({run.key for run in grid}) == 2 * 4 * 2
 
 

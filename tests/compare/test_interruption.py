@@ -106,4 +106,4 @@ def test_killed_and_interrupted_it_goes_on_to_the_same_rows(tmp_path, one_thread
     assert rest.returncode == 0, rest.stdout + rest.stderr
     rows = read_rows(broken / "runs.csv")
     assert all(row in rows for row in kept)
-    assert untimed(rows) == untimed(train(run, SETTINGS, digits) for run in make_grid(contenders(STRATEGIES), 1, digits))
+    assert untimed(rows) == untimed(train(run, SETTINGS, digits) for run in make_grid(contenders(STRATEGIES), range(1), digits))

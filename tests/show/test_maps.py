@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from featmix.layouts import layout
+from featmix.normalizers.kinds import normalizer
 from featmix.show import moment_maps
 
 X = torch.randn(2, 6, 4, 5, generator=torch.Generator().manual_seed(0)) + 3
@@ -67,3 +68,24 @@ def test_frames_of_volumes_are_laid_side_by_side():
     maps = moment_maps(x, layout("btcdhw"))
     assert maps.mean.shape == (2, 5, 3 * 2 * 6)
     assert torch.allclose(maps.mean[:, :, 6:12], x[:, 0, :, 1].mean(1))
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape", "dims", "over"),
+    [
+        ("in", (1, 6), (2, 3), "of each channel"),
+        ("ln", (1, 1), (1, 2, 3), "of each sample"),
+        ("pono", (4, 5), (1,), "over channels"),
+    ],
+)
+def test_maps_are_of_the_moments_that_a_normalizer_takes(norm, shape, dims, over):
+    maps = moment_maps(X, layout("bchw"), norm=normalizer(norm))
+    assert (maps.mean.shape, maps.std.shape, maps.over) == ((2, *shape), (2, *shape), over)
+    assert torch.allclose(maps.mean.flatten(), X.mean(dims).flatten())
+    assert torch.allclose(maps.std.flatten(), X.std(dims).flatten())
+
+
+def test_groups_of_channels_are_one_row():
+    maps = moment_maps(X, layout("bchw"), norm=normalizer("gn2"))
+    assert torch.allclose(maps.mean[:, 0], X.unflatten(1, (2, 3)).mean((2, 3, 4)))
+    assert maps.take(torch.tensor([1])).over == "of each group of channels"

@@ -92,3 +92,12 @@ def test_what_is_no_picture_is_refused(folder):
     (folder / "empty").mkdir()
     with pytest.raises(FeatmixError, match=r"show: images: expected pictures, got none in .*empty\. Files end in .*\.png"):
         from_files([folder / "empty"], count=2, seed=0)
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    paths = [tmp_path / way for way in ("a/001.png", "b/001.png", "b/002.png")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path)
+    assert from_files(paths[1:], count=2, seed=0).classes == ("001", "002")
+    assert from_files(paths, count=3, seed=0).classes == ("a/001.png", "b/001.png", "b/002.png")

@@ -37,7 +37,9 @@ def test_trees_presets_and_pipelines():
     tree = fm.OneOf([fm.At("input", fm.CutMix()), fm.At("a", fm.MoEx())])
     assert subject_of(tree).tree is tree
     assert leaves({"a": fm.MoEx()}) == [("a", "moex")]
-    assert leaves("MoEx/ImageNet-ResNet50") == [("maxpool", "moex")]
+    assert leaves("MoEx/ImageNet-ResNet50") == [("stem", "moex")]
+    assert leaves("MoEx/ImageNet-ResNet50", any_site=True) == [("maxpool", "moex")]
+    assert leaves("cutmix+moex@layer1:lam=0.8") == [("input", "cutmix"), ("layer1", "moex")]
     flip, blur = nn.Identity(), nn.Identity()
     subject = subject_of(fm.Pipeline(sample=flip, batch=blur, mix=tree))
     assert (subject.sample, subject.batch, subject.tree, subject.has_parts) == (flip, blur, tree, True)

@@ -1,0 +1,8 @@
+"""Do moments carry the class? Linear probes on the moments of a layer alone, on normalized features, and on all of it."""
+
+from __future__ import annotations
+
+from featmix.probe.experiment import probe
+from featmix.probe.findings import Finding
+
+__all__ = ["Finding", "probe"]

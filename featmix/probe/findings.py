@@ -1,0 +1,63 @@
+"""What probes found: the accuracy of each, and over seeds what those of one normalizer at one layer came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from featmix.compare.results import DECIMALS
+from featmix.compare.statistics import Estimate
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The accuracy of one probe; its fields are the columns of ``probes.csv``.
+
+    Args:
+        seed: Of the network.
+        network: ``trained`` or ``untrained``.
+        site: The layer.
+        norm: The normalizer.
+        part: ``moments``, ``normalized`` or ``all``.
+        accuracy: On test images.
+        chance: The share of the commonest class among these.
+    """
+
+    seed: int
+    network: str
+    site: str
+    norm: str
+    part: str
+    accuracy: float
+    chance: float
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy", "chance"):  # as exact as the file
+            object.__setattr__(self, name, round(float(getattr(self, name)), DECIMALS))
+
+    @property
+    def key(self) -> tuple[int, str, str, str, str]:
+        """The key that no other probe of the experiment has."""
+        return self.seed, self.network, self.site, self.norm, self.part
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the probes of one normalizer at one layer came to.
+
+    Args:
+        network: ``trained`` or ``untrained``.
+        site: The layer.
+        norm: The normalizer.
+        moments: Accuracy on its moments alone.
+        normalized: Accuracy on features without them.
+        whole: Accuracy on features as they are.
+        chance: The share of the commonest class.
+    """
+
+    network: str
+    site: str
+    norm: str
+    moments: Estimate
+    normalized: Estimate
+    whole: Estimate
+    chance: float

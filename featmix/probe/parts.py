@@ -1,0 +1,91 @@
+"""What a probe is given: the moments of a layer's features alone, the features without them, or the features as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from featmix.compare.feeding import to_floats
+from featmix.mixer.containers import first_tensor
+from featmix.mixer.sites import find
+from featmix.normalizers.base import Normalizer
+
+MOMENTS, NORMALIZED, ALL = "moments", "normalized", "all"
+PARTS = (MOMENTS, NORMALIZED, ALL)
+
+Table = npt.NDArray[np.float32]
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a layer returns for images that a network was trained on, and for those that it was not.
+
+    Args:
+        train: ``(N, C, H, W)``.
+        test: ``(M, C, H, W)``.
+    """
+
+    train: Tensor
+    test: Tensor
+
+    def split(self, norm: Normalizer) -> Iterator[tuple[str, Table, Table]]:
+        """Yield the parts that a normalizer takes features apart into, one row a sample: name, for training, for testing.
+
+        Batch norm's moments are those of the training images, for both, as in a network; each sample has the same.
+
+        Args:
+            norm: Whose moments.
+        """
+        moments, test_moments = norm.moments(self.train), norm.moments(self.test)
+        if norm.over_batch:
+            test_moments = moments
+        for part, kept in ((MOMENTS, True), (NORMALIZED, False)):
+            tables = []
+            for x, m in ((self.train, moments), (self.test, test_moments)):
+                whole = torch.cat([m.mean.flatten(1), m.std.flatten(1)], 1).expand(len(x), -1) if kept else None
+                tables.append(_rows((norm.view(x) - m.mean) / m.std if whole is None else whole))
+            yield part, tables[0], tables[1]
+
+    def whole(self) -> tuple[Table, Table]:
+        """Return the features as they are, one row a sample, for training and for testing."""
+        return _rows(self.train), _rows(self.test)
+
+
+@torch.no_grad()
+def features_at(network: nn.Module, site: str, pixels: Tensor, device: torch.device) -> Tensor:
+    """Return what a layer returns in eval mode, on the CPU in float32.
+
+    Args:
+        network: Which takes images as :func:`featmix.compare.feeding.to_floats` gives them.
+        site: Name of the layer; ``input`` for the images themselves.
+        pixels: ``(N, 3, H, W)``, uint8.
+        device: Where the network is.
+    """
+    network.eval()
+    if site == "input":
+        return to_floats(pixels)
+    seen: list[Tensor] = []
+
+    def note(_: nn.Module, __: object, output: object) -> None:
+        x = first_tensor(output)
+        if x is not None:
+            seen.append(x.float().cpu())
+
+    handle = find(network, site).register_forward_hook(note)
+    try:
+        for begin in range(0, len(pixels), _BATCH):
+            network(to_floats(pixels[begin : begin + _BATCH].to(device)))
+    finally:
+        handle.remove()
+    return torch.cat(seen).contiguous()
+
+
+def _rows(x: Tensor) -> Table:
+    return np.ascontiguousarray(x.flatten(1).float().numpy())
