@@ -28,7 +28,7 @@ _TAG, _CLASS, _MEMBERS = "albumentations", "__class_fullname__", "transforms"
 _QUIET = "NO_ALBUMENTATIONS_UPDATE"
 _OURS = "featmix.interop.albumentations"
 _HANDED_ON = ("additional_targets", "bbox_params", "keypoint_params")
-_LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list"})
+_LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list", "is_sequence_input", "label_manager"})
 
 
 def _write(transform: Any, place: Place) -> dict[str, Plain]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from featmix.errors import FeatmixError
 from featmix.pipeline.images import check_axes, is_image, is_map, is_pil, size_of
 from featmix.pipeline.names import Name, Names
+from featmix.pipeline.targets import type_of
 
 IMAGE, MASK = "image", "mask"
 _PLAIN = Names()
@@ -55,6 +56,8 @@ def take_apart(item: Any, names: Names = _PLAIN) -> Item:
         fields: tuple[str, ...] = getattr(item, "_fields", ())
         images = tuple(fields.index(name) if name in fields else name for name in names.images or (0,))
         masks = tuple(fields.index(name) if name in fields else name for name in names.masks or ())
+        if fields and names.stay:
+            names = replace(names, stay=tuple(fields.index(name) if name in fields else name for name in names.stay))
         return _taken(item, dict(enumerate(item)), images, masks, names, lambda new: _rebuilt(item, new))
     if is_image(item) and len(names.images or (0,)) == 1:
         check_axes(item)
@@ -98,7 +101,9 @@ def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequ
     """Refuse what may be a mask, another view or a target: the one moves with the image, the other does not."""
     size = size_of(entries[images[0]])
     for name, value in entries.items():
-        if name not in (*images, *masks) and name not in names.known and is_map(value) and size_of(value) == size:
+        if name in (*images, *masks, *names.known, *names.stay) or type_of(value):
+            continue
+        if is_map(value) and size_of(value) == size:
             raise FeatmixError(
                 "Pipeline",
                 f"item[{name!r}]",

@@ -52,6 +52,8 @@ class Pipeline:
             or several, which ``sample`` moves by one draw.
         masks: Which entries move with the image, where it is not the key ``mask`` alone; ``()`` for none. Without it, another
             entry of the image's height and width is refused.
+        stay: Entries that ``sample`` is to leave as they are though they look like boxes, keypoints or masks: a key or
+            position, or several.
 
     Raises:
         FeatmixError: If a part is none, or a transform mixes labels.
@@ -85,6 +87,7 @@ class Pipeline:
         seed: int | None = None,
         images: Name | Sequence[Name] | None = None,
         masks: Name | Sequence[Name] | None = None,
+        stay: Name | Sequence[Name] = (),
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
             if transform is not None and (not callable(transform) or isinstance(transform, type)):
@@ -95,7 +98,7 @@ class Pipeline:
         self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
         self.tree = None if mix is None else as_tree(mix)
-        self._names = names_for(images, masks, sample)
+        self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
 
     @property
@@ -107,6 +110,11 @@ class Pipeline:
     def masks(self) -> tuple[Name, ...] | None:
         """Which entries of an item move with the image; ``None`` for the key ``mask``."""
         return self._names.masks
+
+    @property
+    def stay(self) -> tuple[Name, ...]:
+        """Which entries stay as they are, whatever they look like."""
+        return self._names.stay
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +148,7 @@ class Pipeline:
             work = Work(self.sample, self._names)
         else:
             plan = ViewPlan.of(views, self.sample)
-            own = tuple(names_for(self.images, self.masks, transform) for transform in plan.transforms)
+            own = tuple(names_for(self.images, self.masks, transform, self.stay) for transform in plan.transforms)
             work = Work(None, self._names, (plan, own))
         stream = self._numbering.stream(self.seed)
         if not isinstance(source, IterableDataset):
@@ -316,6 +324,7 @@ class Pipeline:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
         told += [] if self.tree is None else [f"mix={self.tree!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
-        told += [f"{name}={value!r}" for name, value in (("images", self.images), ("masks", self.masks)) if value is not None]
+        entries = (("images", self.images), ("masks", self.masks), ("stay", self.stay or None))
+        told += [f"{name}={value!r}" for name, value in entries if value is not None]
         lines = ",\n".join(told).replace("\n", "\n    ")
         return f"Pipeline(\n    {lines},\n)" if told else "Pipeline()"
