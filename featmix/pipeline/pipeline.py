@@ -112,6 +112,11 @@ class Pipeline:
         return self._names.masks
 
     @property
+    def names(self) -> Names:
+        """What is said of the entries of an item, all together."""
+        return self._names
+
+    @property
     def stay(self) -> tuple[Name, ...]:
         """Which entries stay as they are, whatever they look like."""
         return self._names.stay

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -16,9 +17,10 @@ from featmix.mixer.tree import INPUT, Request, Tree
 from featmix.pictures import Row, as_target, captions, draw_rows
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.collate import collate
-from featmix.pipeline.items import take_apart
+from featmix.pipeline.items import IMAGE, take_apart
 from featmix.pipeline.mixer import drawing
 from featmix.pipeline.names import Names
+from featmix.pipeline.origin import library_of
 from featmix.pipeline.sample import apply_to_item
 from featmix.sampling.draws import stream
 from featmix.seeding import seed_transforms
@@ -69,9 +71,21 @@ def transformed(sample: Any, batch: Any, images: Any, seed: int, names: Names = 
     own = copy.deepcopy(sample)  # its streams are those of training
     seed_transforms(own, seed=seed)
     with drawing(seed, torch.device("cpu")):
-        items = images if own is None else [apply_to_item(own, item, names) for item in images]
+        items = images if own is None else [apply_to_item(own, _with_no_targets(own, item), names) for item in images]
         x = collate([take_apart(item, names).images[0] for item in items])
         return x if batch is None else apply_to_batch(batch, x, ())[0]
+
+
+def _with_no_targets(sample: Any, item: Any) -> Any:
+    """An image for a transform of albumentations that asks for boxes and their labels: with none of them."""
+    processors = getattr(sample, "processors", None) if library_of(sample) == "albumentations" else None
+    if not processors or isinstance(item, Mapping | list | tuple):
+        return item
+    empty: dict[str, Any] = {}
+    for name, processor in processors.items():
+        empty[name] = np.zeros((0, 4 if name == "bboxes" else 2), np.float32)
+        empty |= {field: [] for field in processor.params.label_fields or ()}
+    return {IMAGE: item, **empty}
 
 
 def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: Sequence[str]) -> Any:
