@@ -37,7 +37,6 @@ def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
 
     Example:
         >>> import numpy as np
-    import torch
         >>> images, labels = collate([(np.full((8, 6, 3), 255, np.uint8), 1), (np.zeros((8, 6, 3), np.uint8), 0)])
         >>> images.shape, images.dtype, float(images.max()), labels
         (torch.Size([2, 3, 8, 6]), torch.float32, 1.0, tensor([1, 0]))
