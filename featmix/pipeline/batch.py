@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from featmix.errors import FeatmixError
 from featmix.pipeline.coordinates import cut, padded
+from featmix.pipeline.kornia_volumes import move_volumes, volume_steps
 from featmix.pipeline.origin import derives_from, library_of
 from featmix.pipeline.targets import BOXES, KEYPOINTS, type_of
 from featmix.support.extras import imported
@@ -153,6 +154,11 @@ def _kornia(
     sequential = derives_from(transform, _SEQUENTIAL)
     if not masks and not tables and len(views) == 1:
         return [transform(images, data_keys=["input"]) if sequential else transform(images)]
+    if images.ndim == 5 and volume_steps(transform):
+        if tables:
+            fix = "Move them in the data set."
+            raise FeatmixError("Pipeline", "batch", expected="images for boxes and keypoints", got="volumes", fix=fix)
+        return move_volumes(transform, views, masks)
     if not sequential:
         held = transform if type(transform) is nn.Sequential else [transform]
         transform = imported("kornia.augmentation", subject="Pipeline", install="kornia").AugmentationSequential(*held)

@@ -52,10 +52,11 @@ def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
     lists: dict[Any, list[Any]] = {name: [] for name in ragged}
     sizes: dict[int, set[tuple[int, ...]]] = {}
     for taken in taken_apart:
-        images = [as_float_image(image) for image in taken.images]
+        given, maps = taken.channels_first()
+        images = [as_float_image(image) for image in given]
         for place, image in enumerate(images):
             sizes.setdefault(place, set()).add(tuple(image.shape))
-        whole = taken.put_back(images, [as_mask(mask) for mask in taken.masks])
+        whole = taken.put_back(images, [as_mask(mask) for mask in maps])
         for name in ragged:
             lists[name].append(_with_tensors(whole[name]))
         ready.append(changed(whole, lambda name, value: 0 if name in ragged else value) if ragged else whole)

@@ -12,6 +12,7 @@ from featmix.errors import FeatmixError
 from featmix.pipeline.images import check_axes, is_image, is_map, is_pil, size_of
 from featmix.pipeline.names import Name, Names
 from featmix.pipeline.targets import type_of
+from featmix.pipeline.volumes import MASK3D, VOLUME, channels_first, is_volume, plane_of
 
 IMAGE, MASK = "image", "mask"
 _PLAIN = Names()
@@ -22,7 +23,7 @@ class Item:
     """An item of a data set.
 
     Args:
-        images: PIL images, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)``.
+        images: PIL images, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)`` or ``(C, D, H, W)``.
         masks: Maps of the same height and width that go wherever the first image goes.
         names: What both are called, images first; empty for an image without an item around it.
         put_back: The item again, with other images and other masks.
@@ -32,6 +33,12 @@ class Item:
     masks: tuple[Any, ...]
     names: tuple[Name, ...]
     put_back: Callable[[Sequence[Any], Sequence[Any]], Any]
+
+    def channels_first(self) -> tuple[list[Any], list[Any]]:
+        """Images and masks, with arrays of volumes as tensors."""
+        names = self.names or (None,) * len(self.images)
+        found = [channels_first(name, value) for name, value in zip(names, (*self.images, *self.masks), strict=True)]
+        return found[: len(self.images)], found[len(self.images) :]
 
 
 def take_apart(item: Any, names: Names = _PLAIN) -> Item:
@@ -48,8 +55,9 @@ def take_apart(item: Any, names: Names = _PLAIN) -> Item:
     """
     if isinstance(item, Mapping):
         entries: dict[Name, Any] = dict(item)
-        images: tuple[Name, ...] = names.images or (IMAGE, *(name for name in names.more_images if name in item))
-        masks = (MASK, *names.more_masks) if names.masks is None else names.masks
+        first = VOLUME if VOLUME in item and IMAGE not in item else IMAGE
+        images: tuple[Name, ...] = names.images or (first, *(name for name in names.more_images if name in item))
+        masks = (MASK, *((MASK3D,) if first == VOLUME else ()), *names.more_masks) if names.masks is None else names.masks
         masks = tuple(name for name in masks if entries.get(name) is not None or (names.masks is not None and name not in item))
         return _taken(item, entries, images, masks, names, lambda new: {**item, **new})
     if isinstance(item, list | tuple):
@@ -59,7 +67,7 @@ def take_apart(item: Any, names: Names = _PLAIN) -> Item:
         if fields and names.stay:
             names = replace(names, stay=tuple(fields.index(name) if name in fields else name for name in names.stay))
         return _taken(item, dict(enumerate(item)), images, masks, names, lambda new: _rebuilt(item, new))
-    if is_image(item) and len(names.images or (0,)) == 1:
+    if (is_image(item) or is_volume(None, item)) and len(names.images or (0,)) == 1:
         check_axes(item)
         return Item((item,), (), (), lambda images, masks: images[0])
     raise _refuse(type(item).__name__)
@@ -74,11 +82,13 @@ def _taken(
     again: Callable[[dict[Name, Any]], Any],
 ) -> Item:
     for name in images:
+        if is_volume(name, entries.get(name)):
+            continue
         if not is_image(entries.get(name)):
             raise _refuse(_described(item, name))
         check_axes(entries[name])
     for name in masks:
-        if not is_map(entries.get(name)):
+        if not is_map(entries.get(name)) and not is_volume(name, entries.get(name)):
             raise FeatmixError(
                 "Pipeline",
                 "masks",
@@ -99,7 +109,7 @@ def _taken(
 
 def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequence[Name], names: Names) -> None:
     """Refuse what may be a mask, another view or a target: the one moves with the image, the other does not."""
-    size = size_of(entries[images[0]])
+    size = plane_size(images[0], entries[images[0]])
     for name, value in entries.items():
         if name in (*images, *masks, *names.known, *names.stay) or type_of(value):
             continue
@@ -112,6 +122,11 @@ def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequ
                 fix=f"Pipeline(masks=({name!r},)) if it is a map that moves with the image, "
                 f"images=({', '.join(map(repr, (*images, name)))}) if it is one more image, masks=() if it stays as it is.",
             )
+
+
+def plane_size(name: Name, value: Any) -> tuple[int, int]:
+    """Height and width of an image, or of a volume's planes."""
+    return plane_of(name, value) or size_of(value)
 
 
 def _rebuilt(item: Sequence[Any], new: Mapping[Any, Any]) -> Any:

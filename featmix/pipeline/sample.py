@@ -14,8 +14,8 @@ from featmix.errors import FeatmixError
 from featmix.pipeline.batch import apply_to_batch, apply_to_tables, apply_to_views
 from featmix.pipeline.coordinates import as_table, form_of, like_table
 from featmix.pipeline.geometry import moves_geometry
-from featmix.pipeline.images import as_array, as_float_image, as_mask, is_map, is_pil, size_of
-from featmix.pipeline.items import Item, take_apart
+from featmix.pipeline.images import as_array, as_float_image, as_mask, is_map, is_pil
+from featmix.pipeline.items import Item, plane_size, take_apart
 from featmix.pipeline.names import Names
 from featmix.pipeline.origin import library_of
 from featmix.pipeline.sample_albumentations import by_albumentations
@@ -59,9 +59,9 @@ def apply_to_item(transform: Any, item: Any, names: Names = _PLAIN) -> Any:
     if known:
         return _whole_by_kornia(transform, item, taken, known)
     if library == "torchvision.transforms.v2":
-        moved = _torchvision(transform, taken.images, taken.masks)
+        moved = _torchvision(transform, *taken.channels_first())
     elif library == "kornia":
-        moved = _kornia(transform, taken.images, taken.masks)
+        moved = _kornia(transform, *taken.channels_first())
     else:
         moved = together(transform, taken.images, taken.masks, "sample")
     count = len(taken.images)
@@ -73,7 +73,7 @@ def _targets(item: Any, taken: Item, names: Names) -> list[Target]:
     if not taken.names:
         return []
     told = names.masks is not None
-    found = targets_in(item, taken.names, names.stay, size=None if told else size_of(taken.images[0]))
+    found = targets_in(item, taken.names, names.stay, size=None if told else plane_size(taken.names[0], taken.images[0]))
     return [t for t in found if not (told and t.kind == MAP and not t.typed and (is_map(t.value) or not names.masks))]
 
 
@@ -155,9 +155,10 @@ def _whole_by_kornia(transform: Any, item: Any, taken: Item, targets: Sequence[T
         got = f"{len(taken.images)} images"
         fix = "Use albumentations or torchvision's transforms, which move several images with their targets."
         raise FeatmixError("Pipeline", "images", expected="one image, beside boxes and keypoints for kornia", got=got, fix=fix)
-    x = as_float_image(taken.images[0]).unsqueeze(0)
+    images, masks = taken.channels_first()
+    x = as_float_image(images[0]).unsqueeze(0)
     found = {kind: [target for target in targets if target.kind == kind] for kind in (MAP, BOXES, KEYPOINTS)}
-    maps = [as_mask(mask).unsqueeze(0) for mask in (*taken.masks, *(target.value for target in found[MAP]))]
+    maps = [as_mask(mask).unsqueeze(0) for mask in (*masks, *(target.value for target in found[MAP]))]
     forms = {target: form_of(target.value, target.name) for target in found[BOXES]}
     tables = {kind: [_table(t, forms.get(t, "xyxy")) for t in found[kind]] for kind in (BOXES, KEYPOINTS)}
     joined = {kind: [torch.cat(tables[kind])] if tables[kind] else [] for kind in tables}  # all of them in one image

@@ -17,6 +17,7 @@ from featmix.pipeline.items import IMAGE, MASK, Item
 from featmix.pipeline.names import targets_of
 from featmix.pipeline.origin import parts_of
 from featmix.pipeline.targets import BOXES, KEYPOINTS, TABLE, Target, at, changed
+from featmix.pipeline.volumes import MASK3D, VOLUME, check_is_array
 
 BBOXES, POINTS = "bboxes", "keypoints"
 _told: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
@@ -36,6 +37,8 @@ def by_albumentations(transform: Any, item: Any, taken: Item, targets: Sequence[
     Raises:
         FeatmixError: If it does not know how to move a target, or of several images.
     """
+    for image in taken.images:
+        check_is_array(VOLUME, image)
     known, told = _known_names(transform), told_names(transform)
     left = [target for target in targets if not _is_reached(target, item, known)]
     if left and moves_geometry(transform):
@@ -184,13 +187,13 @@ def _image_keys(transform: Any, names: Sequence[Any]) -> list[str]:
             got=f"additional targets {targets_of(transform)}",
             fix=f"A.Compose([...], additional_targets={wanted}).",
         )
-    return [IMAGE, *more]
+    return [VOLUME if names[0] == VOLUME else IMAGE, *more]
 
 
 def _mask_keys(transform: Any, names: Sequence[Any]) -> list[str | None]:
     """Return under which keys albumentations is given masks: as it was told of, or ``mask``; ``None`` for one of several."""
     known = [name for name, kind in targets_of(transform).items() if kind == MASK]
-    keys = [name if name in known else None for name in names]
+    keys = [name if name in (*known, MASK3D) else None for name in names]
     return [MASK if key is None and keys.count(None) == 1 else key for key in keys]
 
 

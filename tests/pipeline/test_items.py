@@ -91,7 +91,7 @@ def test_what_an_entry_of_the_images_size_is_has_to_be_said(other):
         ((3, ARRAY), Names(), "a tuple that begins with int"),
         ({"picture": ARRAY}, Names(), "a dictionary of \\['picture'\\]"),
         ((torch.zeros(4, 5), 1), Names(), "a tuple that begins with Tensor"),
-        (torch.zeros(2, 3, 4, 5), Names(), "Tensor"),
+        (torch.zeros(1, 2, 3, 4, 5), Names(), "Tensor"),
         ((ARRAY, 1), Names(images=(0, 1)), "a tuple with int at position 1"),
         ((ARRAY, 1), Names(images=(2,)), "a tuple with nothing at position 2"),
         ((ARRAY, 1), Names(images=("left",)), "a tuple, which has no key 'left'"),
