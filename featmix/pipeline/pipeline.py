@@ -279,8 +279,8 @@ class Pipeline:
     ) -> Any:
         """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
 
-        Shares are those of the whole tree, hidden layers included. One step is drawn; the pipeline's own streams, the model and
-        the global generators stay as they are.
+        Masks and boxes are drawn over images that are not mixed. Shares are those of the whole tree, hidden layers included.
+        One step is drawn; the pipeline's own streams, the model and the global generators stay as they are.
 
         Args:
             images: A batch ``(B, C, H, W)``, or a list of images as :meth:`dataset` takes them.
@@ -297,18 +297,20 @@ class Pipeline:
             FeatmixError: If matplotlib is not installed, there is nothing to show, or a model is needed.
         """
         from featmix.pictures import names_of
-        from featmix.pipeline.preview import one_step, picture, transformed
+        from featmix.pipeline.overlay import laid_on
+        from featmix.pipeline.preview import one_step, picture, transformed_items
 
         before = [as_float_image(take_apart(image, self._names).images[0]) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
         names = names_of(labels, len(before), classes, "Pipeline.preview")
-        after = transformed(self.sample, self.batch, images, seed, self._names)
+        after, moved = transformed_items(self.sample, self.batch, images, seed, self._names)
+        laid = [laid_on(image, self._names, self.sample) for image in images], moved
         if self.tree is None:
-            return picture(before, after, Mixture.identity(len(after)), names)
+            return picture(before, after, Mixture.identity(len(after)), names, laid)
         shapes = self._shapes(model, after)
         drawn = one_step(self.tree, after, shapes, target=labels, progress=progress, seed=seed)
-        return picture(before, *drawn, names)
+        return picture(before, *drawn, names, laid)
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
         if model is None or self.tree is None:

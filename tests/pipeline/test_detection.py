@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from kornia import augmentation as K
 from PIL import Image
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -87,3 +88,27 @@ def test_timms_transforms_are_saved_once_their_modules_are_let_in():
         loaded = fm.from_dict(fm.to_dict(pipeline))
         one, other = (next(iter(p.loader([(image, 0)] * 4, batch_size=4)))[0] for p in (pipeline, loaded))
         assert torch.equal(one, other)
+
+
+def boxes_and_masks(axis):
+    boxes = [(*patch.get_xy(), patch.get_width(), patch.get_height()) for patch in axis.patches]
+    return boxes, [np.ma.filled(np.ma.asarray(image.get_array()), 0) for image in axis.get_images()[1:]]
+
+
+@pytest.mark.parametrize("form", ["pascal_voc", "coco"])
+def test_masks_and_boxes_are_drawn_over_images_before_and_after(form):
+    box = BOX if form == "pascal_voc" else [2, 1, 3, 2]
+    mask = (IMAGE[..., 0] > 0).astype(np.uint8) * 3
+    item = {"image": IMAGE, "mask": mask, "bboxes": np.array([box], np.float32)}
+    sample = A.Compose([A.HorizontalFlip(p=1)], bbox_params=A.BboxParams(form))
+    pipeline = fm.Pipeline(sample=sample, batch=K.RandomVerticalFlip(p=1.0))
+    figure = pipeline.preview([item] * 11)  # more than a line
+    before, after = figure.axes[0], figure.axes[10]
+    assert boxes_and_masks(before)[0] == [(1.5, 0.5, 3, 2)]
+    assert np.array_equal(boxes_and_masks(before)[1][0], mask)
+    assert np.allclose(boxes_and_masks(after)[0], [(2.5, 2.5, 3, 2)], atol=1e-3)
+    assert np.array_equal(boxes_and_masks(after)[1][0], mask[::-1, ::-1])
+    drawn = [axis for axis in figure.axes if axis.get_images()]
+    assert [len(axis.patches) for axis in drawn] == [1] * 22
+    mixed = fm.Pipeline(sample=sample, mix={"input": fm.Mixup()}).preview([item] * 2, [0, 1])
+    assert [len(axis.patches) for axis in mixed.axes] == [1, 1, 0, 0]
