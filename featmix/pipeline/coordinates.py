@@ -129,8 +129,15 @@ class Tables:
         Args:
             moved: One for each image.
             size: Height and width of the images now.
+
+        Raises:
+            FeatmixError: If some were dropped: their labels are elsewhere.
         """
         if self.given is None:
             return None
+        counts = [len(table) for table in moved], [len(table) for table in self.tables]
+        if counts[0] != counts[1]:
+            fix = "Drop boxes in sample=, where their labels go along."
+            raise FeatmixError("Pipeline", "batch", expected=f"{counts[1]} rows back", got=f"{counts[0]}", fix=fix)
         new = [like_table(table, each, tuple(size), form=form_of(each)) for table, each in zip(moved, self.given, strict=True)]
         return torch.stack(new) if isinstance(self.given, Tensor) else new

@@ -54,7 +54,9 @@ def by_albumentations(transform: Any, item: Any, taken: Item, targets: Sequence[
     if missing:
         fix = f"Items are dictionaries then: {{'image': ..., {missing[0]!r}: ...}}; it is left out of the batch."
         raise FeatmixError("Pipeline", "item", expected=f"{missing[0]!r}, which the transform asks for", got="none", fix=fix)
-    done, new, maps = _called(transform, taken, {name: _narrowed(name, at(item, way)) for name, way in ways.items()}, mapping)
+    given = {name: _narrowed(name, at(item, way)) for name, way in ways.items()}
+    done, new, maps = _called(transform, taken, given, mapping)
+    _check_labels_were_dropped(transform, given, done)
     again = taken.put_back(new, maps)
     after = {
         name: _given_back(name, done[name], at(item, way)) for name, way in ways.items() if name in done and name not in told
@@ -93,6 +95,32 @@ def _called(transform: Any, taken: Item, rest: Mapping[str, Any], mapping: bool)
         for key, array, mask in zip(keys, arrays, taken.masks, strict=True)
     ]
     return done, new, maps
+
+
+def _check_labels_were_dropped(transform: Any, given: Mapping[str, Any], done: Mapping[str, Any]) -> None:
+    """Refuse entries that go by the boxes or points and did not lose what these lost."""
+    processors = getattr(transform, "processors", None) or {}
+    fields = {*processors, *(field for each in processors.values() for field in each.params.label_fields or ())}
+    for name, processor in processors.items():
+        before, after = (_length(held.get(name)) for held in (given, done))
+        if before == after:
+            continue
+        for other, value in given.items():
+            if other not in fields and _length(value) == before:
+                raise FeatmixError(
+                    "Pipeline",
+                    f"item[{other!r}]",
+                    expected=f"to lose what {name} lost: {before - after} of {before} were dropped",
+                    got=f"{type(value).__name__} that keeps all",
+                    fix=f"Name it among the label_fields of {type(processor.params).__name__}(...), or numbers to select it by.",
+                )
+
+
+def _length(value: Any) -> int:
+    """How many entries a list, an array or a tensor has; -1 of anything else."""
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray | Tensor) and value.ndim):
+        return len(value)
+    return -1
 
 
 class _Gone:

@@ -214,3 +214,19 @@ def test_prepare_refuses_what_it_cannot_move():
         mixer.prepare(images, boxes=boxes)
     with fm.Pipeline().attach(nn.Flatten()) as mixer:
         assert mixer.prepare(images, boxes=boxes)[1] is boxes
+
+
+def test_labels_of_dropped_boxes_are_dropped_or_it_is_refused():
+    crop = [A.Crop(0, 0, 4, 4)]
+    item = {
+        "image": painted(),
+        "bboxes": np.array([[0, 0, 2, 2], [6, 0, 8, 2]], np.float32),
+        "labels": ["cat", "dog"],
+        "id": "xy",
+    }
+    done = fm.Pipeline(sample=A.Compose(crop, bbox_params=BOXED)).dataset([item])[0]
+    assert done["labels"] == ["cat"]
+    loose = fm.Pipeline(sample=A.Compose(crop, bbox_params=A.BboxParams("pascal_voc")))
+    with pytest.raises(fm.FeatmixError, match=r"item\['labels'\].*1 of 2 were dropped.*label_fields of BboxParams"):
+        loose.dataset([item])[0]
+    assert len(loose.dataset([{**item, "labels": 3}])[0]["bboxes"]) == 1

@@ -84,3 +84,11 @@ def test_batches_hold_targets_as_detectors_take_them_and_prepare_moves_them():
         assert np.allclose(table, [seen(image)[0]] * len(table))
         assert isinstance(table, tv.BoundingBoxes)
         assert dot.tolist() == [[POINT[0], HEIGHT - 1 - POINT[1]]]
+
+
+def test_boxes_dropped_from_a_batch_would_leave_their_labels():
+    sanitize = v2.SanitizeBoundingBoxes(min_size=2, labels_getter=None)
+    mixer = fm.Pipeline(batch=sanitize).attach(nn.Flatten())
+    tables = [torch.tensor([BOX, [1, 1, 2, 2]]).float()]
+    with mixer, pytest.raises(fm.FeatmixError, match=r"batch: expected \[2\] rows back, got \[1\]\. Drop boxes in sample="):
+        mixer.prepare(tensor()[None], boxes=tables)
