@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,7 @@ from featmix.pipeline.volumes import MASK3D, VOLUME, channels_first, is_volume, 
 
 IMAGE, MASK = "image", "mask"
 _PLAIN = Names()
+_CALLED_IMAGE = re.compile(r"(image|img)_?(\d+|left|right|[ab])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,13 @@ def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequ
     for name, value in entries.items():
         if name in (*images, *masks, *names.known, *names.stay) or type_of(value):
             continue
-        if is_map(value) and size_of(value) == size:
+        of_size = is_map(value) and size_of(value) == size
+        if of_size or (is_image(value) and isinstance(name, str) and _CALLED_IMAGE.fullmatch(name)):
             raise FeatmixError(
                 "Pipeline",
                 f"item[{name!r}]",
                 expected="to be told what it is",
-                got=f"{_kind(value)} of the image's height and width",
+                got=f"{_kind(value)} of the image's height and width" if of_size else f"{_kind(value)}, by its name an image",
                 fix=f"Pipeline(masks=({name!r},)) if it is a map that moves with the image, "
                 f"images=({', '.join(map(repr, (*images, name)))}) if it is one more image, masks=() if it stays as it is.",
             )

@@ -112,7 +112,7 @@ def _check_labels_were_dropped(transform: Any, given: Mapping[str, Any], done: M
                     f"item[{other!r}]",
                     expected=f"to lose what {name} lost: {before - after} of {before} were dropped",
                     got=f"{type(value).__name__} that keeps all",
-                    fix=f"Name it among the label_fields of {type(processor.params).__name__}(...), or numbers to select it by.",
+                    fix=f"Name it among the label_fields of {type(processor.params).__name__}(...), or its numbers there.",
                 )
 
 
