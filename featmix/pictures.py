@@ -22,7 +22,7 @@ _DPI = 110
 _LINE = 0.14  # height of a line of captions, in inches
 _LETTERS = 14  # of a title in an inch
 _BAR = 0.8  # width of a bar of colours, in inches
-_ACROSS = 10  # images beside each other; more go on below
+ACROSS = 10  # images beside each other; more go on below
 _BORDERED = 5  # from this size on, the outermost positions of a map, where layers met padding, do not set its colours
 
 
@@ -68,7 +68,7 @@ def draw_rows(
         FeatmixError: If matplotlib is not installed.
     """
     figures = imported("matplotlib.figure", subject=subject, install=f"featmix[{extra}]")
-    columns = min(len(rows[0].images), _ACROSS)
+    columns = min(len(rows[0].images), ACROSS)
     ranges, stretch = _ranges(rows), _stretch(rows)
     families, drawable = families_for([title, *(text for row in rows for text in (*row.below, *row.above))])
     if drawable is not str:

@@ -31,7 +31,7 @@ _QUIET = "NO_ALBUMENTATIONS_UPDATE"
 _OURS = "featmix.interop.albumentations"
 _MOST_TRIES = 8  # to make a transform again, each with fewer arguments
 _HANDED_ON = ("additional_targets", "bbox_params", "keypoint_params")
-_LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list"})
+_LEFT_BY_USE = frozenset({"params", "_images_was_list", "_masks_was_list", "is_sequence_input", "label_manager"})
 
 
 def _write(transform: Any, place: Place) -> dict[str, Plain]:

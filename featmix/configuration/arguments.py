@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from functools import lru_cache
 from types import MethodType
 from typing import Any
@@ -44,13 +45,24 @@ def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
 
 
 def _read_otherwise(thing: Any, known: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Arguments as they were found, and as they were given where kornia keeps something else under their name."""
+    """Arguments as they were found, and as they were given where something else is kept under their name."""
     yield known
+    words = {name: word for name, value in known.items() if (word := _word(value))}
+    if words or None in known.values():  # what is kept as None may be what a number of nothing became
+        yield {**known, **words}
+        yield {name: value for name, value in {**known, **words}.items() if value is not None}
     bounds, for_all = known.get("random_apply"), getattr(thing, "p_batch", None)
     if isinstance(bounds, tuple):  # its containers keep the upper bound plus one
         yield {**known, "random_apply": (bounds[0], bounds[1] - 1)}
     if "p" in known and "p_batch" not in known and for_all is not None:  # some transforms gate the batch by what they call p
         yield {**known, "p": for_all}
+
+
+def _word(value: Any) -> str:
+    """The word that timm's transforms are given for a constant, or a choice of constants, that they keep; empty for others."""
+    if isinstance(value, tuple) and len(value) > 1 and all(isinstance(each, Enum) for each in value):
+        return "random"
+    return value.value if isinstance(value, Enum) and isinstance(value.value, str) else ""
 
 
 def members_of(thing: Any) -> list[Any] | None:

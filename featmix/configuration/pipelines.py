@@ -1,4 +1,4 @@
-"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images`` and ``masks``, each where there is one."""
+"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images``, ``masks`` and ``stay``, each where there is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import built, check_names, read, write
 from featmix.pipeline import Pipeline
 
-PARTS = ("sample", "batch", "mix", "seed", "images", "masks")
+PARTS = ("sample", "batch", "mix", "seed", "images", "masks", "stay")
 
 
 def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
@@ -21,7 +21,7 @@ def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
     """
     if type(pipeline) is not Pipeline:
         raise place.refuse("a featmix.Pipeline", type(pipeline).__qualname__)
-    names = {"images": pipeline.images, "masks": pipeline.masks}
+    names = {"images": pipeline.images, "masks": pipeline.masks, **({"stay": pipeline.stay} if pipeline.stay else {})}
     return {
         "sample": write(pipeline.sample, place.key("sample")),
         "batch": write(pipeline.batch, place.key("batch")),
@@ -40,5 +40,6 @@ def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
     check_names(value, PARTS, place, "a part of a pipeline")
     parts: dict[str, Any] = {name: read(value.get(name), place.key(name)) for name in ("sample", "batch")}
     parts["mix"] = None if value.get("mix") is None else read_tree(value["mix"], place.key("mix"))
-    made: Pipeline = built(Pipeline, {**parts, **{name: value.get(name) for name in ("seed", "images", "masks")}}, place)
+    parts |= {name: value.get(name) for name in ("seed", "images", "masks")} | {"stay": value.get("stay") or ()}
+    made: Pipeline = built(Pipeline, parts, place)
     return made

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import default_collate
 
 from featmix.errors import FeatmixError
 from featmix.pipeline.images import as_float_image, as_mask
-from featmix.pipeline.items import take_apart
+from featmix.pipeline.items import Item, take_apart
 from featmix.pipeline.names import Names
 from featmix.pipeline.quick import quick_batch
+from featmix.pipeline.targets import TABLE, changed, targets_in
 from featmix.pipeline.views import split
 
 _PLAIN = Names()
@@ -21,7 +25,8 @@ def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
     """A batch of items: images as floating tensors ``(B, C, H, W)``, masks as tensors, the rest as torch's ``default_collate``.
 
     Bytes and 16 bits become float32 in [0, 1]; masks of integers become int64. PIL images keep their channels. Views of an
-    image become a list of batches, or a dictionary of such lists.
+    image become a list of batches, or a dictionary of such lists. Beside boxes and keypoints, what is no image, mask, number or
+    text becomes a list with one entry for each item, since their numbers differ.
 
     Args:
         items: See :func:`~featmix.pipeline.items.take_apart`.
@@ -42,13 +47,19 @@ def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
     if quick is not None:
         return quick
     ready: list[Any] = []
+    taken_apart = [take_apart(item, names) for item in items]
+    ragged = _ragged_in(items, taken_apart)
+    lists: dict[Any, list[Any]] = {name: [] for name in ragged}
     sizes: dict[int, set[tuple[int, ...]]] = {}
-    for item in items:
-        taken = take_apart(item, names)
-        images = [as_float_image(image) for image in taken.images]
+    for taken in taken_apart:
+        given, maps = taken.channels_first()
+        images = [as_float_image(image) for image in given]
         for place, image in enumerate(images):
             sizes.setdefault(place, set()).add(tuple(image.shape))
-        ready.append(taken.put_back(images, [as_mask(mask) for mask in taken.masks]))
+        whole = taken.put_back(images, [as_mask(mask) for mask in maps])
+        for name in ragged:
+            lists[name].append(_with_tensors(whole[name]))
+        ready.append(changed(whole, lambda name, value: 0 if name in ragged else value) if ragged else whole)
     for found in sizes.values():
         if len(found) > 1:
             channels = len({size[0] for size in found}) > 1
@@ -61,7 +72,29 @@ def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
                 if channels
                 else "Crop or resize them in sample=.",
             )
-    return default_collate(ready)
+    batch = default_collate(ready)
+    return changed(batch, lambda name, value: lists.get(name, value)) if ragged else batch
+
+
+def _ragged_in(items: Sequence[Any], taken: Sequence[Item]) -> frozenset[Any]:
+    """Which entries are not put together: beside boxes, keypoints or maps of instances, all but images, masks and numbers."""
+    found: set[Any] = set()
+    for item, parts in zip(items, taken, strict=True):
+        if parts.names and any(target.kind != TABLE for target in targets_in(item, parts.names)):
+            entries = item.items() if isinstance(item, Mapping) else enumerate(item)
+            found |= {name for name, value in entries if name not in parts.names and not _is_single(value)}
+    return frozenset(found)
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, str | bytes | int | float | np.generic) or (isinstance(value, Tensor) and not value.ndim)
+
+
+def _with_tensors(value: Any) -> Any:
+    """Arrays of numbers as tensors, wherever they lie."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="), copy=False)))
+    return changed(value, lambda _, held: _with_tensors(held)) if isinstance(value, Mapping | list | tuple) else value
 
 
 def _of_views(seen: Sequence[Any], names: Names) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy as np
 from featmix.errors import FeatmixError
 from featmix.pipeline.images import check_axes, is_image, is_map, is_pil, size_of
 from featmix.pipeline.names import Name, Names
+from featmix.pipeline.targets import type_of
+from featmix.pipeline.volumes import MASK3D, VOLUME, channels_first, is_volume, plane_of
 
 IMAGE, MASK = "image", "mask"
 _PLAIN = Names()
+_CALLED_IMAGE = re.compile(r"(image|img)_?(\d+|left|right|[ab])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Item:
     """An item of a data set.
 
     Args:
-        images: PIL images, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)``.
+        images: PIL images, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)`` or ``(C, D, H, W)``.
         masks: Maps of the same height and width that go wherever the first image goes.
         names: What both are called, images first; empty for an image without an item around it.
         put_back: The item again, with other images and other masks.
@@ -31,6 +35,12 @@ class Item:
     masks: tuple[Any, ...]
     names: tuple[Name, ...]
     put_back: Callable[[Sequence[Any], Sequence[Any]], Any]
+
+    def channels_first(self) -> tuple[list[Any], list[Any]]:
+        """Images and masks, with arrays of volumes as tensors."""
+        names = self.names or (None,) * len(self.images)
+        found = [channels_first(name, value) for name, value in zip(names, (*self.images, *self.masks), strict=True)]
+        return found[: len(self.images)], found[len(self.images) :]
 
 
 def take_apart(item: Any, names: Names = _PLAIN) -> Item:
@@ -47,16 +57,19 @@ def take_apart(item: Any, names: Names = _PLAIN) -> Item:
     """
     if isinstance(item, Mapping):
         entries: dict[Name, Any] = dict(item)
-        images: tuple[Name, ...] = names.images or (IMAGE, *(name for name in names.more_images if name in item))
-        masks = (MASK, *names.more_masks) if names.masks is None else names.masks
+        first = VOLUME if VOLUME in item and IMAGE not in item else IMAGE
+        images: tuple[Name, ...] = names.images or (first, *(name for name in names.more_images if name in item))
+        masks = (MASK, *((MASK3D,) if first == VOLUME else ()), *names.more_masks) if names.masks is None else names.masks
         masks = tuple(name for name in masks if entries.get(name) is not None or (names.masks is not None and name not in item))
         return _taken(item, entries, images, masks, names, lambda new: {**item, **new})
     if isinstance(item, list | tuple):
         fields: tuple[str, ...] = getattr(item, "_fields", ())
         images = tuple(fields.index(name) if name in fields else name for name in names.images or (0,))
         masks = tuple(fields.index(name) if name in fields else name for name in names.masks or ())
+        if fields and names.stay:
+            names = replace(names, stay=tuple(fields.index(name) if name in fields else name for name in names.stay))
         return _taken(item, dict(enumerate(item)), images, masks, names, lambda new: _rebuilt(item, new))
-    if is_image(item) and len(names.images or (0,)) == 1:
+    if (is_image(item) or is_volume(None, item)) and len(names.images or (0,)) == 1:
         check_axes(item)
         return Item((item,), (), (), lambda images, masks: images[0])
     raise _refuse(type(item).__name__)
@@ -71,11 +84,13 @@ def _taken(
     again: Callable[[dict[Name, Any]], Any],
 ) -> Item:
     for name in images:
+        if is_volume(name, entries.get(name)):
+            continue
         if not is_image(entries.get(name)):
             raise _refuse(_described(item, name))
         check_axes(entries[name])
     for name in masks:
-        if not is_map(entries.get(name)):
+        if not is_map(entries.get(name)) and not is_volume(name, entries.get(name)):
             raise FeatmixError(
                 "Pipeline",
                 "masks",
@@ -96,17 +111,25 @@ def _taken(
 
 def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequence[Name], names: Names) -> None:
     """Refuse what may be a mask, another view or a target: the one moves with the image, the other does not."""
-    size = size_of(entries[images[0]])
+    size = plane_size(images[0], entries[images[0]])
     for name, value in entries.items():
-        if name not in (*images, *masks) and name not in names.known and is_map(value) and size_of(value) == size:
+        if name in (*images, *masks, *names.known, *names.stay) or type_of(value):
+            continue
+        of_size = is_map(value) and size_of(value) == size
+        if of_size or (is_image(value) and isinstance(name, str) and _CALLED_IMAGE.fullmatch(name)):
             raise FeatmixError(
                 "Pipeline",
                 f"item[{name!r}]",
                 expected="to be told what it is",
-                got=f"{_kind(value)} of the image's height and width",
+                got=f"{_kind(value)} of the image's height and width" if of_size else f"{_kind(value)}, by its name an image",
                 fix=f"Pipeline(masks=({name!r},)) if it is a map that moves with the image, "
                 f"images=({', '.join(map(repr, (*images, name)))}) if it is one more image, masks=() if it stays as it is.",
             )
+
+
+def plane_size(name: Name, value: Any) -> tuple[int, int]:
+    """Height and width of an image, or of a volume's planes."""
+    return plane_of(name, value) or size_of(value)
 
 
 def _rebuilt(item: Sequence[Any], new: Mapping[Any, Any]) -> Any:

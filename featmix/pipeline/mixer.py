@@ -14,7 +14,8 @@ from featmix.errors import FeatmixError
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
 from featmix.mixer.tree import Compose, Tree
-from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.batch import apply_to_batch, apply_to_tables, check_are_maps
+from featmix.pipeline.coordinates import Tables
 from featmix.pipeline.generators import mixed
 from featmix.pipeline.prepared import Prepared
 from featmix.seeding import derived, rank, seeded
@@ -45,7 +46,7 @@ class PipelineMixer(Mixer):
         self._batches = 0  # that were transformed
         self._prepared = Prepared()
 
-    def prepare(self, images: Any, *masks: Tensor) -> Any:
+    def prepare(self, images: Any, *masks: Tensor, boxes: Any = None, keypoints: Any = None) -> Any:
         """Apply the ``batch`` part to a training batch; in eval mode, or without such a part, everything comes back as it is.
 
         What kornia, torchvision and other callables draw from global generators is drawn from the mixer's own seed, and the
@@ -55,15 +56,18 @@ class PipelineMixer(Mixer):
             images: ``(B, C, H, W)``, floating, on the device where they are to be transformed. Views of samples, in a list or a
                 dictionary of lists, are transformed one batch after the other, each by draws of its own.
             masks: Maps that geometric transforms move along, ``(B, H, W)`` or ``(B, K, H, W)``, of any dtype.
+            boxes: One table ``(N, 4)`` for each image, as a list or as one tensor ``(B, N, 4)``: corners ``x, y, x, y`` in
+                pixels, or what torchvision's ``BoundingBoxes`` say. They are moved, not clipped.
+            keypoints: One table ``(N, 2)`` for each image, the same way.
 
         Returns:
-            The images, or ``(images, *masks)`` where masks are given.
+            The images, or a tuple of images, masks, boxes and keypoints, of which there are some.
 
         Raises:
-            FeatmixError: If the transform does not return as many rows as it was given.
+            FeatmixError: If the transform does not return as many rows as it was given, or cannot move what it was given.
         """
         views = _are_views(images)
-        if views and not masks:
+        if views and not masks and boxes is None and keypoints is None:
             if isinstance(images, Mapping):
                 return {name: self.prepare(group) for name, group in images.items()}
             return [self.prepare(view) for view in images]
@@ -74,12 +78,22 @@ class PipelineMixer(Mixer):
             if not isinstance(mask, Tensor) or mask.ndim < 2 or len(mask) != len(images):
                 got = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
                 raise FeatmixError("Mixer.prepare", "masks", expected=f"maps of {len(images)} rows", got=got)
-        done, maps = images, masks
+        given = [Tables.of(value, name, len(images)) for value, name in ((boxes, "boxes"), (keypoints, "keypoints"))]
+        done, maps, back = images, masks, [table.given for table in given]
         if self._batch is not None and self._root.training:
+            check_are_maps(self._batch, images, masks)
             with drawing(self._next_seed(), images.device):
-                done, maps = apply_to_batch(self._batch, images, masks)
+                if any(table.tables for table in given):
+                    done, moved, *tables = apply_to_tables(
+                        self._batch, images, masks, given[0].tables, given[1].tables, "batch"
+                    )
+                    maps = tuple(moved)
+                    back = [one.again(new, done.shape[-2:]) for one, new in zip(given, tables, strict=True)]
+                else:
+                    done, maps = apply_to_batch(self._batch, images, masks)
             self._prepared.note(images, done)
-        return (done, *maps) if masks else done
+        more = [value for value in back if value is not None]
+        return (done, *maps, *more) if masks or more else done
 
     def draw(
         self,

@@ -23,6 +23,7 @@ class Names:
         more_images: Further keys of images that a transform says it knows, for ``images=None``.
         more_masks: The same of masks, for ``masks=None``.
         known: Keys that a transform takes care of by itself.
+        stay: Entries that stay as they are though they look as if they lay on the image.
     """
 
     images: tuple[Name, ...] | None = None
@@ -30,15 +31,17 @@ class Names:
     more_images: tuple[str, ...] = ()
     more_masks: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
+    stay: tuple[Name, ...] = ()
 
 
-def names_for(images: Any, masks: Any, sample: Any) -> Names:
+def names_for(images: Any, masks: Any, sample: Any, stay: Any = ()) -> Names:
     """The names of a pipeline's images and masks.
 
     Args:
         images: A key or position, or several.
         masks: The same.
         sample: The ``sample`` part; what albumentations knows as ``additional_targets`` counts as named.
+        stay: A key or position, or several, of what looks like a target and stays.
 
     Raises:
         FeatmixError: If they are no names, or one stands for both.
@@ -52,11 +55,14 @@ def names_for(images: Any, masks: Any, sample: Any) -> Names:
         raise FeatmixError("Pipeline", "images", expected="at least one key or position", got="none")
     if ours and maps and set(ours) & set(maps):
         raise FeatmixError("Pipeline", "masks", expected="other entries than images", got=repr(masks))
+    still = _checked("stay", stay) or ()
+    if set(still) & {*(ours or ()), *(maps or ())}:
+        raise FeatmixError("Pipeline", "stay", expected="other entries than images and masks", got=repr(stay))
     if library_of(sample) != "albumentations":
-        return Names(ours, maps)
+        return Names(ours, maps, stay=still)
     kinds = targets_of(sample)
     more_images, more_masks = (tuple(name for name, kind in kinds.items() if kind == wanted) for wanted in ("image", "mask"))
-    return Names(ours, maps, more_images, more_masks, _OF_ALBUMENTATIONS | set(kinds))
+    return Names(ours, maps, more_images, more_masks, _OF_ALBUMENTATIONS | set(kinds), still)
 
 
 def targets_of(transform: Any) -> dict[str, str]:

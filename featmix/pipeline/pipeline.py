@@ -50,6 +50,8 @@ class Pipeline:
             or several, which ``sample`` moves by one draw.
         masks: Which entries move with the image, where it is not the key ``mask`` alone; ``()`` for none. Without it, another
             entry of the image's height and width is refused.
+        stay: Entries that ``sample`` is to leave as they are though they look like boxes, keypoints or masks: a key or
+            position, or several.
 
     Raises:
         FeatmixError: If a part is none, or a transform mixes labels.
@@ -83,6 +85,7 @@ class Pipeline:
         seed: int | None = None,
         images: Name | Sequence[Name] | None = None,
         masks: Name | Sequence[Name] | None = None,
+        stay: Name | Sequence[Name] = (),
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
             if transform is not None and (not callable(transform) or isinstance(transform, type)):
@@ -93,7 +96,7 @@ class Pipeline:
         self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
         self.tree = None if mix is None else as_tree(mix)
-        self._names = names_for(images, masks, sample)
+        self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
 
     @property
@@ -105,6 +108,16 @@ class Pipeline:
     def masks(self) -> tuple[Name, ...] | None:
         """Which entries of an item move with the image; ``None`` for the key ``mask``."""
         return self._names.masks
+
+    @property
+    def names(self) -> Names:
+        """What is said of the entries of an item, all together."""
+        return self._names
+
+    @property
+    def stay(self) -> tuple[Name, ...]:
+        """Which entries stay as they are, whatever they look like."""
+        return self._names.stay
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
@@ -247,8 +260,8 @@ class Pipeline:
     ) -> Any:
         """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
 
-        Shares are those of the whole tree, hidden layers included. One step is drawn; the pipeline's own streams, the model and
-        the global generators stay as they are.
+        Masks and boxes are drawn over images that are not mixed. Shares are those of the whole tree, hidden layers included.
+        One step is drawn; the pipeline's own streams, the model and the global generators stay as they are.
 
         Args:
             images: A batch ``(B, C, H, W)``, or a list of images as :meth:`dataset` takes them.
@@ -265,18 +278,20 @@ class Pipeline:
             FeatmixError: If matplotlib is not installed, there is nothing to show, or a model is needed.
         """
         from featmix.pictures import names_of
-        from featmix.pipeline.preview import one_step, picture, transformed
+        from featmix.pipeline.overlay import laid_on
+        from featmix.pipeline.preview import one_step, picture, transformed_items
 
         before = [as_float_image(take_apart(image, self._names).images[0]) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
         names = names_of(labels, len(before), classes, "Pipeline.preview")
-        after = transformed(self.sample, self.batch, images, seed, self._names)
+        after, moved = transformed_items(self.sample, self.batch, images, seed, self._names)
+        laid = [laid_on(image, self._names, self.sample) for image in images], moved
         if self.tree is None:
-            return picture(before, after, Mixture.identity(len(after)), names)
+            return picture(before, after, Mixture.identity(len(after)), names, laid)
         shapes = self._shapes(model, after)
         drawn = one_step(self.tree, after, shapes, target=labels, progress=progress, seed=seed)
-        return picture(before, *drawn, names)
+        return picture(before, *drawn, names, laid)
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
         if model is None or self.tree is None:
@@ -297,6 +312,7 @@ class Pipeline:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
         told += [] if self.tree is None else [f"mix={self.tree!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
-        told += [f"{name}={value!r}" for name, value in (("images", self.images), ("masks", self.masks)) if value is not None]
+        entries = (("images", self.images), ("masks", self.masks), ("stay", self.stay or None))
+        told += [f"{name}={value!r}" for name, value in entries if value is not None]
         lines = ",\n".join(told).replace("\n", "\n    ")
         return f"Pipeline(\n    {lines},\n)" if told else "Pipeline()"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -13,12 +14,13 @@ from featmix.errors import FeatmixError
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
 from featmix.mixer.tree import INPUT, Request, Tree
-from featmix.pictures import Row, as_target, captions, draw_rows
-from featmix.pipeline.batch import apply_to_batch
+from featmix.pictures import ACROSS, Row, as_target, captions, draw_rows
 from featmix.pipeline.collate import collate
-from featmix.pipeline.items import take_apart
+from featmix.pipeline.items import IMAGE, take_apart
 from featmix.pipeline.mixer import drawing
 from featmix.pipeline.names import Names
+from featmix.pipeline.origin import library_of
+from featmix.pipeline.overlay import Laid, after_batch, draw_laid, laid_on
 from featmix.pipeline.sample import apply_to_item
 from featmix.sampling.draws import stream
 from featmix.seeding import seed_transforms
@@ -57,7 +59,12 @@ def one_step(
 
 
 def transformed(sample: Any, batch: Any, images: Any, seed: int, names: Names = _PLAIN) -> Tensor:
-    """Images after ``sample`` and ``batch``, drawn from a seed; the streams of both, and the global ones, stay where they are.
+    """Images after ``sample`` and ``batch``; see :func:`transformed_items`."""
+    return transformed_items(sample, batch, images, seed, names)[0]
+
+
+def transformed_items(sample: Any, batch: Any, images: Any, seed: int, names: Names = _PLAIN) -> tuple[Tensor, list[Laid]]:
+    """Images, and what lies on them, after ``sample`` and ``batch``, drawn from a seed; all streams stay where they are.
 
     Args:
         sample: A pipeline's ``sample`` part, or ``None``.
@@ -69,12 +76,31 @@ def transformed(sample: Any, batch: Any, images: Any, seed: int, names: Names = 
     own = copy.deepcopy(sample)  # its streams are those of training
     seed_transforms(own, seed=seed)
     with drawing(seed, torch.device("cpu")):
-        items = images if own is None else [apply_to_item(own, item, names) for item in images]
+        items = images if own is None else [apply_to_item(own, _with_no_targets(own, item), names) for item in images]
         x = collate([take_apart(item, names).images[0] for item in items])
-        return x if batch is None else apply_to_batch(batch, x, ())[0]
+        laid = [laid_on(item, names, sample) for item in items]
+        return (x, laid) if batch is None else after_batch(batch, x, laid)
 
 
-def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: Sequence[str]) -> Any:
+def _with_no_targets(sample: Any, item: Any) -> Any:
+    """An image for a transform of albumentations that asks for boxes and their labels: with none of them."""
+    processors = getattr(sample, "processors", None) if library_of(sample) == "albumentations" else None
+    if not processors or isinstance(item, Mapping | list | tuple):
+        return item
+    empty: dict[str, Any] = {}
+    for name, processor in processors.items():
+        empty[name] = np.zeros((0, 4 if name == "bboxes" else 2), np.float32)
+        empty |= {field: [] for field in processor.params.label_fields or ()}
+    return {IMAGE: item, **empty}
+
+
+def picture(
+    before: Sequence[Tensor],
+    after: Tensor,
+    mixture: Mixture,
+    labels: Sequence[str],
+    laid: tuple[Sequence[Laid], Sequence[Laid]] = ((), ()),
+) -> Any:
     """Images before and after, with the label shares that the latter have.
 
     Args:
@@ -82,6 +108,7 @@ def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: S
         after: ``(B, C, H, W)``.
         mixture: What the labels became.
         labels: What the images were called.
+        laid: Masks and boxes before and after; those of images that are mixed are not drawn.
 
     Returns:
         A :class:`matplotlib.figure.Figure`.
@@ -90,4 +117,13 @@ def picture(before: Sequence[Tensor], after: Tensor, mixture: Mixture, labels: S
         FeatmixError: If matplotlib is not installed.
     """
     rows = [Row("before", before, above=labels), Row("after", list(after), above=captions(mixture, labels))]
-    return draw_rows(rows, subject="Pipeline.preview", extra="pipeline", cell=(1.6, 1.7))
+    figure = draw_rows(rows, subject="Pipeline.preview", extra="pipeline", cell=(1.6, 1.7))
+    whole = (mixture.matrix().diagonal() == 1).tolist()
+    axes = iter([axis for axis in figure.axes if axis.get_images()])
+    for start in range(0, len(before), ACROSS):
+        for part, own in zip(laid, (True, False), strict=True):
+            for row in range(start, min(start + ACROSS, len(before))):
+                axis = next(axes)
+                if part and (own or whole[row]):
+                    draw_laid(axis, part[row])
+    return figure

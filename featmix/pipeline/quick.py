@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 from featmix.pipeline.images import MOST_CHANNELS, is_pil
 from featmix.pipeline.names import Names
 from featmix.pipeline.origin import library_of, parts_of
+from featmix.pipeline.sample_albumentations import told_names
 
 _LABELS = frozenset({int, float, bool, str, np.int64, np.int32, np.uint8, np.float32, np.float64})
 
@@ -27,6 +28,8 @@ def quick_transform(transform: Any, names: Names, otherwise: Callable[[Any], Any
     """
     library = library_of(transform)
     if library == "kornia" or names.images is not None or names.masks:
+        return otherwise
+    if library == "albumentations" and told_names(transform):
         return otherwise
     if library == "albumentations":
         return _for_albumentations(transform, otherwise)

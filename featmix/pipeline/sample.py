@@ -1,7 +1,8 @@
-"""The ``sample`` part: applied to the images of one item, and to its masks alike, in the loader's workers."""
+"""The ``sample`` part: applied to the images of one item, and to all that lies on them, in the loader's workers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,41 +11,70 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.pipeline.batch import apply_to_batch, apply_to_views
-from featmix.pipeline.images import as_array, as_float_image, as_mask, like_given
-from featmix.pipeline.items import IMAGE, MASK, Item, take_apart
-from featmix.pipeline.names import Names, targets_of
+from featmix.pipeline.batch import apply_to_batch, apply_to_tables, apply_to_views
+from featmix.pipeline.coordinates import as_table, form_of, like_table
+from featmix.pipeline.geometry import moves_geometry
+from featmix.pipeline.images import as_array, as_float_image, as_mask, is_map, is_pil
+from featmix.pipeline.items import Item, plane_size, take_apart
+from featmix.pipeline.names import Names
 from featmix.pipeline.origin import library_of
+from featmix.pipeline.sample_albumentations import by_albumentations
+from featmix.pipeline.targets import BOXES, KEYPOINTS, MAP, Target, changed, targets_in, with_targets
 from featmix.support.extras import imported
 
 _PLAIN = Names()
+_BY_KORNIA = re.compile(r"(^|_)(bbox_xyxy|bbox_xywh|keypoints)$", re.IGNORECASE)
+_FIX = {
+    "kornia": "Name boxes 'bbox_xyxy' or 'bbox_xywh', points 'keypoints' (kornia's data_keys).",
+    "torchvision.transforms.v2": "Wrap it: tv_tensors.BoundingBoxes, KeyPoints or Mask.",
+    "": "A callable gets images and masks alone: use albumentations with bbox_params, or torchvision's with tv_tensors.",
+}
 
 
 def apply_to_item(transform: Any, item: Any, names: Names = _PLAIN) -> Any:
-    """An item with its images, and its masks, transformed; the rest is left alone. All of them are moved by one draw.
+    """An item with its images, and all that lies on them, transformed by one draw; labels and the like are left alone.
 
     Args:
-        transform: Of albumentations (which sees every entry of a dictionary, boxes and keypoints too), torchvision v2, kornia,
-            or any callable: of the images and the masks, of which it then returns as many.
+        transform: Of albumentations (which is given targets by its names), torchvision v2 (tensors of ``tv_tensors`` go along),
+            kornia (its ``data_keys``), or any callable: of the images and the masks, of which it then returns as many.
         item: See :func:`~featmix.pipeline.items.take_apart`.
-        names: Which entries are images and masks.
+        names: Which entries are images and masks, and which stay.
 
     Raises:
-        FeatmixError: If there is no image in it, a callable does not return as many as it was given, or a transform does not
-            know of several images.
+        FeatmixError: If there is no image in it, a callable does not return as many as it was given, a transform does not
+            know of several images, or there is a target that it would leave behind.
     """
     taken = take_apart(item, names)
     library = library_of(transform)
+    targets = _targets(item, taken, names)
     if library == "albumentations":
-        return _albumentations(transform, item, taken)
+        return by_albumentations(transform, item, taken, targets)
+    typed = library == "torchvision.transforms.v2" and any(target.typed for target in targets)
+    known = [target for target in targets if library == "kornia" and _is_known_to_kornia(target)]
+    left = [target for target in targets if target not in known and not (typed and target.typed)]
+    if left and moves_geometry(transform):
+        raise left[0].refused(_FIX[library])
+    if typed:
+        return _whole_by_torchvision(transform, taken, names)
+    if known:
+        return _whole_by_kornia(transform, item, taken, known)
     if library == "torchvision.transforms.v2":
-        moved = _torchvision(transform, taken.images, taken.masks)
+        moved = _torchvision(transform, *taken.channels_first())
     elif library == "kornia":
-        moved = _kornia(transform, taken.images, taken.masks)
+        moved = _kornia(transform, *taken.channels_first())
     else:
         moved = together(transform, taken.images, taken.masks, "sample")
     count = len(taken.images)
     return taken.put_back(moved[:count], moved[count:])
+
+
+def _targets(item: Any, taken: Item, names: Names) -> list[Target]:
+    """What lies on the images; a map of which nothing is said stays where ``masks=`` says which ones move."""
+    if not taken.names:
+        return []
+    told = names.masks is not None
+    found = targets_in(item, taken.names, names.stay, size=None if told else plane_size(taken.names[0], taken.images[0]))
+    return [t for t in found if not (told and t.kind == MAP and not t.typed and (is_map(t.value) or not names.masks))]
 
 
 def together(transform: Any, images: Sequence[Any], masks: Sequence[Any], argument: str) -> list[Any]:
@@ -65,76 +95,6 @@ def together(transform: Any, images: Sequence[Any], masks: Sequence[Any], argume
     return list(done)
 
 
-def _albumentations(transform: Any, item: Any, taken: Item) -> Any:
-    """An item after a transform, which gets all of a dictionary: boxes and keypoints go along."""
-    count, mapping = len(taken.images), isinstance(item, Mapping)
-    names = taken.names if mapping else (None,) * (count + len(taken.masks))
-    rest = {name: value for name, value in item.items() if name not in taken.names} if mapping else {}
-    images = dict(zip(_image_keys(transform, names[:count]), taken.images, strict=True))
-    arrays = [as_array(mask, image=False) for mask in taken.masks]
-    keys = _mask_keys(transform, names[count:])
-    call: dict[str, Any] = {key: as_array(image, image=True) for key, image in images.items()}
-    gathered: list[Any] = []
-    for key, array in zip(keys, arrays, strict=True):
-        if key is None:
-            gathered.append(_narrow(array))
-        else:
-            call[key] = _narrow(array)
-    if gathered:
-        call["masks"] = gathered
-    if set(call) & set(rest):
-        taking = sorted(set(call) & set(rest))
-        raise FeatmixError("Pipeline", "item", expected=f"no other entry called {taking}", got="one", fix="Rename it.")
-    done: dict[str, Any] = transform(**rest, **call)
-    found = {key: done.pop(key) for key in call}
-    moved = iter(found.get("masks", ()) if gathered else ())
-    new = [like_given(found[key], image) for key, image in images.items()]
-    maps = [
-        like_given(_widened(next(moved) if key is None else found[key], array.dtype), mask)
-        for key, array, mask in zip(keys, arrays, taken.masks, strict=True)
-    ]
-    again = taken.put_back(new, maps)
-    return {**done, **{name: again[name] for name in taken.names}} if mapping else again
-
-
-def _image_keys(transform: Any, names: Sequence[Any]) -> list[str]:
-    """Return under which keys albumentations is given images: the first as ``image``, others as it was told of."""
-    known = [name for name, kind in targets_of(transform).items() if kind == IMAGE]
-    more = [name for name in names[1:] if name in known] if None not in names else known[: len(names) - 1]
-    if len(more) < len(names) - 1:
-        wanted = {str(name or f"image{k}"): IMAGE for k, name in enumerate(names[1:], start=2)}
-        raise FeatmixError(
-            "Pipeline",
-            "sample",
-            expected="a transform that knows of several images, and moves them by one draw",
-            got=f"additional targets {targets_of(transform)}",
-            fix=f"A.Compose([...], additional_targets={wanted}).",
-        )
-    return [IMAGE, *more]
-
-
-def _mask_keys(transform: Any, names: Sequence[Any]) -> list[str | None]:
-    """Return under which keys albumentations is given masks: as it was told of, or ``mask``; ``None`` for one of several."""
-    known = [name for name, kind in targets_of(transform).items() if kind == MASK]
-    keys = [name if name in known else None for name in names]
-    return [MASK if key is None and keys.count(None) == 1 else key for key in keys]
-
-
-def _narrow(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Integers in a type that OpenCV can move: it has none for 32 and 64 bits."""
-    if mask.dtype.kind not in "iub" or mask.dtype in (np.uint8, np.int16) or not mask.size:
-        return mask
-    low, high = int(mask.min()), int(mask.max())
-    fitting = [kind for kind in (np.uint8, np.int16) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max]
-    return mask.astype(fitting[0] if fitting else np.float32)
-
-
-def _widened(mask: Any, dtype: np.dtype[Any]) -> Any:
-    if isinstance(mask, Tensor):  # ToTensorV2 was among the transforms
-        return mask.to(torch.from_numpy(np.empty(0, dtype)).dtype)
-    return mask.astype(dtype, copy=False)
-
-
 def _torchvision(transform: Any, images: Sequence[Any], masks: Sequence[Any]) -> list[Any]:
     kinds = imported("torchvision.tv_tensors", subject="Pipeline", install="torchvision")
     wrapped = [_as_torchvision_has_it(image, kinds) for image in images]
@@ -142,6 +102,81 @@ def _torchvision(transform: Any, images: Sequence[Any], masks: Sequence[Any]) ->
     inputs = [*wrapped, *maps]
     done = transform(*inputs) if len(inputs) > 1 else (transform(*inputs),)
     return [value.as_subclass(Tensor) if isinstance(value, Tensor) else value for value in done]
+
+
+def _whole_by_torchvision(transform: Any, taken: Item, names: Names) -> Any:
+    """An item that goes through as torchvision has it: whole, with tensors that say what they are."""
+    kinds = imported("torchvision.tv_tensors", subject="Pipeline", install="torchvision")
+    images = [_as_torchvision_has_it(image, kinds) for image in taken.images]
+    maps = [
+        kinds.Mask(mask if isinstance(mask, Tensor) else torch.from_numpy(as_array(mask, image=False))) for mask in taken.masks
+    ]
+    hidden = changed(taken.put_back(images, maps), lambda name, value: _hidden(name, value, taken, names))
+    done = changed(transform(hidden), _shown)
+    new = [done[name] for name in taken.names]
+    plain = [value.as_subclass(Tensor) if isinstance(value, Tensor) else value for value in new]
+    again = dict(zip(taken.names, plain, strict=True))
+    return changed(done, lambda name, value: again.get(name, value))
+
+
+class _Kept:
+    """A value that a transform does not look into."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _hidden(name: Any, value: Any, taken: Item, names: Names) -> Any:
+    """Arrays and pictures that are no image of the item, since torchvision would take them for one."""
+    if name in taken.names:
+        return value
+    if name in names.stay or is_pil(value) or isinstance(value, np.ndarray):
+        return _Kept(value)
+    if isinstance(value, Mapping | list | tuple):
+        return changed(value, lambda inner, held: _hidden((name, inner), held, taken, names))
+    return value
+
+
+def _shown(_: Any, value: Any) -> Any:
+    if isinstance(value, _Kept):
+        return value.value
+    return changed(value, _shown) if isinstance(value, Mapping | list | tuple) else value
+
+
+def _is_known_to_kornia(target: Target) -> bool:
+    if target.typed:
+        return target.kind in (BOXES, KEYPOINTS) or (target.kind == MAP and is_map(target.value))
+    return isinstance(target.name, str) and _BY_KORNIA.search(target.name) is not None
+
+
+def _whole_by_kornia(transform: Any, item: Any, taken: Item, targets: Sequence[Target]) -> Any:
+    """An item whose images, masks, boxes and keypoints are moved by one call."""
+    if len(taken.images) > 1:
+        got = f"{len(taken.images)} images"
+        fix = "Use albumentations or torchvision's transforms, which move several images with their targets."
+        raise FeatmixError("Pipeline", "images", expected="one image, beside boxes and keypoints for kornia", got=got, fix=fix)
+    images, masks = taken.channels_first()
+    x = as_float_image(images[0]).unsqueeze(0)
+    found = {kind: [target for target in targets if target.kind == kind] for kind in (MAP, BOXES, KEYPOINTS)}
+    maps = [as_mask(mask).unsqueeze(0) for mask in (*masks, *(target.value for target in found[MAP]))]
+    forms = {target: form_of(target.value, target.name) for target in found[BOXES]}
+    tables = {kind: [_table(t, forms.get(t, "xyxy")) for t in found[kind]] for kind in (BOXES, KEYPOINTS)}
+    joined = {kind: [torch.cat(tables[kind])] if tables[kind] else [] for kind in tables}  # all of them in one image
+    image, moved, boxes, points = apply_to_tables(transform, x, maps, joined[BOXES], joined[KEYPOINTS], "sample")
+    size = tuple(image.shape[-2:])
+    new: dict[Any, Any] = {}
+    for kind, rows in ((BOXES, boxes), (KEYPOINTS, points)):
+        parts = torch.split(rows[0], [len(table) for table in tables[kind]]) if rows else ()
+        for target, table in zip(found[kind], parts, strict=True):
+            new[target.way] = like_table(table, target.value, size, form=forms.get(target, "xyxy"))
+    flat = [value.squeeze(0) for value in moved]
+    for target, value in zip(found[MAP], flat[len(taken.masks) :], strict=True):
+        new[target.way] = type(target.value)(value)
+    return with_targets(taken.put_back([image.squeeze(0)], flat[: len(taken.masks)]), new)
+
+
+def _table(target: Target, form: str) -> Tensor:
+    return as_table(target.value, "Pipeline", f"item[{target.name!r}]", boxes=target.kind == BOXES, form=form)
 
 
 def _as_torchvision_has_it(image: Any, kinds: Any) -> Any:

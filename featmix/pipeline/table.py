@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,15 +12,18 @@ from featmix.mixer.tree import INPUT, At, OneOf, Tree
 from featmix.mixer.words import options_in_words, strategy_in_words
 from featmix.pipeline.origin import library_of
 
+_OF_CONTAINERS = ("p", "n", "probabilities", "random_apply", "same_on_batch", "additional_targets")
+
 
 def summary(sample: Any, batch: Any, tree: Tree | None, seed: int | None) -> str:
     """A table: which part, where it runs, what is in it, and what it does to labels."""
     rows = [("part", "where", "what", "labels")]
-    rows += [("sample", "loader's workers", line, "stay") for line in _transform_lines(sample)]
-    rows += [("batch", "images' device", line, "stay") for line in _transform_lines(batch)]
+    for part, where, transform in (("sample", "loader's workers", sample), ("batch", "images' device", batch)):
+        for place, line in enumerate(_transform_lines(transform)):
+            rows.append(("", "", line, "") if place else (part, where, line, "stay"))
     rows += list(_tree_rows(tree, "")) if tree is not None else []
     rows.append(("seed", "", "torch's" if seed is None else str(seed), ""))
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+    widths = [max(len(row[k]) for row in rows if row[0]) for k in range(4)]  # members are as long as they are
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
@@ -42,9 +46,33 @@ def _transform_lines(transform: Any) -> list[str]:
     if transform is None:
         return []
     library = library_of(transform).partition(".")[0]
-    name = getattr(transform, "__qualname__", type(transform).__name__)
-    held = [type(part).__name__ for part in _members(transform)]
-    return [f"{library} {name}".strip() + (f": {', '.join(held)}" if held else "")]
+    first, *rest = _lines(transform)
+    return [f"{library} {first}".strip(), *rest]
+
+
+def _lines(transform: Any) -> list[str]:
+    """A transform with its settings; of a container its own, and its members below it."""
+    members = _members(transform)
+    if not members:
+        return [_in_words(transform)]
+    said = ", ".join(f"{name}={_in_words(value)}" for name, value in _own_settings(transform))
+    inner = [f"  {line}" for member in members for line in _lines(member)]
+    return [f"{type(transform).__name__}({said})", *inner]
+
+
+def _in_words(value: Any) -> str:
+    """What a value says of itself in one line, without where it lies in memory."""
+    name = getattr(value, "__qualname__", None)
+    told = str(name) if isinstance(name, str) and callable(value) else repr(value)
+    told = re.sub(r" at 0x[0-9a-fA-F]+", "", re.sub(r"(\w+\.)+(\w+) object at 0x", r"\2 object at 0x", told))
+    return " ".join(told.split())
+
+
+def _own_settings(container: Any) -> list[tuple[str, Any]]:
+    found = [(name, getattr(container, name, None)) for name in _OF_CONTAINERS]
+    processors = getattr(container, "processors", None)
+    boxes = [(name, processor.params) for name, processor in processors.items()] if isinstance(processors, dict) else []
+    return [(name, value) for name, value in [*found, *boxes] if value is not None and value is not False and value != {}]
 
 
 def _members(transform: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from featmix.pipeline.images import is_pil
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.names import Names
 from featmix.pipeline.origin import library_of
+from featmix.pipeline.targets import changed
 
 _WHO = "Pipeline.dataset"
 _FORMS = "2, [transform, transform], or {'global': (transform, 2), 'local': (transform, 6)}"
@@ -104,9 +105,8 @@ def apply_views(plan: ViewPlan, each: Sequence[Callable[[Any], Any]], item: Any,
         anew = [key for key in keys if any(key in new and new[key] is not item.get(key) for new in moved)]
         entries = {key: plan.folded([new.get(key) for new in moved]) for key in keys if key in anew or key in taken.names}
         return {key: entries.get(key, item.get(key)) for key in keys}
-    images, masks = taken.names[: len(taken.images)], taken.names[len(taken.images) :]
-    folded = [[plan.folded([new[place] for new in moved]) for place in places] for places in (images, masks)]
-    return taken.put_back(*folded)
+    renewed = {place for place, value in enumerate(item) if any(new[place] is not value for new in moved)} | {*taken.names}
+    return changed(item, lambda place, value: plan.folded([new[place] for new in moved]) if place in renewed else value)
 
 
 def split(item: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:

@@ -36,7 +36,7 @@ def work_for(source: Any, views: Any, sample: Any, names: Names, family: str) ->
     if views is None:
         return Work(sample, names)
     plan = ViewPlan.of(views, sample)
-    own = tuple(names_for(names.images, names.masks, transform) for transform in plan.transforms)
+    own = tuple(names_for(names.images, names.masks, transform, names.stay) for transform in plan.transforms)
     return Work(None, names, (plan, own))
 
 

@@ -90,7 +90,7 @@ def look(
         place = model
     return take_step(
         subject.tree,
-        [as_float_image(take_apart(item).images[0]) for item in items],
+        [as_float_image(take_apart(item, subject.names).images[0]) for item in items],
         prepared,
         target=target[:count],
         classes=classes,
@@ -135,7 +135,7 @@ def _targets(labels: Any, count: int, classes: Sequence[str] | None) -> tuple[Te
 
 def _prepared(subject: Subject, images: Any, seed: int) -> Tensor:
     try:
-        return transformed(subject.sample, subject.batch, images, seed)
+        return transformed(subject.sample, subject.batch, images, seed, subject.names)
     except FeatmixError:
         raise
     except Exception as error:  # whatever a library's transforms say of images that they cannot take

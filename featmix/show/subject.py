@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from featmix.compare.network import HIDDEN_SITES, check_site, usual_site
@@ -12,6 +12,7 @@ from featmix.errors import FeatmixError
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
 from featmix.pipeline import Pipeline
 from featmix.pipeline.mixer import NoMix
+from featmix.pipeline.names import Names
 from featmix.presets.registry import list_presets, preset
 from featmix.spec import at_site, parse, parts_of
 from featmix.strategies.base import Strategy
@@ -25,11 +26,13 @@ class Subject:
         tree: What is mixed, and where.
         sample: A pipeline's ``sample`` part, or ``None``.
         batch: Its ``batch`` part, or ``None``.
+        names: Which entries of an item are its images and masks.
     """
 
     tree: Tree
     sample: Any = None
     batch: Any = None
+    names: Names = field(default_factory=Names)
 
     @property
     def has_parts(self) -> bool:
@@ -58,7 +61,7 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
         ('layer1', 'input')
     """
     if isinstance(what, Pipeline):
-        return Subject(what.tree or NoMix(), what.sample, what.batch)
+        return Subject(what.tree or NoMix(), what.sample, what.batch, what.names)
     if isinstance(what, At | Compose | OneOf | SomeOf | Mapping):
         return Subject(as_tree(what))
     if isinstance(what, Strategy):

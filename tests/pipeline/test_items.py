@@ -91,7 +91,7 @@ def test_what_an_entry_of_the_images_size_is_has_to_be_said(other):
         ((3, ARRAY), Names(), "a tuple that begins with int"),
         ({"picture": ARRAY}, Names(), "a dictionary of \\['picture'\\]"),
         ((torch.zeros(4, 5), 1), Names(), "a tuple that begins with Tensor"),
-        (torch.zeros(2, 3, 4, 5), Names(), "Tensor"),
+        (torch.zeros(1, 2, 3, 4, 5), Names(), "Tensor"),
         ((ARRAY, 1), Names(images=(0, 1)), "a tuple with int at position 1"),
         ((ARRAY, 1), Names(images=(2,)), "a tuple with nothing at position 2"),
         ((ARRAY, 1), Names(images=("left",)), "a tuple, which has no key 'left'"),
@@ -127,3 +127,15 @@ def test_bad_names_are_refused(settings, message):
     with pytest.raises(fm.FeatmixError, match=message):
         fm.Pipeline(**settings)
     assert fm.Pipeline(images="left", masks=1).images == ("left",)
+
+
+def test_what_is_called_an_image_is_scaled_as_one_or_asked_about():
+    small = np.full((2, 3, 3), 255, np.uint8)
+    item = {"image": ARRAY, "image2": small}
+    with pytest.raises(
+        fm.FeatmixError, match=r"item\['image2'\]: expected to be told.*by its name an image.*images=\('image', 'image2'\)"
+    ):
+        fm.Pipeline().collate([item])
+    batch = fm.Pipeline(images=("image", "image2")).collate([item])
+    assert (batch["image2"].max(), batch["image2"].dtype) == (1, torch.float32)
+    assert fm.Pipeline(stay="image2").collate([item])["image2"].dtype == torch.uint8

@@ -27,11 +27,18 @@ def everything():
 
 
 def test_a_summary_says_what_is_done_where_and_what_labels_become():
-    lines = everything().summary().splitlines()
+    every = everything().summary().splitlines()
+    lines = [line for line in every if not line.startswith(" ")]
+    assert [line.split("(")[0].strip() for line in every if line.startswith(" ")] == [
+        "RandomCrop",
+        "HorizontalFlip",
+        "RandomAffine",
+        "ColorJiggle",
+    ]
     assert [line.split()[0] for line in lines] == ["part", "sample", "batch", "mix", "mix", "mix", "seed"]
     assert "loader's workers" in lines[1]
-    assert "albumentations Compose: RandomCrop, HorizontalFlip" in lines[1]
-    assert "kornia AugmentationSequential: RandomAffine, ColorJiggle" in lines[2]
+    assert "albumentations Compose(p=1.0)" in lines[1]
+    assert "kornia AugmentationSequential()" in lines[2]
     assert [line.split()[-1] for line in lines[1:6]] == ["stay", "stay", "mixed", "mixed", "stay"]
     assert "CutMix(alpha=1.0, loss_weight=1.0, p=0.5)" in lines[3]
     assert "MoEx(norm='in', lam=0.8, p=1.0), in 75% of steps" in lines[4]
@@ -109,3 +116,25 @@ def test_the_fifteen_lines():
     mixer.remove()
     assert len(losses) == 4
     assert all(np.isfinite(losses))
+
+
+def test_different_pipelines_do_not_read_alike():
+    boxed = A.BboxParams("coco")
+    recipes = [
+        {"sample": A.Compose([A.HorizontalFlip(p=0.5), A.OneOf([A.GaussNoise(p=1.0), A.NoOp()], p=0.3)])},
+        {"sample": A.Compose([A.HorizontalFlip(p=0.6), A.OneOf([A.GaussNoise(p=1.0), A.NoOp()], p=0.3)])},
+        {"sample": A.Compose([A.HorizontalFlip(p=0.5), A.OneOf([A.GaussNoise(p=1.0), A.NoOp()], p=0.4)])},
+        {"sample": A.Compose([A.HorizontalFlip(p=0.5), A.OneOf([A.NoOp(), A.GaussNoise(p=1.0)], p=0.3)])},
+        {"sample": A.Compose([A.HorizontalFlip(p=0.5)], bbox_params=boxed)},
+        {"batch": K.AugmentationSequential(K.RandomAffine(15.0))},
+        {"batch": K.AugmentationSequential(K.RandomAffine(16.0))},
+        {"batch": K.AugmentationSequential(K.RandomAffine(15.0), random_apply=1)},
+        {"batch": torch.nn.Sequential(K.RandomAffine(15.0))},
+    ]
+    told = [fm.Pipeline(**recipe).summary() for recipe in recipes]
+    assert len(set(told)) == len(told)
+    lines = told[0].splitlines()
+    assert "albumentations Compose(p=1.0)" in lines[1]
+    assert lines[2] == " " * lines[1].index("albumentations") + "  HorizontalFlip(p=0.5)"
+    assert "    NoOp(p=0.5)" in lines[5]
+    assert "0x" not in fm.Pipeline(sample=object.__new__(type("Mine", (), {"__call__": lambda self, x: x}))).summary()

@@ -98,7 +98,8 @@ def test_whatever_moves_is_there_once_for_each_view_and_labels_once(form):
     assert torch.equal(batch["image"][0], batch["image"][1])
     assert (batch["label"].tolist(), batch["name"]) == ([7, 7], ["x", "x"])
     if boxes:
-        assert all(torch.allclose(view, torch.tensor([4.0, 0, 6, 6]).double()) for view in batch["bboxes"])
+        moved = torch.tensor([[4.0, 0, 6, 6]]).double()
+        assert all(torch.allclose(boxes, moved) for view in batch["bboxes"] for boxes in view)
 
 
 def test_another_collate_function_sees_lists():

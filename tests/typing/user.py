@@ -105,6 +105,7 @@ def a_pipeline() -> None:
     """Input space and feature space in one object and one file."""
     pipeline = fm.Pipeline(sample=lambda image: image, mix={"input": fm.Mixup(memory=8)}, seed=0, images=(0, 1), masks="depth")
     assert_type(pipeline.summary(), str)
+    assert_type(fm.Pipeline(stay="boxes").stay, tuple[str | int, ...])
     same = fm.from_dict(fm.to_dict({"input": fm.Mixup(alpha=0.4)}))
     assert fm.configuration.to_dict(same)
     with tempfile.TemporaryDirectory() as folder:
