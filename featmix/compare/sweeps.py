@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -80,6 +81,8 @@ def _sweep(text: str, site: str | None) -> Sweep | None:
     varying += [(key, values) for key, values in choices if len(values) > 1]
     if not varying:
         return None
+    if prod(len(values) for _, values in varying) > _MOST:
+        raise FeatmixError("compare", "strategy", expected=f"at most {_MOST} strategies", got=repr(text))
     points = []
     for combination in product(*(values for _, values in varying)):
         given = dict(zip([key for key, _ in varying], combination, strict=True))

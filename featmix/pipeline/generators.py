@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -63,13 +63,16 @@ class _Python(random.Random):
         return _shared, ()
 
 
-_BITS = np.random.PCG64(0)
-_GENERATOR = np.random.Generator(_BITS)
-_PYTHON = _Python(_GENERATOR)
+@cache
+def _drawn() -> tuple[np.random.PCG64, np.random.Generator, _Python]:
+    """Return what transforms with generators of their own draw from: bits, and what NumPy and Python make of them."""
+    bits = np.random.PCG64(0)  # at the first use: NumPy's random numbers take a while to import
+    drawn = np.random.Generator(bits)
+    return bits, drawn, _Python(drawn)
 
 
 def _shared() -> random.Random:
-    return _PYTHON
+    return _drawn()[2]
 
 
 class Sources:
@@ -101,16 +104,17 @@ class Sources:
             np.random.seed(number & 0xFFFFFFFF)
             random.seed(number)
         if self._own:
+            bits, drawn, python = _drawn()
             for transform in self._own:
-                if getattr(transform, "random_generator", None) is not _GENERATOR:
-                    transform.set_random_state(_GENERATOR, _PYTHON)
-            _BITS.state = {
+                if getattr(transform, "random_generator", None) is not drawn:
+                    transform.set_random_state(drawn, python)
+            bits.state = {
                 "bit_generator": "PCG64",
                 "state": {"state": number << 64 | mixed(number, 0), "inc": 1},
                 "has_uint32": 0,
                 "uinteger": 0,
             }
-            _PYTHON.gauss_next = None
+            python.gauss_next = None
 
     def drawing(self, number: int, *, everything: bool = False) -> Drawing:
         """A context in which they are seeded. In a worker, which serves nobody else, nothing is put back afterwards.

@@ -176,7 +176,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
     def strength_per(self) -> str | None:
         """Whether ``lam`` is one for the ``batch`` or for each ``sample``; the setting ``lam_per``, ``None`` without."""
         said = getattr(self, "lam_per", None)
-        return said if said in draws.PER else None
+        return said if said in draws.PER and "lam_per" in self.setting_names() else None
 
     def passes_through(self, shape: Sequence[int]) -> bool:
         """Return True if features of this shape come out as they went in, with their labels, whatever is drawn."""

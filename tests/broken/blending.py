@@ -188,7 +188,8 @@ class BoxWithoutRoot(CutMix):
         sizes = self.layout_of(shape).spatial_shape(shape)
         drawn = beta(draw.random, draw.count(self.lam_per), self.alpha, self.alpha)
         box = boxes(draw.random, sizes, 1 - (1 - drawn) ** len(sizes))
-        return CutMixParams.of(draw, 1 - area_of(box) / max(prod(sizes), 1), box=draw.gated(box, 0), sizes=sizes)
+        lam, kept = 1 - area_of(box) / max(prod(sizes), 1), draw.gated(box, 0)
+        return CutMixParams.of(draw, lam, loss_weight=self.loss_weight, box=kept, sizes=sizes)
 
 
 @fault("says that it mixes content, and moves moments", refused_by="labels_measure_content", lam=0.5)

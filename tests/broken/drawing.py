@@ -46,9 +46,10 @@ class GatesEachSample(Gated):
 
 
 @fault("compares with <=, so that p = 0 can fire", survives="it fires at p = 0 once in 2^53 draws; none of 2,000 shows it")
-class AtMost(Gated):
-    def gate(self, n, random):
-        return np.full(n, random.random() <= self.p)
+class AtMost(Mixup):
+    def decide(self, shape, draw):
+        fires = self.p == 0 and draw.random.random() <= self.p
+        return super().decide(shape, regated(draw, draw.active | fires))
 
 
 @fault("a derangement from a permutation, fixed points and all", refused_by="sampler")

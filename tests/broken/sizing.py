@@ -79,7 +79,9 @@ def halves(x, partner):
 @fault("a function that cuts a long batch in two", refused_by="many_rows")
 class CutInTwo(FunctionStrategy):
     def __init__(self):
-        super().__init__(halves, tags=Tags(mixes_labels=True, paper=""), label_share=0.5, called="halves", layout=None, p=1.0)
+        super().__init__(
+            halves, tags=Tags(mixes_labels=True, paper=""), label_share=0.5, called="halves", layout=None, told=False, p=1.0
+        )
 
 
 # -- channels ----------------------------------------------------------------------------------------------------------

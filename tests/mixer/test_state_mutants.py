@@ -126,8 +126,9 @@ def attached(kind):
 
 
 def step(model, mixer):
-    mix = mixer.draw(images(), target=labels())
-    loss = mix.loss(F.cross_entropy, model(images()), labels())
+    batch = mixer.prepare(images()) if hasattr(mixer, "prepare") else images()
+    mix = mixer.draw(batch, target=labels())
+    loss = mix.loss(F.cross_entropy, model(batch), labels())
     loss.backward()
     return loss
 

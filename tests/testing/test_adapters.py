@@ -68,7 +68,7 @@ def test_a_right_function_passes_attached():
 
 
 def test_the_wrong_share_is_found():
-    assert check(from_function(fade, label_share=0.25)) == {"labels_measure_content"}
+    assert check(from_function(fade, label_share=0.25)) == {"labels_measure_content", "labels_at_scale"}
 
 
 def test_the_wrong_direction_is_found():

@@ -151,6 +151,8 @@ def a_script_of_timm() -> None:
 
     from featmix.trainers.timm import FeatMix, Mixup, add_arguments
 
+    assert fm.trainers.timm.Mixup is Mixup
+
     x, y, parser = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 1, 0]), ArgumentParser()
     mixup_fn = Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, mode="elem", label_smoothing=0.1, num_classes=3)
     assert_type(mixup_fn(x, y), tuple[Tensor, Tensor])
