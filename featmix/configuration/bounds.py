@@ -1,7 +1,7 @@
 """Bounds on the numbers that a file may give: whatever it says, what is made of it takes bearable time and memory.
 
 A batch of images goes through what a file names, and a crop of 10^9 pixels, or 10^8 holes, would end the process. Code may ask
-for as much; for files it says so by :func:`featmix.configuration.allow` and ``most=``.
+for as much; for files it says so by ``featmix.configuration.allow`` and ``most=``.
 """
 
 from __future__ import annotations

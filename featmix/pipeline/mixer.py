@@ -123,7 +123,7 @@ class PipelineMixer(Mixer):
         return {**super()._own_state(), "batch": self._batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Continue where ``state_dict`` was taken.
 
         Raises:
             FeatmixError: If it is no such state; then nothing has changed.

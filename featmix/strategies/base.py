@@ -212,7 +212,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         """Load a state, all of it, or where a part is refused, nothing.
 
         Args:
-            state_dict: From :meth:`state_dict` of such a strategy.
+            state_dict: From ``state_dict`` of such a strategy.
             strict: Whether all of its entries must be there, and no others.
             assign: As in ``torch.nn.Module``.
 
