@@ -161,6 +161,19 @@ def compare(
 
 
 @app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Folders that featmix compare wrote.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The folder to write to, without runs.", show_default=False)],
+    baseline: Annotated[str, typer.Option(help="The strategy that differences are taken to, as tables call it.")] = "none",
+) -> None:
+    """Join the runs of several machines, made with the same settings and versions, and write the report of all."""
+    with _refusals_explained():
+        from featmix.compare.merging import merge as join
+
+        join(folders, out, baseline=baseline)
+
+
+@app.command()
 @_with_settings
 def probe(
     *,

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import featmix
-from featmix.compare.record import Call, read_record
+from featmix.compare.record import Call, Record, read_record
 from featmix.compare.resources import cores
 from featmix.compare.results import Key, Row, append_row, read_lines, warn_of, write_rows
 from featmix.errors import FeatmixError
@@ -91,6 +91,20 @@ class OutputFolder:
         self._record = {"settings": settings, "versions": versions(), "machines": self.machines}
         self._write_record()
         return rows
+
+    def join(self, record: Record, rows: Iterable[Row], machines: list[dict[str, object]], calls: list[Call]) -> None:
+        """Fill an empty folder with runs that others made.
+
+        Args:
+            record: What they were made with.
+            rows: The runs.
+            machines: All that made some.
+            calls: All that made some.
+        """
+        self.calls, self.machines = calls, machines
+        self._record = {"settings": record.settings, "versions": record.versions, "machines": machines}
+        self._write_record()
+        self.keep(rows)
 
     def close_call(self, call: Call) -> list[Call]:
         """Note that a call ran to its end.
