@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featmix.errors import FeatmixError
+from featmix.mixer.tree import INPUT, At, OneOf
 from featmix.sampling.words import Partner
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
@@ -58,13 +59,36 @@ def from_torchvision(transform: Any, *, p: float | Schedule = 1.0, partner: Part
                 alpha=transform.alpha, lam_per="batch", p=p, partner=partner, layout="bchw", num_classes=transform.num_classes
             )
             return made
+    fix = "Other transforms mix nothing between samples: use them as they are."
+    if type(transform) is v2.RandomChoice:
+        fix = "Of a choice of them: tree_from_torchvision."
     raise FeatmixError(
-        "from_torchvision",
-        "transform",
-        expected="torchvision.transforms.v2.MixUp or CutMix",
-        got=repr(transform),
-        fix="Other transforms mix nothing between samples: use them as they are.",
+        "from_torchvision", "transform", expected="torchvision.transforms.v2.MixUp or CutMix", got=repr(transform), fix=fix
     )
+
+
+def tree_from_torchvision(transform: Any, *, p: float | Schedule = 1.0, partner: Partner = "derangement") -> At | OneOf:
+    """What :func:`from_torchvision` makes, at the input; a ``RandomChoice`` of several as one of them each step.
+
+    Args:
+        transform: ``torchvision.transforms.v2.MixUp`` or ``CutMix``, or ``RandomChoice`` of these, as in torchvision's training
+            recipe, with its probabilities.
+        p: See :func:`from_torchvision`.
+        partner: See :func:`from_torchvision`.
+
+    Raises:
+        FeatmixError: If torchvision cannot be loaded, or the transform is another one.
+
+    Example:
+        >>> from torchvision.transforms import v2  # doctest: +SKIP
+        >>> choice = v2.RandomChoice([v2.CutMix(num_classes=10), v2.MixUp(num_classes=10)])  # doctest: +SKIP
+        >>> pipeline = fm.Pipeline(mix=tree_from_torchvision(choice))  # doctest: +SKIP
+    """
+    v2 = imported("torchvision.transforms.v2", subject="tree_from_torchvision", install=INSTALL)
+    if type(transform) is not v2.RandomChoice:
+        return At(INPUT, from_torchvision(transform, p=p, partner=partner))
+    members = [tree_from_torchvision(member, p=p, partner=partner) for member in transform.transforms]
+    return OneOf(members, weights=[float(weight) for weight in transform.p])
 
 
 def to_torchvision(

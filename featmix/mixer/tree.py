@@ -57,6 +57,12 @@ class Request:
         return self.mask.get(site) if isinstance(self.mask, Mapping) else self.mask
 
 
+_ADAPTERS = {
+    "torchvision": "Adapt it: featmix.interop.torchvision.from_torchvision(transform), or tree_from_torchvision of a choice.",
+    "kornia": "Adapt it: featmix.interop.kornia.from_kornia(augmentation).",
+}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class At:
     """A strategy at a site.
@@ -92,9 +98,9 @@ class At:
         if not isinstance(self.site, str) or not self.site:
             raise FeatmixError("At", "site", expected="the name of a module, or 'input'", got=repr(self.site))
         if not isinstance(self.strategy, Strategy):
-            raise FeatmixError(
-                "At", "strategy", expected="a strategy", got=repr(self.strategy), fix="Make one with featmix.create(name)."
-            )
+            library = type(self.strategy).__module__.partition(".")[0]
+            fix = _ADAPTERS.get(library, "Make one with featmix.create(name).")
+            raise FeatmixError("At", "strategy", expected="a strategy", got=repr(self.strategy), fix=fix)
         if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool) or self.call < 0):
             raise FeatmixError("At", "call", expected="an index from 0", got=repr(self.call))
         if self.site == INPUT and (self.output is not None or self.groups != 1):

@@ -14,11 +14,13 @@ _MIXERS = (
     "torchvision.transforms.v2._augment._BaseMixUpCutMix",
     "timm.data.mixup.Mixup",
     "timm.data.mixup.FastCollateMixup",
+    "albumentations.augmentations.mixing.transforms.Mosaic",
 )
 _WITHIN_A_SAMPLE = ("kornia.augmentation._2d.mix.jigsaw.RandomJigsaw",)
 _ADAPTERS = {
     "kornia": "Adapt it: mix={'input': fm.interop.kornia.from_kornia(...)}.",
-    "torchvision.transforms.v2": "Adapt it: mix={'input': fm.interop.torchvision.from_torchvision(...)}.",
+    "torchvision.transforms.v2": "Adapt it: mix={'input': fm.interop.torchvision.from_torchvision(...)}, or of a RandomChoice "
+    "of several mix=fm.interop.torchvision.tree_from_torchvision(choice).",
 }
 
 

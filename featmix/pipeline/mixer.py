@@ -17,8 +17,11 @@ from featmix.mixer.tree import Compose, Tree
 from featmix.pipeline.batch import apply_to_batch, apply_to_tables, check_are_maps
 from featmix.pipeline.coordinates import Tables
 from featmix.pipeline.generators import mixed
+from featmix.pipeline.origin import library_of
 from featmix.pipeline.prepared import Prepared
+from featmix.pipeline.rows_apart import check_rows_apart
 from featmix.seeding import derived, rank, seeded
+from featmix.strategies.base import Strategy
 from featmix.strategies.border import Chosen, Partners
 
 
@@ -45,6 +48,7 @@ class PipelineMixer(Mixer):
         self._batch = batch
         self._batches = 0  # that were transformed
         self._prepared = Prepared()
+        self._tried = library_of(batch) != "" or isinstance(batch, Strategy)  # known by its class
 
     def prepare(self, images: Any, *masks: Tensor, boxes: Any = None, keypoints: Any = None) -> Any:
         """Apply the ``batch`` part to a training batch; in eval mode, or without such a part, everything comes back as it is.
@@ -82,6 +86,7 @@ class PipelineMixer(Mixer):
         done, maps, back = images, masks, [table.given for table in given]
         if self._batch is not None and self._root.training:
             check_are_maps(self._batch, images, masks)
+            self._check_rows_apart(images, masks)
             with drawing(self._next_seed(), images.device):
                 if any(table.tables for table in given):
                     done, moved, *tables = apply_to_tables(
@@ -133,6 +138,12 @@ class PipelineMixer(Mixer):
         batches = whole("Mixer.load_state_dict", "batch", mine["batch"])
         self._assign(found)
         self._batches = batches
+
+    def _check_rows_apart(self, images: Tensor, masks: tuple[Tensor, ...]) -> None:
+        """Try a callable of unknown make, once."""
+        if not self._tried and not masks:
+            self._tried = True
+            check_rows_apart(self._batch, images, lambda number: drawing(number, images.device))
 
     def _next_seed(self) -> int:
         self._batches += 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache, partial
+from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
 
+_MANY = 100  # entries of a container that a function uses: longer ones are data
 _LIBRARIES = ("albumentations", "kornia", "torchvision.transforms.v2")
 
 
@@ -58,5 +60,22 @@ def _walk(value: Any, seen: set[int]) -> Iterator[Any]:
         if isinstance(value, partial):
             held = [value.func, *value.args, *value.keywords.values()]
         held.append(getattr(value, "__self__", None))  # of a bound method
+        if isinstance(value, FunctionType):
+            held += _used_by(value)
     for item in held:
         yield from _walk(item, seen)
+
+
+def _used_by(function: FunctionType) -> list[Any]:
+    """Return objects that a function has in its closure, or uses by a global name; no other functions and classes."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    named = [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    held = cells + [value for value in named if not isinstance(value, FunctionType | BuiltinFunctionType | ModuleType | type)]
+    return [value for value in held if not isinstance(value, list | tuple | set | dict) or len(value) <= _MANY]
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False

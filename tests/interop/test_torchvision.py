@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, default_collate
 
 import featmix as fm
 from featmix import FeatmixError
-from featmix.interop.torchvision import from_torchvision, to_torchvision
+from featmix.interop.torchvision import from_torchvision, to_torchvision, tree_from_torchvision
 from featmix.sampling.boxes import boxes
 from tests.interop.real_torchvision import torchvision_or_skip
 
@@ -106,6 +106,28 @@ def test_from_torchvision_refuses():
     for other in (Mine(), v2.RandomErasing(), nn.Identity()):
         with pytest.raises(FeatmixError, match="MixUp or CutMix"):
             from_torchvision(other)
+
+
+def test_a_choice_of_mixers_is_one_of_them_each_step():
+    choice = v2.RandomChoice([v2.CutMix(alpha=2.0, num_classes=3), v2.MixUp(alpha=0.3)], p=[1, 3])
+    tree = tree_from_torchvision(choice, p=0.5)
+    assert [(leaf.site, leaf.strategy.name, leaf.strategy.alpha, leaf.strategy.p) for leaf in tree.leaves()] == [
+        ("input", "cutmix", 2.0, 0.5),
+        ("input", "mixup", 0.3, 0.5),
+    ]
+    assert tree.weights == [0.25, 0.75]
+    assert tree_from_torchvision(v2.MixUp()).site == "input"
+    with pytest.raises(FeatmixError, match="tree_from_torchvision"):
+        from_torchvision(choice)
+    with pytest.raises(FeatmixError, match="MixUp or CutMix"):
+        tree_from_torchvision(v2.RandomChoice([v2.MixUp(), v2.RandomErasing()]))
+    with pytest.raises(FeatmixError, match="tree_from_torchvision"):
+        fm.Pipeline(batch=choice)
+
+
+def test_a_raw_mixer_in_a_tree_is_sent_to_its_adapter():
+    with pytest.raises(FeatmixError, match="from_torchvision"):
+        fm.Pipeline(mix={"input": v2.CutMix()})
 
 
 # -- featmix in torchvision --------------------------------------------------------------------------------------------

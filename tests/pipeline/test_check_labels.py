@@ -76,3 +76,19 @@ def test_torchvision_and_timm_are_told_by_name():
         sub = type("CutMix", (cls,), {"__module__": module, "__qualname__": "CutMix"})
         with pytest.raises(fm.FeatmixError, match="CutMix, which mixes samples"):
             fm.Pipeline(batch=sub())
+
+
+NAMED = K.RandomMixUpV2()
+
+
+def test_a_mixer_in_a_closure_or_under_a_global_name_is_found():
+    held = K.RandomCutMixV2()
+    for hidden in (lambda x: held(x), lambda x: NAMED(x)):
+        with pytest.raises(fm.FeatmixError, match="which mixes samples"):
+            fm.Pipeline(batch=hidden)
+
+
+def test_mosaic_of_albumentations_is_refused():
+    for sample in (A.Mosaic(), A.Compose([A.HorizontalFlip(), A.OneOf([A.Mosaic()])])):
+        with pytest.raises(fm.FeatmixError, match="Mosaic, which mixes samples"):
+            fm.Pipeline(sample=sample)

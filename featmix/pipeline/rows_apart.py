@@ -1,0 +1,72 @@
+"""A callable that nobody knows, tried on the first batch: what it does to one row must not show in another one.
+
+A label goes with a row. A transform that pastes, blends or reorders rows brings the content of one under the label of another,
+and nobody would tell the loss. Transforms of the libraries are known by their classes; of others one sees what they do.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+
+_ROWS, _TRIES = 8, 6
+_SHARE = 0.25  # of the change of a row that may be seen in another: a mean over eight rows passes on an eighth
+
+
+def check_rows_apart(transform: Any, images: Tensor, seeded: Callable[[int], Any]) -> None:
+    """Refuse a callable that brings the content of other samples into a row.
+
+    It is called a few times, or a copy of it where there can be one, on a few rows of the batch, one of which is painted over:
+    with the same random numbers, the other rows come out as before. What fails when it is tried is not judged here.
+
+    Args:
+        transform: Of a batch of images.
+        images: ``(B, ...)``, floating.
+        seeded: From a number to a context in which everything that is drawn is drawn from it.
+
+    Raises:
+        FeatmixError: If it is one.
+    """
+    if len(images) < 2 or not images.numel():
+        return
+    batch = images.detach()[:_ROWS].clone()
+    low, high = float(batch.min()), float(batch.max())
+    if not high > low:
+        low, high = 0.0, 1.0
+    own = _copied(transform)
+    for number in range(_TRIES):
+        row = number % len(batch)
+        painted = batch.clone()
+        painted[row] = torch.where(batch[row] > (low + high) / 2, low, high)
+        try:
+            with torch.no_grad():
+                with seeded(number):
+                    before = own(batch.clone())
+                with seeded(number):
+                    after = own(painted)
+            others = torch.arange(len(batch), device=batch.device) != row
+            seen = (after - before)[others].abs().nan_to_num(0, 0, 0).amax()
+            own_change = (after - before)[row].abs().nan_to_num(0, 0, 0).amax()
+        except Exception:  # it may want other batches than these: the step itself says what is wrong
+            return
+        if float(seen) > _SHARE * max(float(own_change), high - low):
+            raise FeatmixError(
+                "Pipeline",
+                "batch",
+                expected="transforms that leave each sample its own label",
+                got="a callable that brings content of one sample into the row of another, so that the labels would be wrong",
+                fix="Mixing belongs into mix=, and the order of samples is the loader's.",
+            )
+
+
+def _copied(transform: Any) -> Any:
+    try:
+        return copy.deepcopy(transform)
+    except Exception:
+        return transform
