@@ -168,8 +168,8 @@ def lifecycle(strategy: Strategy) -> None:
 def ddp(strategy: Strategy) -> None:
     """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone.
 
-    The ranks are two threads, each with a copy of the strategy, so that nothing is pickled and no process is started. 1e-7
-    between the ranks, 1e-6 on gradients of order 1: they are added up in another order.
+    The ranks are two threads, each with a copy of the strategy, at ``p = 1`` where it has one, so that nothing is pickled and
+    no process is started. 1e-7 between the ranks, 1e-6 on gradients of order 1: they are added up in another order.
     """
     see(strategy)
     together, alone, drawn = gradients_on_two_ranks(strategy)

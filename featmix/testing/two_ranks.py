@@ -38,6 +38,9 @@ def gradients_on_two_ranks(strategy: Strategy) -> tuple[list[Tensor], list[Tenso
         store, copies = HashStore(), [copy.deepcopy(strategy) for _ in range(2)]
     except Exception as error:
         raise CannotRunError(f"it needs gloo and copies of the strategy: {type(error).__name__}: {error}") from error
+    for one in copies:
+        if "p" in one.setting_names():
+            one.p = 1.0  # decisions that leave all as it is are alike
     turn = threading.RLock()  # there is one global generator, and one compiler: what touches them goes one after the other
     errors: list[Exception] = []  # the first one says what is wrong, another one only that its rank waited
 

@@ -71,6 +71,12 @@ def test_the_other_laws_let_them_pass(strategy):
     assert {record.status for record in records} == {"passed", "skipped"}
 
 
+@pytest.mark.parametrize("name", [name for name in fm.list_strategies() if fm.create(name).p != 1])
+def test_strategies_pass_inside_a_model_as_they_come_however_seldom_they_act(name):
+    records = check_strategy(fm.create(name), kinds=("attached",), on_fail=None)
+    assert {record.status for record in records} <= {"passed", "skipped"}
+
+
 def test_prefix_is_not_for_images_only():
     (record,) = check_strategy(ImagesOnly(), only=["prefix"])
     assert record.status == "skipped"
