@@ -16,7 +16,7 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 
 _ROWS, _TRIES = 8, 6
-_SHARE = 0.25  # of the change of a row that may be seen in another: a mean over eight rows passes on an eighth
+_SHARE, _OF_MEAN = 0.25, 1.5  # of the change of a row that may be seen in another: a mean over eight rows passes on an eighth
 
 
 def check_rows_apart(transform: Any, images: Tensor, seeded: Callable[[int], Any]) -> None:
@@ -55,7 +55,7 @@ def check_rows_apart(transform: Any, images: Tensor, seeded: Callable[[int], Any
             own_change = (after - before)[row].abs().nan_to_num(0, 0, 0).amax()
         except Exception:  # it may want other batches than these: the step itself says what is wrong
             return
-        if float(seen) > _SHARE * max(float(own_change), high - low):
+        if float(seen) > max(_SHARE, _OF_MEAN / len(batch)) * max(float(own_change), high - low):
             raise FeatmixError(
                 "Pipeline",
                 "batch",

@@ -87,3 +87,10 @@ def test_what_fails_when_it_is_tried_is_not_judged():
 
 def test_one_row_alone_has_no_others():
     assert prepared(shuffles, IMAGES[:1]).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+def test_a_mean_over_few_rows_is_no_content_of_another(rows):
+    assert prepared(lambda x: x - x.mean(0), IMAGES[:rows]).shape == (rows, 3, 8, 8)
+    with pytest.raises(fm.FeatmixError, match="each sample its own label"):
+        prepared(lambda x: x.flip(0), IMAGES[:rows])
