@@ -137,6 +137,7 @@ def compare(
         str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
     ] = None,
     baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
+    interval: Annotated[str, typer.Option(help="How sure means are: seeds, satterthwaite or nadeau-bengio.")] = "seeds",
     seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
@@ -153,8 +154,8 @@ def compare(
         from featmix.compare import compare as run_comparison
 
         found = run_comparison(
-            strategies or (), pipelines=pipeline or (), site=site, baseline=baseline, seeds=seeds, jobs=jobs, out=out,
-            quick=quick, fresh=fresh, **settings,
+            strategies or (), pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds,
+            jobs=jobs, out=out, quick=quick, fresh=fresh, **settings,
         )  # fmt: skip
         if found.failures:
             raise typer.Exit(1)
@@ -165,12 +166,13 @@ def merge(
     folders: Annotated[list[Path], typer.Argument(help="Folders that featmix compare wrote.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The folder to write to, without runs.", show_default=False)],
     baseline: Annotated[str, typer.Option(help="The strategy that differences are taken to, as tables call it.")] = "none",
+    interval: Annotated[str, typer.Option(help="How sure means are: seeds, satterthwaite or nadeau-bengio.")] = "seeds",
 ) -> None:
     """Join the runs of several machines, made with the same settings and versions, and write the report of all."""
     with _refusals_explained():
         from featmix.compare.merging import merge as join
 
-        join(folders, out, baseline=baseline)
+        join(folders, out, baseline=baseline, interval=interval)
 
 
 @app.command()

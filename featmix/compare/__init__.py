@@ -5,11 +5,12 @@ from __future__ import annotations
 from featmix.compare.contenders import DEFAULT_STRATEGIES, Contender, contender
 from featmix.compare.data import DATA_SETS, read
 from featmix.compare.experiment import Comparison, compare
+from featmix.compare.intervals import Estimate
 from featmix.compare.network import HIDDEN_SITES, SITES, SmallResNet
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, PhotoSource, RenderedSource, Source, Trial
-from featmix.compare.statistics import Estimate, Summary, summarize
+from featmix.compare.statistics import Summary, summarize
 from featmix.compare.styles import STYLES, render
 from featmix.compare.training import Run, train
 

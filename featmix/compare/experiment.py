@@ -17,6 +17,7 @@ from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, 
 from featmix.compare.data import read
 from featmix.compare.escaping import for_terminal, shown_labels
 from featmix.compare.feeding import Feed, check_images
+from featmix.compare.intervals import SEEDS, Interval
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
 from featmix.compare.pool import Pool
@@ -62,6 +63,7 @@ def compare(
     pipelines: Sequence[Path | str] = (),
     site: str | None = None,
     baseline: str = BASELINE,
+    interval: str = SEEDS,
     seeds: Seeds | None = None,
     jobs: int | None = None,
     out: Path | str | None = None,
@@ -83,6 +85,8 @@ def compare(
         site: Where strategies act that name no site, or several with commas between, each in turn; None puts each where it
             usually stands.
         baseline: The one of the strategies that differences are taken to, as tables call it.
+        interval: How sure means are said to be: ``seeds``, ``satterthwaite`` or ``nadeau-bengio``; see
+            :class:`~featmix.compare.intervals.Interval`. Runs do not depend on it.
         seeds: How many, from 0 on, or which: ``"10-19"``, or numbers; 6 where not given.
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
         out: Output folder.
@@ -122,11 +126,12 @@ def compare(
         if fresh or not folder.has_runs:
             pool.start(limit=len(specs) * len(numbers))  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
+        sure = Interval(interval, source.test_share)
         check_that_batches_fill(shared, source)
         for spec in specs:
             rehearse(spec, shared, source)
         grid = make_grid(specs, numbers, source)
-        record = {**asdict(shared), "data_fingerprint": source.fingerprint}
+        record = {**asdict(shared), "data_fingerprint": source.fingerprint, "test_share": source.test_share}
         before = folder.begin(record, fresh=fresh)
         if len(folder.machines) > 1:
             note = (
@@ -140,9 +145,9 @@ def compare(
         except KeyboardInterrupt:
             _say_how_to_go_on(console, grid, folder, fresh)
             raise
-        summaries = summarize(rows, baseline)
+        summaries = summarize(rows, baseline, sure)
         calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
-        about = Circumstances(record, rows, calls, folder.machines, baseline)
+        about = Circumstances(record, rows, calls, folder.machines, baseline, sure)
         write_report(folder.path, summaries, about)
         sweeping = write_sweeps(folder.path, sweeps, summaries)
     wanted = {run.key for run in grid}

@@ -9,8 +9,9 @@ from typing import Any
 
 from featmix.compare.contenders import BASELINE
 from featmix.compare.escaping import for_figure, shown_labels
+from featmix.compare.intervals import Estimate
 from featmix.compare.pairs import Pair
-from featmix.compare.statistics import Estimate, Summary
+from featmix.compare.statistics import Summary
 from featmix.pictures import as_png
 from featmix.support.extras import imported
 from featmix.support.files import write

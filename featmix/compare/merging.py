@@ -11,6 +11,7 @@ from rich.console import Console
 
 from featmix.compare.contenders import BASELINE
 from featmix.compare.escaping import for_terminal
+from featmix.compare.intervals import SEEDS, Interval
 from featmix.compare.output import RUNS, SETTINGS, OutputFolder
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.record import Record, read_record
@@ -37,7 +38,14 @@ class Part:
     rows: list[Row]
 
 
-def merge(folders: Sequence[Path | str], out: Path | str, *, baseline: str = BASELINE, console: Console | None = None) -> Path:
+def merge(
+    folders: Sequence[Path | str],
+    out: Path | str,
+    *,
+    baseline: str = BASELINE,
+    interval: str = SEEDS,
+    console: Console | None = None,
+) -> Path:
     """Join folders that `featmix compare` wrote with the same settings and versions, and write the report of all runs.
 
     The folders are only read. Of a run that is in several the first that did not fail is taken, which is told where others
@@ -47,6 +55,7 @@ def merge(folders: Sequence[Path | str], out: Path | str, *, baseline: str = BAS
         folders: Two or more.
         out: The folder to write to: a new one, or an empty one.
         baseline: The strategy that differences are taken to.
+        interval: How sure means are said to be, as in `featmix.compare.compare`.
         console: Where to report; None writes to standard output.
 
     Returns:
@@ -67,6 +76,8 @@ def merge(folders: Sequence[Path | str], out: Path | str, *, baseline: str = BAS
     machines = [machine for part in parts for machine in part.record.machines]
     distinct = [machine for number, machine in enumerate(machines) if machine not in machines[:number]]
     calls = [call for part in parts for call in part.record.calls]
+    share = parts[0].record.settings.get("test_share")
+    sure = Interval(interval, float(share) if isinstance(share, int | float) else None)
     with OutputFolder(Path(out)) as folder:
         if folder.has_runs:
             raise FeatmixError("merge", "out", expected="a folder without runs", got=str(folder.path), fix="Name another one.")
@@ -75,8 +86,8 @@ def merge(folders: Sequence[Path | str], out: Path | str, *, baseline: str = BAS
             for row in part.rows:
                 if row.strategy == PIPELINE and (part.path / file_of(row.settings)).is_file():
                     shutil.copyfile(part.path / file_of(row.settings), folder.path / file_of(row.settings))
-        summaries = summarize(joined, baseline)
-        about = Circumstances(dict(parts[0].record.settings), joined, calls, distinct, baseline)
+        summaries = summarize(joined, baseline, sure)
+        about = Circumstances(dict(parts[0].record.settings), joined, calls, distinct, baseline, sure)
         write_report(folder.path, summaries, about)
     print_results(console, summaries, about)
     if differing:

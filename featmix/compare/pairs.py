@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from featmix.compare.intervals import CONFIDENCE, PLAIN, Estimate, Interval, Spread, differences
 from featmix.compare.results import Row
-from featmix.compare.statistics import CONFIDENCE, Estimate, cells_of, domains_of, estimate, paired_per_seed, runs_by_strategy
-from featmix.support.extras import imported
+from featmix.compare.statistics import cells_of, domains_of, runs_by_strategy
 
 PRECISION = 0.01  # half the width of an interval that `Pair.seeds_needed` asks for
 MOST_SEEDS = 10_000
@@ -47,7 +46,7 @@ class Pair:
         return self.adjusted is not None and self.adjusted < 1 - CONFIDENCE
 
 
-def pairwise(rows: Sequence[Row], metric: str = "held_out") -> list[Pair]:
+def pairwise(rows: Sequence[Row], metric: str = "held_out", interval: Interval = PLAIN) -> list[Pair]:
     """Return all pairs of strategies, in the order in which strategies first appear.
 
     A seed counts for a pair if both strategies have all its held-out domains.
@@ -55,16 +54,19 @@ def pairwise(rows: Sequence[Row], metric: str = "held_out") -> list[Pair]:
     Args:
         rows: All runs of an experiment, failed ones included.
         metric: One of ``METRICS``.
+        interval: How sure means are said to be.
     """
     domains = domains_of(rows)
     cells = {group[0].label: cells_of(group, METRICS[metric], domains) for group in runs_by_strategy(rows).values()}
     names = list(combinations(cells, 2))
-    values = [paired_per_seed(cells[first], cells[second], domains) for first, second in names]
-    tests = [_p(each) for each in values]
+    values = [differences(cells[first], cells[second]) for first, second in names]
+    found = [(interval.estimate(each, domains), interval.spread(each, domains)) for each in values]
+    tests = [None if spread is None or one.mean is None else spread.p(one.mean, one.seeds) for one, spread in found]
     adjusted = iter(holm([p for p in tests if p is not None]))
+    needed = [None if spread is None else seeds_needed(spread) for _, spread in found]
     return [
-        Pair(first, second, metric, estimate(each), p, None if p is None else next(adjusted), seeds_needed(each))
-        for (first, second), each, p in zip(names, values, tests, strict=True)
+        Pair(first, second, metric, one, p, None if p is None else next(adjusted), seeds)
+        for (first, second), (one, _), p, seeds in zip(names, found, tests, needed, strict=True)
     ]
 
 
@@ -82,46 +84,24 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def seeds_needed(values: Sequence[float], half_width: float = PRECISION) -> int | None:
-    """Return the least number of seeds whose 95 % interval would be at most ±``half_width``, if they spread as these do.
+def seeds_needed(spread: Spread, half_width: float = PRECISION) -> int | None:
+    """Return the least number of seeds whose 95 % interval would be at most ±``half_width``, if they spread as was seen.
 
     Args:
-        values: One difference a seed.
+        spread: Of one seed's difference.
         half_width: Half the width of the interval.
 
     Returns:
-        At least 2, or None with fewer than two values, or where more than ten thousand would be needed.
+        At least 2, or None where more than ten thousand would be needed, or no number is enough.
 
     Example:
-        >>> seeds_needed([0.00, 0.02, 0.04])
+        >>> seeds_needed(Spread(variance=0.0004))
         18
     """
-    if len(values) < 2:
-        return None
-    special = imported("scipy.special", subject="compare", install="featmix[compare]")
-    mean = math.fsum(values) / len(values)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-    def fits(count: int) -> bool:
-        return float(special.stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * deviation / math.sqrt(count) <= half_width
-
     low, high = 2, MOST_SEEDS
-    if not fits(high):
+    if spread.half_width(high) > half_width:
         return None
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+        low, high = (low, middle) if spread.half_width(middle) <= half_width else (middle + 1, high)
     return low
-
-
-def _p(values: Sequence[float]) -> float | None:
-    """Return the p-value of a two-sided one-sample t-test against zero."""
-    found = estimate(values)
-    if found.mean is None or found.high is None:
-        return None
-    special = imported("scipy.special", subject="compare", install="featmix[compare]")
-    quantile = float(special.stdtrit(found.seeds - 1, 0.5 + CONFIDENCE / 2))
-    error = (found.high - found.mean) / quantile
-    if error == 0:
-        return 1.0 if found.mean == 0 else 0.0
-    return 2 * float(special.stdtr(found.seeds - 1, -abs(found.mean) / error))

@@ -16,12 +16,13 @@ from rich.table import Table
 from featmix.compare.contenders import BASELINE, TreeContender, contender
 from featmix.compare.escaping import for_markdown, for_terminal, shown_labels
 from featmix.compare.figure import draw_figure
+from featmix.compare.intervals import COVERS, PLAIN, Estimate, Interval
 from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, machine, versions
 from featmix.compare.pairs import METRICS, Pair, pairwise
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.record import Call
 from featmix.compare.results import Row
-from featmix.compare.statistics import Estimate, Summary
+from featmix.compare.statistics import Summary
 from featmix.errors import FeatmixError, printable
 from featmix.support.files import write
 
@@ -30,15 +31,14 @@ SEEDS, STEP_TIME = "seeds", "ms per step"
 SPARED = (SEEDS, STEP_TIME)  # the columns that a narrow terminal loses first
 _ANY_WIDTH = 10_000
 HOW_TO_READ = (
-    "Accuracies and expected calibration error in percent, differences in percentage points. Each interval is a 95 % "
-    "Student-t interval over seeds; a difference is taken to the baseline on the same seeds and splits, and "
-    f"{MARK} marks those whose interval excludes zero: read the others as noise. Marks are not corrected for how many there "
-    "are; the table of all pairs is."
+    "Accuracies and expected calibration error in percent, differences in percentage points. A difference is taken to the "
+    f"baseline on the same seeds and splits, and {MARK} marks those whose interval excludes zero: read the others as noise. "
+    "Marks are not corrected for how many there are; the table of all pairs is."
 )
 HOW_TO_READ_PAIRS = (
-    "Every pair on the same seeds and splits, first minus second, with its plain 95 % interval. p is that of a paired t-test "
-    f"after Holm's correction for all pairs; {MARK} marks those below 0.05. The last column says how many seeds of this spread "
-    "would give an interval of at most ±1 point. Intervals cover other seeds and splits of the same images, not other images."
+    "Every pair on the same seeds and splits, first minus second, with its 95 % interval. p is that of a paired t-test after "
+    f"Holm's correction for all pairs; {MARK} marks those below 0.05. The last column says how many seeds of this spread would "
+    "give an interval of at most ±1 point."
 )
 
 _ESTIMATES = (
@@ -61,6 +61,7 @@ class Circumstances:
         calls: The calls that made them; those of calls that were interrupted are in none.
         machines: The machines that runs were made on; none is this one.
         baseline: The label of the strategy that differences are taken to.
+        interval: How sure means are said to be.
     """
 
     settings: Mapping[str, object]
@@ -68,13 +69,26 @@ class Circumstances:
     calls: Sequence[Call]
     machines: Sequence[Mapping[str, object]] = ()
     baseline: str = BASELINE
+    interval: Interval = PLAIN
+
+    def pairs(self, metric: str) -> list[Pair]:
+        """All pairs of strategies, see :func:`featmix.compare.pairs.pairwise`."""
+        return pairwise(self.rows, metric, self.interval)
+
+    def shown_pairs(self) -> list[Pair]:
+        """The pairs that people are shown, by held-out accuracy where there is one.
+
+        There are none where the table of differences says all of it, or where one seed leaves nothing to test.
+        """
+        pairs = self.pairs("held_out" if any(row.held_out for row in self.rows) else "in_domain")
+        return pairs if len(pairs) > 1 and any(pair.p is not None for pair in pairs) else []
 
 
 def write_report(folder: Path, summaries: Sequence[Summary], about: Circumstances) -> None:
     """Write `summary.csv`, `pairs.csv`, `summary.md` and `summary.png`."""
     write(folder / SUMMARY_TABLE, to_csv(summaries))
-    write(folder / PAIRS, pairs_to_csv([pair for metric in METRICS for pair in pairwise(about.rows, metric)]))
-    draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings, about.baseline, shown_pairs(about.rows))
+    write(folder / PAIRS, pairs_to_csv([pair for metric in METRICS for pair in about.pairs(metric)]))
+    draw_figure(folder / SUMMARY_FIGURE, summaries, about.settings, about.baseline, about.shown_pairs())
     write(folder / SUMMARY_TEXT, to_markdown(summaries, about))
 
 
@@ -116,9 +130,9 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
         "# featmix compare",
         f"![Accuracy and paired differences to the baseline]({SUMMARY_FIGURE})",
         _markdown_table(*result_table(summaries, about.baseline)),
-        HOW_TO_READ,
+        f"{HOW_TO_READ} {COVERS[about.interval.kind]}",
     ]
-    pairs = shown_pairs(about.rows)
+    pairs = about.shown_pairs()
     if pairs:
         sections += [f"## All pairs, {metric_in_words(pairs)}", _markdown_table(*pair_table(pairs)), HOW_TO_READ_PAIRS]
     if summaries and summaries[0].by_domain:
@@ -134,15 +148,6 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
         sections += [f"## Failed runs: {len(failed)} of {len(about.rows)}", "\n".join(listed)]
     sections += ["## What was run", "\n".join(_circumstances(summaries, about))]
     return "\n\n".join(sections) + "\n"
-
-
-def shown_pairs(rows: Sequence[Row]) -> list[Pair]:
-    """Return the pairs that people are shown, by held-out accuracy where there is one.
-
-    There are none where the table of differences says all of it, or where one seed leaves nothing to test.
-    """
-    pairs = pairwise(rows, "held_out" if any(row.held_out for row in rows) else "in_domain")
-    return pairs if len(pairs) > 1 and any(pair.p is not None for pair in pairs) else []
 
 
 def metric_in_words(pairs: Sequence[Pair]) -> str:
@@ -168,8 +173,8 @@ def print_results(console: Console, summaries: Sequence[Summary], about: Circums
     seeds = sorted({summary.in_domain.seeds for summary in summaries})
     counted = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
     print_table(console, f"Mean over {counted} seed(s) in %, with 95 % interval", *result_table(summaries, about.baseline))
-    console.print(HOW_TO_READ)
-    pairs = shown_pairs(about.rows)
+    console.print(f"{HOW_TO_READ} {COVERS[about.interval.kind]}")
+    pairs = about.shown_pairs()
     if pairs:
         console.print()
         print_table(console, f"All pairs, {metric_in_words(pairs)}", *pair_table(pairs))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from featmix.compare.splitting import draw_stratified, split_stratified
+from featmix.compare.splitting import TEST_SHARE, draw_stratified, split_stratified
 from featmix.compare.styles import STYLES, render
 from featmix.errors import FeatmixError, nearest
 
@@ -85,6 +85,11 @@ class Source(ABC):
         return self.domains if len(self.domains) > 1 else ("",)
 
     @property
+    def test_share(self) -> float | None:
+        """The share of images that each seed draws to test on; None where all seeds test on the same."""
+        return TEST_SHARE
+
+    @property
     @abstractmethod
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels."""
@@ -139,6 +144,11 @@ class RenderedSource(Source):
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels."""
         return self.grey.shape[1], self.grey.shape[2]
+
+    @property
+    def test_share(self) -> float | None:
+        """The share of images that each seed draws to test on; None with an official test set."""
+        return TEST_SHARE if self.official_test is None else None
 
     def _split(self, seed: int, limit: int | None) -> tuple[Images, Images]:
         if self.official_test is None:

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from featmix.compare.contenders import BASELINE
 from featmix.compare.figure import HELD_OUT, IN_DOMAIN
+from featmix.compare.intervals import Estimate
 from featmix.compare.report import percent, points, print_table
-from featmix.compare.statistics import Estimate, Summary
+from featmix.compare.statistics import Summary
 from featmix.compare.sweeps import Sweep
 from featmix.pictures import as_png
 from featmix.support.extras import imported

@@ -14,13 +14,13 @@ from rich.console import Console
 from torch import nn
 
 from featmix.compare.data import read
+from featmix.compare.intervals import estimate
 from featmix.compare.network import SITES
 from featmix.compare.repeatable import prepared_torch
 from featmix.compare.report import print_table
 from featmix.compare.seeds import Seeds, chosen_seeds
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
-from featmix.compare.statistics import estimate
 from featmix.compare.training import make_network, train_plainly
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.tree import INPUT

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from featmix.compare.intervals import Estimate
 from featmix.compare.results import DECIMALS
-from featmix.compare.statistics import Estimate
 
 
 @dataclass(frozen=True)

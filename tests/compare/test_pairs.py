@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from featmix.compare.intervals import Interval, Spread, estimate
 from featmix.compare.pairs import holm, pairwise, seeds_needed
 from featmix.compare.results import Row
-from featmix.compare.statistics import estimate
 
 ACCURACY = {
     "none": [0.50, 0.61, 0.42, 0.55],
@@ -36,6 +36,15 @@ def test_every_pair_is_there_once_with_scipys_test(rows):
         assert pair.decided == (pair.adjusted < 0.05)
 
 
+def test_p_goes_with_the_interval(rows):
+    for interval in (Interval(), Interval("satterthwaite"), Interval("nadeau-bengio", 0.3)):
+        for pair in pairwise(rows, interval=interval):
+            assert (pair.p < 0.05) == pair.difference.excludes_zero
+    plain, corrected = (pairwise(rows, interval=one)[0] for one in (Interval(), Interval("nadeau-bengio", 0.3)))
+    assert corrected.p > plain.p
+    assert corrected.difference.mean == plain.difference.mean
+
+
 def test_holm():
     assert holm([]) == []
     assert holm([0.2]) == [0.2]
@@ -60,16 +69,16 @@ def test_a_failed_run_leaves_its_seed_out_of_its_pairs_alone(rows):
 
 
 def test_seeds_needed_are_the_least_that_suffice():
-    values = [0.0, 0.02, 0.04, 0.01]
-    found, deviation = seeds_needed(values), np.std(values, ddof=1)
+    deviation = np.std([0.0, 0.02, 0.04, 0.01], ddof=1)
+    found = seeds_needed(Spread(deviation**2))
 
     def half(count):
         return scipy.stats.t.ppf(0.975, count - 1) * deviation / count**0.5
 
     assert half(found) <= 0.01 < half(found - 1)
-    assert seeds_needed([0.1]) is None
-    assert seeds_needed([0.0, 0.9]) is None  # more than ten thousand
-    assert seeds_needed([0.1, 0.1]) == 2
+    assert seeds_needed(Spread(0.4)) is None  # more than ten thousand
+    assert seeds_needed(Spread(0.0004, shared=1.0)) is None  # no number averages out what splits share
+    assert seeds_needed(Spread(0.0)) == 2
 
 
 def test_what_is_not_known_is_none(rows):

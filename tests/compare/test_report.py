@@ -8,6 +8,7 @@ from PIL import Image
 from rich.console import Console
 
 from featmix.compare.figure import draw_figure
+from featmix.compare.intervals import Estimate
 from featmix.compare.report import (
     SPARED,
     Circumstances,
@@ -15,13 +16,12 @@ from featmix.compare.report import (
     points,
     print_results,
     result_table,
-    shown_pairs,
     to_csv,
     to_markdown,
     write_report,
 )
 from featmix.compare.results import Row
-from featmix.compare.statistics import Estimate, summarize
+from featmix.compare.statistics import summarize
 
 NAMES = (("none", "", ""), ("moex", "lam=0.5,norm=in", "layer1"), ("gone", "", "stem"))
 
@@ -95,7 +95,7 @@ def test_the_terminal_shows_every_figure_whole_at_any_width(width, terminal):
     assert "…" not in text
     assert "3 seed(s)" in text
     flat = "".join(text.split())
-    for head, body in (result_table(summarize(rows)), pair_table(shown_pairs(rows))):
+    for head, body in (result_table(summarize(rows)), pair_table(Circumstances({}, rows, []).shown_pairs())):
         for cell in (cell for line in body for name, cell in zip(head, line, strict=True) if name not in SPARED):
             assert "".join(cell.split()) in flat
     assert terminal or "10.0 \n" in text  # what is piped has all columns
@@ -111,7 +111,13 @@ def test_the_figure_is_drawn(tmp_path, seeds, domains):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows = make_rows(seeds, domains)
-        draw_figure(tmp_path / "summary.png", summarize(rows), {"data": "folder:/a/pacs"}, pairs=shown_pairs(rows))
+        draw_figure(
+            tmp_path / "summary.png",
+            summarize(rows),
+            {"data": "folder:/a/pacs"},
+            pairs = Circumstances({}, rows, []).shown_pairs()
+            pairs=pairs,
+        )
     with Image.open(tmp_path / "summary.png") as image:
         assert image.width > image.height > 200
     assert [path.name for path in tmp_path.iterdir()] == ["summary.png"]

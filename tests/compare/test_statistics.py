@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from featmix.compare.intervals import Estimate, estimate
 from featmix.compare.results import Row
-from featmix.compare.statistics import Estimate, estimate, summarize
+from featmix.compare.statistics import summarize
 
 
 def row(strategy, seed, held_out, held, seen=0.9, *, site="", error=""):
