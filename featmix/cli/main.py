@@ -106,11 +106,13 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     Defaults are left to the comparison, which knows what suits the data.
     """
     options, kinds = [], get_type_hints(Settings)
+    own = signature(command, eval_str=True)
     for one in fields(Settings):
+        if one.name in own.parameters:
+            continue
         default = "what suits the data" if one.metadata["suits"] else one.default
         option = typer.Option(None, help=one.metadata["help"], show_default=str(default) or False)
         options.append(Parameter(one.name, Parameter.KEYWORD_ONLY, default=option, annotation=kinds[one.name] | None))
-    own = signature(command, eval_str=True)
     kept = [parameter for parameter in own.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
     command.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
@@ -139,6 +141,13 @@ def compare(
     baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
     interval: Annotated[str, typer.Option(help="How sure means are: seeds, satterthwaite or nadeau-bengio.")] = "seeds",
     seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
+    epochs: Annotated[
+        str | None,
+        typer.Option(
+            help="Passes over the training images. Several, as in 4,12, are shown side by side.",
+            show_default="what suits the data",
+        ),
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
@@ -152,12 +161,19 @@ def compare(
     """
     with _refusals_explained():
         from featmix.compare import compare as run_comparison
+        from featmix.compare import compare_lengths
+        from featmix.compare.lengths import chosen_lengths
 
-        found = run_comparison(
-            strategies or (), pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds,
-            jobs=jobs, out=out, quick=quick, fresh=fresh, **settings,
+        lengths = None if epochs is None else chosen_lengths(epochs)
+        arguments: dict[str, Any] = dict(
+            pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds, jobs=jobs, out=out,
+            quick=quick, fresh=fresh, **settings,
         )  # fmt: skip
-        if found.failures:
+        if lengths is not None and len(lengths) > 1:
+            failures = sum(one.failures for one in compare_lengths(strategies or (), epochs=lengths, **arguments).values())
+        else:
+            failures = run_comparison(strategies or (), epochs=lengths and lengths[0], **arguments).failures
+        if failures:
             raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ from featmix.compare.contenders import DEFAULT_STRATEGIES, Contender, contender
 from featmix.compare.data import DATA_SETS, read
 from featmix.compare.experiment import Comparison, compare
 from featmix.compare.intervals import Estimate
+from featmix.compare.lengths import compare_lengths
 from featmix.compare.network import HIDDEN_SITES, SITES, SmallResNet
 from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import Settings
@@ -34,6 +35,7 @@ __all__ = [
     "Summary",
     "Trial",
     "compare",
+    "compare_lengths",
     "contender",
     "read",
     "read_rows",

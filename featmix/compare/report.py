@@ -129,14 +129,15 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
     sections = [
         "# featmix compare",
         f"![Accuracy and paired differences to the baseline]({SUMMARY_FIGURE})",
-        _markdown_table(*result_table(summaries, about.baseline)),
+        markdown_table(*result_table(summaries, about.baseline)),
         f"{HOW_TO_READ} {COVERS[about.interval.kind]}",
     ]
     pairs = about.shown_pairs()
     if pairs:
-        sections += [f"## All pairs, {metric_in_words(pairs)}", _markdown_table(*pair_table(pairs)), HOW_TO_READ_PAIRS]
+        sections += [f"## All pairs, {metric_in_words(pairs)}", markdown_table(*pair_table(pairs)), HOW_TO_READ_PAIRS]
+    sections += [for_markdown(text) for text in (underfitting(summaries, about),) if text]
     if summaries and summaries[0].by_domain:
-        sections += ["## Accuracy by held-out domain", _markdown_table(*domain_table(summaries))]
+        sections += ["## Accuracy by held-out domain", markdown_table(*domain_table(summaries))]
     failed = [row for row in about.rows if row.error]
     if failed:
         names = shown_labels(row.label for row in about.rows)
@@ -148,6 +149,20 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
         sections += [f"## Failed runs: {len(failed)} of {len(about.rows)}", "\n".join(listed)]
     sections += ["## What was run", "\n".join(_circumstances(summaries, about))]
     return "\n\n".join(sections) + "\n"
+
+
+def underfitting(summaries: Sequence[Summary], about: Circumstances) -> str:
+    """Say which strategies lose in-domain accuracy, which more epochs may give back; empty where none does."""
+    names = shown_labels([about.baseline, *(summary.label for summary in summaries)])
+    differences = {names[summary.label]: summary.in_domain_difference for summary in summaries}
+    losing = [name for name, difference in differences.items() if difference.high is not None and difference.high < 0]
+    epochs = about.settings.get("epochs")
+    if not losing or not isinstance(epochs, int):
+        return ""
+    return (
+        f"In-domain accuracy is below that of {names[about.baseline]} for {', '.join(losing)}. Strategies that mix labels fit "
+        f"more slowly, and {epochs} epoch(s) may be too few: --epochs {epochs},{3 * epochs} shows two lengths side by side."
+    )
 
 
 def metric_in_words(pairs: Sequence[Pair]) -> str:
@@ -174,6 +189,9 @@ def print_results(console: Console, summaries: Sequence[Summary], about: Circums
     counted = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
     print_table(console, f"Mean over {counted} seed(s) in %, with 95 % interval", *result_table(summaries, about.baseline))
     console.print(f"{HOW_TO_READ} {COVERS[about.interval.kind]}")
+    said = underfitting(summaries, about)
+    if said:
+        console.print(said, style="yellow", markup=False, highlight=False)
     pairs = about.shown_pairs()
     if pairs:
         console.print()
@@ -278,7 +296,8 @@ def points(difference: Estimate) -> str:
     return f"{mean:+.1f}{half}" + (f" {MARK}" if difference.excludes_zero else "")
 
 
-def _markdown_table(head: list[str], body: list[list[str]]) -> str:
+def markdown_table(head: list[str], body: list[list[str]]) -> str:
+    """A table in Markdown, its first column to the left."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     lines = [list(map(for_markdown, head)), rule, *(list(map(for_markdown, line)) for line in body)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

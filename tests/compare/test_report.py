@@ -18,6 +18,7 @@ from featmix.compare.report import (
     result_table,
     to_csv,
     to_markdown,
+    underfitting,
     write_report,
 )
 from featmix.compare.results import Row
@@ -111,16 +112,22 @@ def test_the_figure_is_drawn(tmp_path, seeds, domains):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows = make_rows(seeds, domains)
-        draw_figure(
-            tmp_path / "summary.png",
-            summarize(rows),
-            {"data": "folder:/a/pacs"},
-            pairs = Circumstances({}, rows, []).shown_pairs()
-            pairs=pairs,
-        )
+        pairs = Circumstances({}, rows, []).shown_pairs()
+        draw_figure(tmp_path / "summary.png", summarize(rows), {"data": "folder:/a/pacs"}, pairs=pairs)
     with Image.open(tmp_path / "summary.png") as image:
         assert image.width > image.height > 200
     assert [path.name for path in tmp_path.iterdir()] == ["summary.png"]
+
+
+def test_what_may_be_underfitted_is_named():
+    rows = [Row("none", "", "", seed, "", 0.9 + seed / 100, None, 0.1, 0.01) for seed in range(3)]
+    rows += [Row("cutmix", "", "input", seed, "", 0.8 + seed / 99, None, 0.1, 0.01) for seed in range(3)]
+    rows += [Row("moex", "", "stem", seed, "", 0.9 + seed / 90, None, 0.1, 0.01) for seed in range(3)]
+    said = underfitting(summarize(rows), Circumstances({"epochs": 4}, rows, []))
+    assert "for cutmix. " in said
+    assert "--epochs 4,12" in said
+    assert said in " ".join(to_markdown(summarize(rows), Circumstances({"epochs": 4}, rows, [])).split())
+    assert underfitting(summarize(rows[:3] + rows[6:]), Circumstances({"epochs": 4}, rows, [])) == ""
 
 
 def test_a_report_of_failures_alone(tmp_path):
