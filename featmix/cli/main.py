@@ -149,6 +149,10 @@ def compare(
         ),
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes.", show_default="one per core, one on a GPU")] = None,
+    executor: Annotated[str, typer.Option(help="local; ray, on this machine's cores; or ray:ADDRESS, a cluster.")] = "local",
+    resources: Annotated[
+        str, typer.Option(help="What Ray gives each run: cpu=2,gpu=0.5,memory=2G.", show_default="one core")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,
@@ -166,8 +170,8 @@ def compare(
 
         lengths = None if epochs is None else chosen_lengths(epochs)
         arguments: dict[str, Any] = dict(
-            pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds, jobs=jobs, out=out,
-            quick=quick, fresh=fresh, **settings,
+            pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds, jobs=jobs,
+            executor=executor, resources=resources, out=out, quick=quick, fresh=fresh, **settings,
         )  # fmt: skip
         if lengths is not None and len(lengths) > 1:
             failures = sum(one.failures for one in compare_lengths(strategies or (), epochs=lengths, **arguments).values())

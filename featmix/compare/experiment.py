@@ -16,11 +16,11 @@ from featmix.checks import whole
 from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, chosen_baseline, contenders
 from featmix.compare.data import read
 from featmix.compare.escaping import for_terminal, shown_labels
+from featmix.compare.executors import LOCAL, Executor, chosen_place, make_executor
 from featmix.compare.feeding import Feed, check_images
 from featmix.compare.intervals import SEEDS, Interval
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
-from featmix.compare.pool import Pool
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.resources import available_memory, bearable_jobs, cores
 from featmix.compare.results import Row, read_rows
@@ -66,6 +66,8 @@ def compare(
     interval: str = SEEDS,
     seeds: Seeds | None = None,
     jobs: int | None = None,
+    executor: str = LOCAL,
+    resources: str = "",
     out: Path | str | None = None,
     quick: bool = False,
     fresh: bool = False,
@@ -89,6 +91,8 @@ def compare(
             :class:`~featmix.compare.intervals.Interval`. Runs do not depend on it.
         seeds: How many, from 0 on, or which: ``"10-19"``, or numbers; 6 where not given.
         jobs: Processes; None takes one per core, or one on a device that is no CPU.
+        executor: ``local``; ``ray`` for Ray on this machine's cores; ``ray:ADDRESS`` for a cluster.
+        resources: What Ray gives each run, such as ``"cpu=2,gpu=0.5,memory=2G"``; a core, or a GPU, where not said.
         out: Output folder.
         quick: One epoch on few images, to see that everything works; the figures mean nothing.
         fresh: Throw away what is in the output folder.
@@ -116,13 +120,14 @@ def compare(
     specs = [*contenders(written, None if site is not None and "," in site else site), *piped]
     baseline = chosen_baseline(baseline, specs)
     numbers = chosen_seeds(seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
+    place = chosen_place(executor)
     jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
     most = bearable_jobs(jobs, jobs, available_memory())
     if most < jobs:
         console.print(f"{most} processes in place of {jobs}: the memory that is free bears no more.", style="yellow")
     jobs = most
-    with Pool(jobs, nested=shared.devices > 1) as pool, folder:
+    with make_executor(place, jobs, shared, resources) as pool, folder:
         if fresh or not folder.has_runs:
             pool.start(limit=len(specs) * len(numbers))  # the workers import while the data is read here
         source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
@@ -145,6 +150,7 @@ def compare(
         except KeyboardInterrupt:
             _say_how_to_go_on(console, grid, folder, fresh)
             raise
+        folder.add_machines(pool.machines)
         summaries = summarize(rows, baseline, sure)
         calls = folder.close_call({"runs": made, "seconds": round(time.monotonic() - begun, 1), "jobs": jobs})
         about = Circumstances(record, rows, calls, folder.machines, baseline, sure)
@@ -217,7 +223,7 @@ def _make_missing(
     grid: Sequence[Run],
     before: Sequence[Row],
     folder: OutputFolder,
-    pool: Pool,
+    pool: Executor,
     settings: Settings,
     source: Source,
     console: Console,

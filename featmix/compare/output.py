@@ -117,6 +117,10 @@ class OutputFolder:
             self._write_record()
         return self.calls
 
+    def add_machines(self, machines: Iterable[dict[str, object]]) -> None:
+        """Note that others than this machine made runs."""
+        self.machines += [each for each in machines if each not in self.machines]
+
     @property
     def has_runs(self) -> bool:
         """True where the folder holds runs."""

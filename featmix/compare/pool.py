@@ -42,6 +42,11 @@ class Pool:
         self._jobs, self._nested = jobs, nested
         self._workers: list[_Worker] = []
 
+    @property
+    def machines(self) -> list[dict[str, object]]:
+        """The machines that made runs, beside this one: none."""
+        return []
+
     def start(self, limit: int | None = None) -> None:
         """Start the workers, unless they are; no more of them than the limit says."""
         if not self._workers:

@@ -1,0 +1,127 @@
+"""Where runs are made: in processes of this machine, or as tasks of a Ray cluster."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from featmix.compare.pool import Pool
+from featmix.compare.results import Row
+from featmix.compare.settings import Settings
+from featmix.compare.sources import Source
+from featmix.compare.training import Run
+from featmix.errors import FeatmixError, nearest
+
+LOCAL, RAY = "local", "ray"
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_AMOUNT = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)([KMG]?)")
+_RESOURCES = ("cpu", "gpu", "memory")
+
+
+class Executor(Protocol):
+    """What makes runs; a context manager."""
+
+    @property
+    def machines(self) -> list[dict[str, object]]:
+        """The other machines that made runs, as `featmix.compare.output.machine` describes them."""
+
+    def start(self, limit: int | None = None) -> None:
+        """Get ready to make runs, at most so many at a time."""
+
+    def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
+        """Make runs, and yield their rows as they come."""
+
+    def __enter__(self) -> Self:
+        """Nothing is started yet."""
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop what was started."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are made.
+
+    Args:
+        kind: ``local`` or ``ray``.
+        address: Of a Ray cluster; empty starts one on this machine.
+    """
+
+    kind: str = LOCAL
+    address: str = ""
+
+
+def chosen_place(text: str) -> Place:
+    """Read ``local``, ``ray``, or ``ray:ADDRESS``.
+
+    Raises:
+        FeatmixError: If it is none of these.
+
+    Example:
+        >>> chosen_place("ray").address, chosen_place("ray:10.0.0.1:6379").address
+        ('', '10.0.0.1:6379')
+    """
+    kind, colon, address = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if kind not in (LOCAL, RAY) or (colon and (kind == LOCAL or not address)):
+        fix = nearest(kind, (LOCAL, RAY))
+        raise FeatmixError("compare", "executor", expected="local, ray or ray:ADDRESS", got=repr(text), fix=fix)
+    return Place(kind, address)
+
+
+def make_executor(place: Place, jobs: int, settings: Settings, resources: str = "") -> Executor:
+    """Return what makes the runs of an experiment.
+
+    Args:
+        place: Where.
+        jobs: Processes, or cores of a cluster on this machine.
+        settings: What all runs share.
+        resources: See `chosen_resources`.
+
+    Raises:
+        FeatmixError: For resources in words that are none, or that nobody would heed.
+    """
+    asked = chosen_resources(resources, settings)
+    if place.kind == RAY:
+        from featmix.compare.ray_pool import RayPool
+
+        return RayPool(jobs, address=place.address, resources=asked)
+    if resources:
+        raise FeatmixError(
+            "compare", "resources", expected=f"--executor {RAY}, which hands them out", got=f"--executor {LOCAL}"
+        )
+    return Pool(jobs, nested=settings.devices > 1)
+
+
+def chosen_resources(text: str, settings: Settings) -> dict[str, float]:
+    """Read what a run is given: ``cpu=2,gpu=0.5,memory=2G``.
+
+    Args:
+        text: What is not named is as the device asks for: a core, and a GPU for each device that trains.
+        settings: Say which device trains, and how many.
+
+    Returns:
+        The arguments that Ray takes them by.
+
+    Raises:
+        FeatmixError: If it says something else.
+
+    Example:
+        >>> chosen_resources("memory=2G", Settings())
+        {'num_cpus': 1, 'memory': 2147483648}
+    """
+    given: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, amount = (word.strip() for word in part.partition("="))
+        found = _AMOUNT.fullmatch(amount)
+        if name not in _RESOURCES or name in given or found is None or (found[2] and name != "memory"):
+            expected = "cpu, gpu and memory, each once: cpu=2,gpu=0.5,memory=2G"
+            raise FeatmixError("compare", "resources", expected=expected, got=repr(text))
+        number = float(found[1]) * _UNITS[found[2]]
+        given[name] = int(number) if number.is_integer() else number
+    on_gpu = settings.device.startswith("cuda")
+    wanted = {"cpu": 1 if on_gpu else settings.devices, "gpu": settings.devices if on_gpu else 0, "memory": 0, **given}
+    names = {"cpu": "num_cpus", "gpu": "num_gpus", "memory": "memory"}
+    return {names[name]: amount for name, amount in wanted.items() if amount or name == "cpu"}

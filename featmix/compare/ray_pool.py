@@ -1,0 +1,168 @@
+"""Runs as tasks of Ray: on this machine's cores, or on any cluster by its address."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from featmix.compare.output import machine, versions
+from featmix.compare.results import Row, one_line
+from featmix.compare.settings import Settings
+from featmix.compare.sources import Source
+from featmix.compare.training import Run
+from featmix.errors import FeatmixError
+from featmix.support.extras import imported
+
+RETRIES = 3  # of a run whose node or process was lost
+
+_AHEAD = 2  # tasks handed out for each core, so that none waits for the next
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a task sends back."""
+
+    row: Row
+    machine: dict[str, object]
+    versions: dict[str, str]
+
+
+class RayPool:
+    """Makes runs as Ray tasks; the data set lies in the object store once.
+
+    A run whose process or node is lost is made again elsewhere; what fails by itself is not.
+
+    Args:
+        jobs: Cores that a cluster on this machine has; of a given cluster all are used.
+        address: Of a cluster; empty starts one on this machine, and ends it.
+        resources: What each run is given, as Ray calls it: ``num_cpus``, ``num_gpus``, ``memory``.
+
+    Raises:
+        FeatmixError: Where Ray is missing, on `start`, or the cluster does not answer or cannot give the resources.
+    """
+
+    def __init__(self, jobs: int, *, address: str = "", resources: Mapping[str, float] | None = None) -> None:
+        self._jobs, self._address = jobs, address
+        self._resources = dict(resources or {"num_cpus": 1})
+        self._ray: Any = None
+        self._begun_here = False
+        self._pending: dict[Any, Run] = {}
+        self._machines: list[dict[str, object]] = []
+
+    @property
+    def machines(self) -> list[dict[str, object]]:
+        """The machines that made runs, beside this one."""
+        return self._machines
+
+    def start(self, limit: int | None = None) -> None:
+        """Connect to the cluster, or start one here of at most so many cores."""
+        if self._ray is not None:
+            return
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it it warns
+        ray = imported("ray", subject="compare", install="featmix[ray]")
+        if not ray.is_initialized():
+            here = {} if self._address else {"num_cpus": self._cores(limit), "include_dashboard": False}
+            try:
+                ray.init(address=self._address or "local", log_to_driver=False, logging_level="ERROR", **here)
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                got = one_line(str(error)) or type(error).__name__
+                raise FeatmixError("compare", "executor", expected="a Ray cluster that answers", got=got) from error
+            self._begun_here = True
+        self._ray = ray
+        self._check_resources()
+
+    def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
+        """Make runs and yield their rows as they come.
+
+        Args:
+            runs: In the order in which they are handed out.
+            settings: What all runs share.
+            source: The data set; put in the object store once.
+
+        Raises:
+            FeatmixError: Where a node has other versions than this machine.
+        """
+        if not runs:
+            return
+        self.start(limit=len(runs))
+        ray, left = self._ray, deque(runs)
+        shared = ray.put((settings, source))
+        task = ray.remote(**self._resources, max_retries=RETRIES, retry_exceptions=False)(_make)
+        while left or self._pending:
+            while left and len(self._pending) < self._most_at_once():
+                run = left.popleft()
+                self._pending[task.remote(run, shared)] = run
+            ready, _ = ray.wait(list(self._pending), num_returns=1)
+            for one in ready:
+                run = self._pending.pop(one)
+                try:
+                    made = ray.get(one)
+                except ray.exceptions.RayError as error:
+                    yield run.row(error=one_line(f"the run was lost: {type(error).__name__}: {str(error).strip()}"))
+                    continue
+                self._note(made)
+                yield made.row
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._ray is None:
+            return
+        for one in self._pending:
+            with contextlib.suppress(Exception):
+                self._ray.cancel(one, force=True)
+        self._pending.clear()
+        if self._begun_here:
+            self._ray.shutdown()
+        self._ray = None
+
+    def _cores(self, limit: int | None) -> int:
+        jobs = self._jobs if limit is None else min(self._jobs, limit)
+        return max(1, round(jobs * max(self._resources["num_cpus"], 1)))
+
+    def _most_at_once(self) -> int:
+        cores = self._ray.cluster_resources().get("CPU", 1)
+        return max(1, int(_AHEAD * cores / max(self._resources["num_cpus"], 0.1)))
+
+    def _check_resources(self) -> None:
+        has = self._ray.cluster_resources()
+        for name, key in (("num_cpus", "CPU"), ("num_gpus", "GPU"), ("memory", "memory")):
+            if self._resources.get(name, 0) > has.get(key, 0):
+                expected = f"a cluster with {self._resources[name]:g} {key} for each run"
+                raise FeatmixError(
+                    "compare",
+                    "resources",
+                    expected=expected,
+                    got=f"{has.get(key, 0):g} in all",
+                    fix="--resources asks for less.",
+                )
+
+    def _note(self, made: _Made) -> None:
+        here = versions()
+        if made.versions != here:
+            changed = [name for name in here if made.versions.get(name) != here[name]]
+            expected = ", ".join(f"{name} {here[name]}" for name in changed)
+            got = ", ".join(f"{name} {made.versions.get(name)}" for name in changed)
+            fix = "Install the same versions on all nodes."
+            raise FeatmixError("compare", "executor", expected=f"{expected} on every node", got=got, fix=fix)
+        if made.machine != machine() and made.machine not in self._machines:
+            self._machines.append(made.machine)
+
+
+def _make(run: Run, shared: tuple[Settings, Source]) -> _Made:
+    """The task: one run, in a process of Ray's that may have made others before."""
+    from featmix.compare.repeatable import prepare_torch
+    from featmix.compare.training import train
+
+    prepare_torch()
+    settings, source = shared
+    try:
+        row = train(run, settings, source)
+    except Exception as error:  # a run that fails must not take the others with it
+        row = run.row(error=one_line(f"{type(error).__name__}: {error}"))
+    return _Made(row, machine(), versions())
