@@ -196,6 +196,20 @@ def merge(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that featmix compare or merge wrote.", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="The folder to write to.", show_default="that of the runs")] = None,
+    baseline: Annotated[str, typer.Option(help="The strategy that differences are taken to, as tables call it.")] = "none",
+    interval: Annotated[str, typer.Option(help="How sure means are: seeds, satterthwaite or nadeau-bengio.")] = "seeds",
+) -> None:
+    """Write one HTML page of a comparison that needs no other file, with the same as JSON and as LaTeX beside it."""
+    with _refusals_explained():
+        from featmix.report import report as write_page
+
+        write_page(folder, out=out, baseline=baseline, interval=interval)
+
+
+@app.command()
 @_with_settings
 def probe(
     *,

@@ -49,18 +49,18 @@ def draw_figure(
     heights += [1.2 + 0.3 * len(summaries)] if domains else []
     figure = figures.Figure(figsize=(10, 0.7 + sum(heights)), layout="constrained", dpi=150)
     rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
-    handles, labels = _levels_and_differences(next(rows), summaries, baseline)
+    handles, labels = draw_levels(next(rows), summaries, baseline)
     if pairs:
-        _all_pairs(next(rows), pairs)
+        draw_pairs(next(rows), pairs)
     if domains:
-        _by_domain(next(rows), summaries, domains)
+        draw_domains(next(rows), summaries, domains)
     title = fill(f"featmix compare on {for_figure(_short(settings))}: {_caption(summaries)}", _LETTERS)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.legend(handles, labels, loc="outside lower left", ncols=2, frameon=False)
     write(path, as_png(figure))
 
 
-def _levels_and_differences(figure: Any, summaries: Sequence[Summary], baseline: str) -> tuple[Any, Any]:
+def draw_levels(figure: Any, summaries: Sequence[Summary], baseline: str) -> tuple[Any, Any]:
     """Two panels side by side; returns what a legend is made of."""
     left, right = figure.subplots(1, 2)
     lines = {summary.label: -number for number, summary in enumerate(summaries)}
@@ -83,7 +83,8 @@ def _levels_and_differences(figure: Any, summaries: Sequence[Summary], baseline:
     return handles, labels
 
 
-def _all_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
+def draw_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
+    """One panel with all pairs."""
     panel = figure.subplots()
     shown = shown_labels(label for pair in pairs for label in (pair.first, pair.second))
     style = HELD_OUT if pairs[0].metric == "held_out" else IN_DOMAIN
@@ -92,11 +93,12 @@ def _all_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
         if pair.decided and pair.difference.high is not None:
             _star(panel, (100 * pair.difference.high, -number), style)
     panel.axvline(0, color="black", linewidth=1)
-    panel.set_xlabel(f"paired difference in {style['label']} in percentage points; *: p < 0.05 after Holm's correction")
+    panel.set_xlabel(f"{style['label']}, percentage points; *: p < 0.05 (Holm)")
     _finish(panel, "All pairs, first minus second", [f"{shown[pair.first]} - {shown[pair.second]}" for pair in pairs])
 
 
-def _by_domain(figure: Any, summaries: Sequence[Summary], domains: Sequence[str]) -> None:
+def draw_domains(figure: Any, summaries: Sequence[Summary], domains: Sequence[str]) -> None:
+    """A panel for each held-out domain, beside each other."""
     panels = figure.subplots(1, len(domains), squeeze=False, sharex=True)[0]
     for panel, domain in zip(panels, domains, strict=True):
         _plot(panel, [(-number, summary.by_domain[domain]) for number, summary in enumerate(summaries)], HELD_OUT)

@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from featmix.compare.contenders import BASELINE
 from featmix.compare.escaping import for_terminal
+from featmix.compare.finished import Finished, read_finished
 from featmix.compare.intervals import SEEDS, Interval
-from featmix.compare.output import RUNS, SETTINGS, OutputFolder
+from featmix.compare.output import OutputFolder
 from featmix.compare.pipelines import PIPELINE, file_of
-from featmix.compare.record import Record, read_record
 from featmix.compare.report import Circumstances, print_results, write_report
-from featmix.compare.results import Key, Row, read_rows
+from featmix.compare.results import Key, Row
 from featmix.compare.statistics import summarize
 from featmix.errors import FeatmixError
 
 _SAME = 1e-9
-
-
-@dataclass(frozen=True)
-class Part:
-    """A folder to be joined.
-
-    Args:
-        path: Where it is.
-        record: What its runs were made with.
-        rows: Its runs.
-    """
-
-    path: Path
-    record: Record
-    rows: list[Row]
 
 
 def merge(
@@ -67,7 +51,7 @@ def merge(
     console = console or Console()
     if len(folders) < 2:
         raise FeatmixError("merge", "folders", expected="at least two", got=len(folders))
-    parts = [_read(Path(folder)) for folder in folders]
+    parts = [read_finished(Path(folder), subject="merge", argument="folders") for folder in folders]
     for part in parts[1:]:
         _check_alike(parts[0], part)
     joined, differing = _joined(parts)
@@ -76,8 +60,7 @@ def merge(
     machines = [machine for part in parts for machine in part.record.machines]
     distinct = [machine for number, machine in enumerate(machines) if machine not in machines[:number]]
     calls = [call for part in parts for call in part.record.calls]
-    share = parts[0].record.settings.get("test_share")
-    sure = Interval(interval, float(share) if isinstance(share, int | float) else None)
+    sure = Interval(interval, parts[0].test_share)
     with OutputFolder(Path(out)) as folder:
         if folder.has_runs:
             raise FeatmixError("merge", "out", expected="a folder without runs", got=str(folder.path), fix="Name another one.")
@@ -87,7 +70,7 @@ def merge(
                 if row.strategy == PIPELINE and (part.path / file_of(row.settings)).is_file():
                     shutil.copyfile(part.path / file_of(row.settings), folder.path / file_of(row.settings))
         summaries = summarize(joined, baseline, sure)
-        about = Circumstances(dict(parts[0].record.settings), joined, calls, distinct, baseline, sure)
+        about = Circumstances(dict(parts[0].record.settings), joined, calls, distinct, baseline, sure, parts[0].record.versions)
         write_report(folder.path, summaries, about)
     print_results(console, summaries, about)
     if differing:
@@ -98,17 +81,7 @@ def merge(
     return folder.path
 
 
-def _read(path: Path) -> Part:
-    if not (path / RUNS).is_file():
-        raise FeatmixError("merge", "folders", expected="folders that featmix compare wrote", got=str(path))
-    try:
-        record = read_record(path / SETTINGS)
-    except (OSError, ValueError) as error:
-        raise FeatmixError(str(path / SETTINGS), expected="the settings of the runs beside it", got=str(error)) from error
-    return Part(path, record, read_rows(path / RUNS))
-
-
-def _check_alike(first: Part, other: Part) -> None:
+def _check_alike(first: Finished, other: Finished) -> None:
     made = [{**part.record.settings, **part.record.versions} for part in (first, other)]
     changed = [name for name in {**made[0], **made[1]} if made[0].get(name) != made[1].get(name)]
     if changed:
@@ -119,7 +92,7 @@ def _check_alike(first: Part, other: Part) -> None:
         raise FeatmixError("merge", ", ".join(changed), expected=expected, got=got)
 
 
-def _joined(parts: Sequence[Part]) -> tuple[list[Row], int]:
+def _joined(parts: Sequence[Finished]) -> tuple[list[Row], int]:
     """Return all runs, each once, and how many came to another result in a later folder."""
     found: dict[Key, Row] = {}
     differing = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -62,6 +62,7 @@ class Circumstances:
         machines: The machines that runs were made on; none is this one.
         baseline: The label of the strategy that differences are taken to.
         interval: How sure means are said to be.
+        versions: Of what made the runs; none is what is here.
     """
 
     settings: Mapping[str, object]
@@ -70,6 +71,7 @@ class Circumstances:
     machines: Sequence[Mapping[str, object]] = ()
     baseline: str = BASELINE
     interval: Interval = PLAIN
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def pairs(self, metric: str) -> list[Pair]:
         """All pairs of strategies, see :func:`featmix.compare.pairs.pairwise`."""
@@ -147,7 +149,7 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
             for row in failed
         ]
         sections += [f"## Failed runs: {len(failed)} of {len(about.rows)}", "\n".join(listed)]
-    sections += ["## What was run", "\n".join(_circumstances(summaries, about))]
+    sections += ["## What was run", "\n".join(f"- {for_markdown(point)}" for point in circumstances(summaries, about))]
     return "\n\n".join(sections) + "\n"
 
 
@@ -303,22 +305,23 @@ def markdown_table(head: list[str], body: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[str]:
+def circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[str]:
+    """What was run, with what, where and when, point by point."""
     seeds = sorted({row.seed for row in about.rows})
     domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
     names = shown_labels(summary.label for summary in summaries)
     shared = ", ".join(f"{name} {value}" for name, value in about.settings.items() if value not in (None, ""))
     machines = [", ".join(f"{name} {value}" for name, value in one.items()) for one in about.machines or [machine()]]
     return [
-        f"- {len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
-        + (f"each of {for_markdown(', '.join(domains))} held out in turn" if domains else "one domain, so none held out"),
-        f"- Settings: {for_markdown(shared)}",
-        *(f"- {for_markdown(names[s.label])}: {for_markdown(_in_effect(s))}" for s in summaries if s.strategy != BASELINE),
-        f"- Calibration error: expected calibration error, 15 bins, {'held-out' if domains else 'in-domain'} images; "
+        f"{len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
+        + (f"each of {', '.join(domains)} held out in turn" if domains else "one domain, so none held out"),
+        f"Settings: {shared}",
+        *(f"{names[s.label]}: {_in_effect(s)}" for s in summaries if s.strategy != BASELINE),
+        f"Calibration error: expected calibration error, 15 bins, {'held-out' if domains else 'in-domain'} images; "
         "lower is better",
-        f"- Time: {_time(about)}. Times per step are medians and depend on what else ran.",
-        "- Versions: " + ", ".join(f"{name} {value}" for name, value in versions().items()),
-        *(f"- Machine: {for_markdown(one)}" for one in machines),
+        f"Time: {_time(about)}. Times per step are medians and depend on what else ran.",
+        "Versions: " + ", ".join(f"{name} {value}" for name, value in (about.versions or versions()).items()),
+        *(f"Machine: {one}" for one in machines),
     ]
 
 

@@ -76,6 +76,6 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(FeatmixError, match="expected a folder without runs"):
         merge(parts, parts[0], console=QUIET)
     assert (parts[0] / "runs.csv").read_text() == before
-    for given, said in (([parts[0]], "at least two"), ([parts[0], tmp_path / "no"], "folders that featmix compare wrote")):
+    for given, said in (([parts[0]], "at least two"), ([parts[0], tmp_path / "no"], "a folder that featmix compare wrote")):
         with pytest.raises(FeatmixError, match=said):
             merge(given, tmp_path / "all", console=QUIET)

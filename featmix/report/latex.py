@@ -1,0 +1,56 @@
+"""Tables for papers, in LaTeX with booktabs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featmix.compare.escaping import for_terminal
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{letter: "\\" + letter for letter in "&%$#_{}"},
+}
+
+
+def escaped(text: str) -> str:
+    r"""Text that LaTeX sets as it is.
+
+    Example:
+        >>> print(escaped("moex:norm=in_b 50 %"))
+        moex:norm=in\_b 50 \%
+    """
+    return "".join(_SPECIAL.get(letter, letter) for letter in for_terminal(text))
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
+    """A ``table`` with ``tabular`` inside, its first column to the left; it needs the package booktabs.
+
+    Args:
+        head: Names of the columns.
+        body: Lines, as long as the head.
+        caption: What it shows.
+        label: For ``ref``.
+    """
+    lines = [" & ".join(map(escaped, line)) + r" \\" for line in (head, *body)]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{escaped(caption)}}}",
+            rf"  \label{{{label}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"    \toprule",
+            f"    {lines[0]}",
+            r"    \midrule",
+            *(f"    {line}" for line in lines[1:]),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    )

@@ -1,0 +1,34 @@
+"""Figures as SVG that stands in a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from featmix.support.extras import imported
+
+_REM_PER_INCH = 4.2  # at the least, so that letters stay readable on a telephone
+_SIZE = re.compile(r'<svg ([^>]*?)width="[^"]*"([^>]*?)height="[^"]*"', re.DOTALL)
+_SIZE_TURNED = re.compile(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', re.DOTALL)
+
+
+def inline_svg(figure: Any, name: str) -> str:
+    """Return a figure of matplotlib's as an ``<svg>`` as wide as its place, with letters as letters.
+
+    Args:
+        figure: To be drawn.
+        name: Keeps the figure's references apart from those of other figures on the page.
+    """
+    matplotlib = imported("matplotlib", subject="report", install="featmix[compare]")
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    drawn = text.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    for size in (_SIZE, _SIZE_TURNED):
+        drawn = size.sub(r"<svg \1\2", drawn, count=1)
+    drawn = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", drawn)  # ids are the page's, not the picture's
+    width = f"{_REM_PER_INCH * figure.get_size_inches()[0]:.1f}rem"
+    drawn = drawn.replace("<svg ", f'<svg style="min-width: {width}" ', 1)
+    return re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL).strip()
