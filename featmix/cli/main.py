@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from featmix.compare.settings import Settings
+from featmix.compare.settings import AMP, AMP_HELP, Settings
 from featmix.errors import FeatmixError, printable
 
 app = typer.Typer(
@@ -107,9 +107,10 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """
     options, kinds = [], get_type_hints(Settings)
     for one in fields(Settings):
-        default = "what suits the data" if one.metadata["suits"] else one.default
-        option = typer.Option(None, help=one.metadata["help"], show_default=str(default) or False)
+        option = typer.Option(None, help=one.metadata["help"], show_default=one.metadata["shown"] or False)
         options.append(Parameter(one.name, Parameter.KEYWORD_ONLY, default=option, annotation=kinds[one.name] | None))
+    amp = typer.Option(None, f"--{AMP}", help=AMP_HELP, show_default=False)
+    options.append(Parameter(AMP, Parameter.KEYWORD_ONLY, default=amp, annotation=bool | None))
     own = signature(command, eval_str=True)
     kept = [parameter for parameter in own.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
     command.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.record import Record, read_record
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.results import Key, Row, read_rows
+from featmix.compare.settings import completed
 from featmix.compare.statistics import summarize
 from featmix.errors import FeatmixError
 
@@ -98,7 +99,7 @@ def _read(path: Path) -> Part:
 
 
 def _check_alike(first: Part, other: Part) -> None:
-    made = [{**part.record.settings, **part.record.versions} for part in (first, other)]
+    made = [{**completed(part.record.settings), **part.record.versions} for part in (first, other)]
     changed = [name for name in {**made[0], **made[1]} if made[0].get(name) != made[1].get(name)]
     if changed:
         expected, got = (
