@@ -135,7 +135,10 @@ def compare(
         typer.Option(help="A file that featmix.save wrote; may be given several times.", show_default=False),
     ] = None,
     site: Annotated[
-        str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
+        str | None,
+        typer.Option(
+            help="Where strategies act that name no site: input, stem, layer1, layer2, layer3, or a module of the model."
+        ),
     ] = None,
     baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
     seeds: Annotated[str | None, typer.Option(help="How many, or which: 12, or 10-19.", show_default="6")] = None,
@@ -147,8 +150,8 @@ def compare(
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
 
-    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, pairs.csv,
-    summary.md and summary.png. Interrupted, the same command goes on where it was.
+    Trains a network, a small one where --model names no other, for every strategy, seed and held-out domain, and writes
+    runs.csv, summary.csv, pairs.csv, summary.md and summary.png. Interrupted, the same command goes on where it was.
     """
     with _refusals_explained():
         from featmix.compare import compare as run_comparison
@@ -181,7 +184,8 @@ def probe(
     site: Annotated[
         list[str] | None,
         typer.Option(
-            help="input, stem, layer1, layer2 or layer3; may be given several times.", show_default="stem layer1 layer2"
+            help="input, stem, layer1, layer2 or layer3, or a module of the model; may be given several times.",
+            show_default="stem layer1 layer2",
         ),
     ] = None,
     norm: Annotated[

@@ -24,7 +24,6 @@ from featmix.compare.models import SMALL, is_nameless
 from featmix.compare.network_check import checked_network
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
-from featmix.compare.places import Places
 from featmix.compare.pool import Pool
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.resources import available_memory, bearable_jobs, cores
@@ -35,6 +34,7 @@ from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.sweep_report import print_sweeps, write_sweeps
 from featmix.compare.sweeps import expanded
+from featmix.compare.telling import tell_of_data, tell_of_sites
 from featmix.compare.training import Run, attach, make_network, pipeline_of, with_seed
 from featmix.errors import FeatmixError
 from featmix.support.progress import progress
@@ -130,12 +130,12 @@ def compare(
         source = handed.source(shared)
         jobs = _bearable(jobs, console, source.size_in_bytes)
         pool.shrink(jobs)
-        _tell_of_data(console, source)
+        tell_of_data(console, source)
         check_that_batches_fill(shared, source)
         network = checked_network(shared, source, handed.factory) if any_site or shared.weights else None
         for spec in specs:
             rehearse(spec, shared, source, network)
-        _tell_of_sites(console, specs, shared, network)
+        tell_of_sites(console, specs, shared, network)
         grid = make_grid(specs, numbers, source)
         record = record_of(shared, source, network, handed.factory)
         before = folder.begin(record, fresh=fresh)
@@ -243,26 +243,6 @@ def _bearable(wanted: int, console: Console, data: int = 0) -> int:
 
 def _workers(jobs: int, settings: Settings, handed: Given) -> Pool | Alone:
     return Pool(jobs, nested=settings.devices > 1) if handed.factory is None else Alone(handed.factory)
-
-
-def _tell_of_data(console: Console, source: Source) -> None:
-    """Say what was read, where it is the user's own."""
-    if source.about:
-        console.print(for_terminal(source.about), markup=False, highlight=False, soft_wrap=True)
-    for note in source.notes:
-        console.print(f"  {for_terminal(note)}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
-def _tell_of_sites(console: Console, specs: Sequence[Contender], settings: Settings, network: nn.Module | None) -> None:
-    """Say which modules stand for sites that are not called so."""
-    if network is None or settings.model == SMALL:
-        return
-    places = Places(network)
-    trees = [(tree, spec.published) for spec in specs if (tree := spec.pipeline().tree) is not None]
-    told = {site: module for tree, published in trees for site, module in places.told(tree, published=published).items()}
-    if told:
-        words = ", ".join(f"{site} is {module}" for site, module in told.items())
-        console.print(for_terminal(f"Sites: {words}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def usual_jobs(settings: Settings) -> int:

@@ -27,6 +27,7 @@ WORDS = "small, timm:NAME, FILE.py:FUNCTION or package.module:FUNCTION"
 
 Factory = Callable[..., nn.Module]
 Size = tuple[int, int]
+Maker = Callable[[int, Size, int], nn.Module]
 
 _MODULE = re.compile(r"[A-Za-z_][\w.]*")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -93,25 +94,24 @@ def shown(word: str) -> str:
     return f"{Path(place).name}:{name}" if place.endswith(".py") else word
 
 
-def make_model(word: str, num_classes: int, size: Size, width: int, factory: Factory | None = None) -> nn.Module:
-    """Make a network, with initial weights from torch's generator.
+def maker_of(word: str, factory: Factory | None = None) -> Maker:
+    """Return what makes a network from the number of classes, the images' size, and the small network's width.
+
+    Code is imported here, and not when it makes a network: what draws on import would else change the first one.
 
     Args:
         word: Its name.
-        num_classes: How many logits it is to give.
-        size: Height and width of the images.
-        width: Of the small network.
         factory: Makes it, where the name cannot be found again.
 
     Raises:
-        FeatmixError: If there is no such network, or what makes it fails or makes something else.
+        FeatmixError: If there is no such network, and later if what makes it fails or makes something else.
     """
     if word == SMALL:
-        return SmallResNet(num_classes, width)
+        return lambda num_classes, size, width: SmallResNet(num_classes, width)
     if word.startswith(f"{TIMM}:"):
-        return _timm(word.partition(":")[2], num_classes, size)
+        return _timm(word.partition(":")[2])
     make = named_object(word, subject="compare", argument="model") if factory is None else factory
-    return _called(make, word, num_classes)
+    return lambda num_classes, size, width: _called(make, word, num_classes)
 
 
 def fingerprint(word: str, network: nn.Module, factory: Factory | None = None) -> str:
@@ -135,20 +135,24 @@ def _source(make: Any) -> str:
         return repr(getattr(getattr(inner, "__code__", None), "co_code", b""))
 
 
-def _timm(name: str, num_classes: int, size: Size) -> nn.Module:
+def _timm(name: str) -> Maker:
     timm = imported("timm", subject="compare", argument="model", install="featmix[timm]")
     if not timm.is_model(name):  # names with a colon are places to download from
         fix = nearest(name.partition(".")[0], timm.list_models())
         raise FeatmixError("compare", "model", expected="a network of timm", got=repr(name), fix=fix)
-    sized = timm.get_pretrained_cfg(name)
-    sizes = {"img_size": size} if sized is not None and sized.fixed_input_size else {}
-    try:
-        made: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **sizes)
-    except Exception as error:
-        got = f"{type(error).__name__}: {error}"
-        expected = f"{name} to take images of {size[0]} x {size[1]}"
-        raise FeatmixError("compare", "model", expected=expected, got=got, fix="Try another --size.") from error
-    return made
+    about = timm.get_pretrained_cfg(name)
+
+    def make(num_classes: int, size: Size, width: int) -> nn.Module:
+        sizes = {"img_size": size} if about is not None and about.fixed_input_size else {}
+        try:
+            made: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **sizes)
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+            expected = f"{name} to take images of {size[0]} x {size[1]}"
+            raise FeatmixError("compare", "model", expected=expected, got=got, fix="Try another --size.") from error
+        return made
+
+    return make
 
 
 def _called(make: Any, word: str, num_classes: int) -> nn.Module:

@@ -27,6 +27,7 @@ class Places:
 
     Args:
         network: The network.
+        subject: The command that asks, for messages.
 
     Example:
         >>> net = nn.Sequential()
@@ -36,7 +37,8 @@ class Places:
         ('layer2', 'conv', 'fc')
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, subject: str = "compare") -> None:
+        self._subject = subject
         self._modules = [plain(name) for name, _ in network.named_modules(remove_duplicate=False) if name]
         told = {name: module for name, module in stages(network).items() if module in self._modules}
         self._stages = told or _numbered(network)
@@ -66,7 +68,7 @@ class Places:
         near = nearest(site, [*named, *self._modules])
         told = ", ".join(named[:_MOST_TOLD]) + (", ..." if len(named) > _MOST_TOLD else "")
         fix = near if near.startswith("Did") else f"It has {told}, and what is in these: moex@{tops[0] if tops else INPUT}."
-        raise FeatmixError("compare", "site", expected="a module or a stage of the network", got=repr(site), fix=fix)
+        raise FeatmixError(self._subject, "site", expected="a module or a stage of the network", got=repr(site), fix=fix)
 
     def placed(self, tree: Tree, *, published: bool = False) -> Tree:
         """Return a tree whose sites are modules of the network.

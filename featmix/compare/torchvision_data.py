@@ -26,13 +26,14 @@ def read_torchvision(name: str, root: Path | None, size: int | None) -> PhotoSou
         FeatmixError: If there is no such data set, or it is not in that folder.
     """
     library = imported("torchvision.datasets", subject="compare", argument="data", install="torchvision")
-    known = [one for one in library.__all__ if issubclass(getattr(library, one), library.VisionDataset)]
+    kinds = {one: getattr(library, one) for one in library.__all__}
+    known = [one for one, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, library.VisionDataset)]
     if name not in known:
         raise FeatmixError("compare", "data", expected="a data set of torchvision", got=repr(name), fix=nearest(name, known))
     if root is None:
         fix = f"featmix compare --data torchvision:{name} --root FOLDER."
         raise FeatmixError("compare", "root", expected="the folder that torchvision keeps it in", got="none", fix=fix)
-    kind = getattr(library, name)
+    kind = kinds[name]
     takes = inspect.signature(kind).parameters
     usual: dict[str, Any] = {"root": str(root), **({"download": False} if "download" in takes else {})}
     ways = [[{key: value} for value in pair] for key, pairs in _SPLITS.items() if key in takes for pair in pairs]

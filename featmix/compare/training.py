@@ -23,7 +23,7 @@ from torch import nn
 import featmix as fm
 from featmix.compare.contenders import BASELINE, Contender
 from featmix.compare.feeding import Feed, to_floats
-from featmix.compare.models import SMALL, Factory, Size, make_model
+from featmix.compare.models import SMALL, Factory, Size, maker_of
 from featmix.compare.places import Places, placed
 from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
@@ -141,8 +141,9 @@ def make_network(
     Raises:
         FeatmixError: If there is no such network, or the file's weights do not fit it.
     """
+    make = maker_of(settings.model, factory)
     torch.manual_seed(seed)
-    network = make_model(settings.model, num_classes, size, settings.width, factory)
+    network = make(num_classes, size, settings.width)
     if settings.weights:
         load_weights(network, Path(settings.weights), num_classes)
     if any(one.ndim == 5 for one in network.parameters()):  # memory of volumes has no such order
