@@ -30,6 +30,11 @@ class Alone:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         return None
 
+    @property
+    def machines(self) -> list[dict[str, object]]:
+        """The machines that made runs, beside this one: none."""
+        return []
+
     def start(self, limit: int | None = None) -> None:
         """There is nothing to start."""
 
