@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
-import pkgutil
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,6 +19,7 @@ from featmix.normalizers.base import Normalizer
 from featmix.normalizers.over import Over
 from featmix.presets.registry import list_presets, preset
 from featmix.spec import parse, parts_of
+from featmix.support.loading import named_object
 from featmix.support.progress import progress
 from featmix.testing import Record, adapt, check_normalizer, check_strategy
 from featmix.testing.check import planned
@@ -144,63 +141,7 @@ def find_subject(target: str) -> Any:
         raise FeatmixError(
             "check", "subject", expected="package.module:Object, or a registered name", got=repr(target), fix=fix
         )
-    if target.rpartition(":")[0].endswith(".py"):
-        name, _, rest = target.rpartition(":")
-        found: Any = _run_file(Path(name))
-    else:
-        found = _import(name)
-    for part in rest.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            public = [known for known in dir(found) if not known.startswith("_")]
-            raise FeatmixError(
-                "check", "subject", expected=f"an attribute of {name}", got=repr(part), fix=nearest(part, public)
-            ) from None
-    return found
-
-
-def _import(name: str) -> Any:
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the folder that the command is called in
-    importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            parent, _, last = str(error.name).rpartition(".")
-            fix = nearest(last, _modules(parent))
-            raise FeatmixError("check", "subject", expected="a module", got=repr(error.name), fix=fix) from None
-        raise FeatmixError(
-            "check", "subject", expected=f"{name} to be importable", got=f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def _run_file(file: Path) -> ModuleType:
-    """Import a file under its own name; what stands beside it can be imported from it."""
-    if not file.is_file():
-        beside = [str(found) for found in file.parent.glob("*.py")] if file.parent.is_dir() else []
-        raise FeatmixError("check", "subject", expected="a file", got=repr(str(file)), fix=nearest(str(file), beside))
-    known = sys.modules.get(file.stem)
-    if known is not None and getattr(known, "__file__", None) and Path(str(known.__file__)).resolve() == file.resolve():
-        return known
-    if known is not None or file.stem in sys.stdlib_module_names:
-        raise FeatmixError(
-            "check", "subject", expected="a file whose name is no other module's", got=repr(str(file)), fix="Rename it."
-        )
-    sys.path.insert(0, str(file.resolve().parent))
-    found: ModuleType = _import(file.stem)
-    if Path(str(found.__file__)).resolve() != file.resolve():
-        raise FeatmixError(
-            "check", "subject", expected="a file whose name is no other module's", got=repr(str(file)), fix="Rename it."
-        )
-    return found
-
-
-def _modules(package: str) -> list[str]:
-    """Names of the modules in a package, or of those in the current folder."""
-    path = getattr(sys.modules[package], "__path__", []) if package else ["."]
-    return [module.name for module in pkgutil.iter_modules(path)]
+    return named_object(target, subject="check", argument="subject")
 
 
 def _dtype(name: str) -> torch.dtype:

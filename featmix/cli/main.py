@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from featmix.compare.settings import Settings
+from featmix.compare.settings import AMP, AMP_HELP, Settings
 from featmix.errors import FeatmixError, printable
 
 app = typer.Typer(
@@ -110,9 +110,10 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     for one in fields(Settings):
         if one.name in own.parameters:
             continue
-        default = "what suits the data" if one.metadata["suits"] else one.default
-        option = typer.Option(None, help=one.metadata["help"], show_default=str(default) or False)
+        option = typer.Option(None, help=one.metadata["help"], show_default=one.metadata["shown"] or False)
         options.append(Parameter(one.name, Parameter.KEYWORD_ONLY, default=option, annotation=kinds[one.name] | None))
+    amp = typer.Option(None, f"--{AMP}", help=AMP_HELP, show_default=False)
+    options.append(Parameter(AMP, Parameter.KEYWORD_ONLY, default=amp, annotation=bool | None))
     kept = [parameter for parameter in own.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
     command.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in (*kept, *options)}
@@ -136,7 +137,10 @@ def compare(
         typer.Option(help="A file that featmix.save wrote; may be given several times.", show_default=False),
     ] = None,
     site: Annotated[
-        str | None, typer.Option(help="Where strategies act that name no site: input, stem, layer1, layer2, layer3.")
+        str | None,
+        typer.Option(
+            help="Where strategies act that name no site: input, stem, layer1, layer2, layer3, or a module of the model."
+        ),
     ] = None,
     baseline: Annotated[str, typer.Option(help="The one of them that differences are taken to, as tables call it.")] = "none",
     interval: Annotated[str, typer.Option(help="How sure means are: seeds, satterthwaite or nadeau-bengio.")] = "seeds",
@@ -160,8 +164,8 @@ def compare(
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
 
-    Trains a small network for every strategy, seed and held-out domain, and writes runs.csv, summary.csv, pairs.csv,
-    summary.md and summary.png. Interrupted, the same command goes on where it was.
+    Trains a network, a small one where --model names no other, for every strategy, seed and held-out domain, and writes
+    runs.csv, summary.csv, pairs.csv, summary.md and summary.png. Interrupted, the same command goes on where it was.
     """
     with _refusals_explained():
         from featmix.compare import compare as run_comparison
@@ -216,7 +220,8 @@ def probe(
     site: Annotated[
         list[str] | None,
         typer.Option(
-            help="input, stem, layer1, layer2 or layer3; may be given several times.", show_default="stem layer1 layer2"
+            help="input, stem, layer1, layer2 or layer3, or a module of the model; may be given several times.",
+            show_default="stem layer1 layer2",
         ),
     ] = None,
     norm: Annotated[

@@ -41,6 +41,11 @@ class Contender(Spec):
         """
         return label_of(self.name, self.settings, self.site)
 
+    @property
+    def published(self) -> bool:
+        """True where sites are those of another network, which stages of the one that is trained stand for."""
+        return False
+
     def pipeline(self) -> fm.Pipeline:
         """Return a pipeline of the strategy at its site, or an empty one."""
         return fm.Pipeline(mix=None if self.name == BASELINE else self.tree())
@@ -57,17 +62,23 @@ class TreeContender(Contender):
 
     made: Tree | None = field(default=None, compare=False)
 
+    @property
+    def published(self) -> bool:
+        """True for presets."""
+        return self.name in fm.list_presets()
+
     def pipeline(self) -> fm.Pipeline:
         """Return a pipeline of the tree, made anew."""
         return fm.Pipeline(mix=copy.deepcopy(self.made))
 
 
-def contender(text: str, site: str | None = None) -> Contender:
+def contender(text: str, site: str | None = None, *, any_site: bool = False) -> Contender:
     """Read one strategy, several that act together, a preset, or the baseline.
 
     Args:
         text: See :func:`featmix.spec.parse`; several with ``+`` between them; the name of a preset; or ``none``.
         site: Where strategies act that name no site; None puts each where it usually stands.
+        any_site: Whether sites are those of another network than the small one.
 
     Raises:
         FeatmixError: for an unknown strategy, site or setting, and for a value the strategy refuses.
@@ -85,17 +96,18 @@ def contender(text: str, site: str | None = None) -> Contender:
         return Contender(BASELINE)
     if text.strip().lower() in fm.list_presets():
         name = text.strip().lower()
-        return TreeContender(name, made=on_small_network(preset(name)))
+        return TreeContender(name, made=preset(name) if any_site else on_small_network(preset(name)))
     texts = parts_of(text)
     if len(texts) > 1:
-        parts = [contender(part, site) for part in texts]
+        parts = [contender(part, site, any_site=any_site) for part in texts]
         return TreeContender("+".join(part.label for part in parts), made=fm.Compose([part.tree() for part in parts]))
     spec = parse(text, subject="compare")
-    chosen = check_site(spec.site or (usual_site(spec.name) if site is None else site), "compare")
+    chosen = spec.site or (usual_site(spec.name) if site is None else site)
+    check_site(chosen, "compare", any_site=any_site)
     return Contender(spec.name, spec.settings, chosen, spec.values)
 
 
-def contenders(texts: Sequence[str], site: str | None = None) -> list[Contender]:
+def contenders(texts: Sequence[str], site: str | None = None, *, any_site: bool = False) -> list[Contender]:
     """Read several strategies; the baseline is put first if it was not named.
 
     Raises:
@@ -105,7 +117,7 @@ def contenders(texts: Sequence[str], site: str | None = None) -> list[Contender]
         >>> [one.label for one in contenders(["mixup", "moex@layer1"])]
         ['none', 'mixup', 'moex@layer1']
     """
-    found = [contender(text, site) for text in texts]
+    found = [contender(text, site, any_site=any_site) for text in texts]
     twice = [one.label for number, one in enumerate(found) if one in found[:number]]
     if twice:
         raise FeatmixError("compare", "strategy", expected="each strategy once", got=f"{twice[0]!r} again")

@@ -8,7 +8,9 @@ from pathlib import Path
 from featmix.compare.digits import read_digits
 from featmix.compare.fashion_mnist import read_fashion_mnist
 from featmix.compare.folder import read_folder
+from featmix.compare.hf_data import read_hf
 from featmix.compare.sources import Source
+from featmix.compare.torchvision_data import read_torchvision
 from featmix.errors import FeatmixError, nearest
 
 
@@ -20,7 +22,7 @@ class Usual:
         epochs: Passes over the training images in all their styles.
         width: Channels of the network's stem.
         limit: Training images per domain; None for all.
-        size: Side in pixels that images are resized to; None where the data set has a size of its own.
+        size: Side in pixels that images are resized to; None leaves them as they are.
     """
 
     epochs: int
@@ -29,12 +31,26 @@ class Usual:
     size: int | None = None
 
 
-_USUAL = {
-    "digits": Usual(epochs=4, width=8),
-    "fashion-mnist": Usual(epochs=4, width=8, limit=2000),
-    "folder": Usual(epochs=20, width=16, size=32),
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of data set: what suits it, what stands behind its name's colon, and which arguments apply."""
+
+    usual: Usual
+    behind: str = ""
+    has_size: bool = True
+    has_root: bool = False
+
+
+DATASET = "dataset"  # one that Python code has handed over
+_KINDS = {
+    "digits": _Kind(Usual(epochs=4, width=8), has_size=False),
+    "fashion-mnist": _Kind(Usual(epochs=4, width=8, limit=2000), has_size=False, has_root=True),
+    "folder": _Kind(Usual(epochs=20, width=16, size=32), behind="PATH"),
+    "torchvision": _Kind(Usual(epochs=20, width=16, limit=2000), behind="NAME", has_root=True),
+    "hf": _Kind(Usual(epochs=20, width=16), behind="PATH"),
 }
-DATA_SETS = ("digits", "fashion-mnist", "folder:PATH")
+_HANDED_OVER = _Kind(Usual(epochs=20, width=16), behind="NAME")
+DATA_SETS = tuple(name + (f":{kind.behind}" if kind.behind else "") for name, kind in _KINDS.items())
 
 
 def usual(name: str) -> Usual:
@@ -47,34 +63,58 @@ def usual(name: str) -> Usual:
         >>> usual("fashion-mnist").limit
         2000
     """
+    return _kind(name).usual
+
+
+def absolute(name: str) -> str:
+    """Return the name of a data set, the path in it made absolute.
+
+    Example:
+        >>> absolute("torchvision:CIFAR10"), absolute("folder:/pictures/../photos")
+        ('torchvision:CIFAR10', 'folder:/photos')
+    """
     kind, colon, path = name.partition(":")
-    if kind not in _USUAL:
-        raise FeatmixError("compare", "data", expected="a known data set", got=repr(name), fix=nearest(kind, DATA_SETS))
-    if (kind == "folder") != bool(path) or (colon and kind != "folder"):
-        raise FeatmixError("compare", "data", expected="one of " + ", ".join(DATA_SETS), got=repr(name))
-    return _USUAL[kind]
+    return f"{kind}:{Path(path).expanduser().resolve()}" if colon and _kind(name).behind == "PATH" else name
 
 
 def read(name: str, *, root: Path | None = None, size: int | None = None) -> Source:
-    """Read a data set into memory.
+    """Read a data set into memory; nothing is downloaded.
 
     Args:
-        name: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
-        root: Where the files of fashion-mnist are.
-        size: Side in pixels that the images of a folder are resized to.
+        name: One of ``DATA_SETS``.
+        root: Where the files of fashion-mnist are, or those of torchvision's data sets.
+        size: Side in pixels that images are resized to; not for digits and fashion-mnist.
 
     Raises:
         FeatmixError: for an unknown name, an argument that does not apply, and missing or damaged files.
     """
-    preset = usual(name)
+    found = _kind(name)
     kind, _, path = name.partition(":")
-    if root is not None and kind != "fashion-mnist":
-        fix = "A folder's path belongs into the name: folder:PATH." if kind == "folder" else ""
-        raise FeatmixError("compare", "root", expected="none but for fashion-mnist", got=f"{root} for {name}", fix=fix)
-    if size is not None and preset.size is None:
-        raise FeatmixError("compare", "size", expected="none but for folder:PATH", got=f"{size} for {name}")
+    if root is not None and not found.has_root:
+        fix = f"A path belongs into the name: {kind}:PATH." if found.behind == "PATH" else ""
+        expected = "none but for fashion-mnist and torchvision"
+        raise FeatmixError("compare", "root", expected=expected, got=f"{root} for {name}", fix=fix)
+    if size is not None and not found.has_size:
+        raise FeatmixError("compare", "size", expected="none for images of a size of their own", got=f"{size} for {name}")
     if kind == "digits":
         return read_digits()
     if kind == "fashion-mnist":
         return read_fashion_mnist(root)
-    return read_folder(Path(path).expanduser(), size or preset.size or 32)
+    if kind == "folder":
+        return read_folder(Path(path).expanduser(), size or found.usual.size or 32)
+    if kind == "hf":
+        return read_hf(Path(path).expanduser(), size)
+    if kind == "torchvision":
+        return read_torchvision(path, root, size)
+    fix = "Pass it in Python: compare(data=dataset)."
+    raise FeatmixError("compare", "data", expected="one of " + ", ".join(DATA_SETS), got=repr(name), fix=fix)
+
+
+def _kind(name: str) -> _Kind:
+    kind, colon, path = name.partition(":")
+    known = {**_KINDS, DATASET: _HANDED_OVER}
+    if kind not in known:
+        raise FeatmixError("compare", "data", expected="a known data set", got=repr(name), fix=nearest(kind, DATA_SETS))
+    if bool(known[kind].behind) != bool(path) or (colon and not known[kind].behind):
+        raise FeatmixError("compare", "data", expected="one of " + ", ".join(DATA_SETS), got=repr(name))
+    return known[kind]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
+from featmix.compare.alone import Alone
+from featmix.compare.models import Factory
 from featmix.compare.pool import Pool
 from featmix.compare.results import Row
 from featmix.compare.settings import Settings
@@ -31,6 +33,9 @@ class Executor(Protocol):
     def start(self, limit: int | None = None) -> None:
         """Get ready to make runs, at most so many at a time."""
 
+    def shrink(self, most: int) -> None:
+        """Make no more than so many at a time from now on."""
+
     def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
         """Make runs, and yield their rows as they come."""
 
@@ -53,6 +58,11 @@ class Place:
     kind: str = LOCAL
     address: str = ""
 
+    @property
+    def here(self) -> bool:
+        """True if all runs are made on this machine."""
+        return not self.address
+
 
 def chosen_place(text: str) -> Place:
     """Read ``local``, ``ray``, or ``ray:ADDRESS``.
@@ -71,7 +81,7 @@ def chosen_place(text: str) -> Place:
     return Place(kind, address)
 
 
-def make_executor(place: Place, jobs: int, settings: Settings, resources: str = "") -> Executor:
+def make_executor(place: Place, jobs: int, settings: Settings, resources: str = "", factory: Factory | None = None) -> Executor:
     """Return what makes the runs of an experiment.
 
     Args:
@@ -79,6 +89,7 @@ def make_executor(place: Place, jobs: int, settings: Settings, resources: str = 
         jobs: Processes, or cores of a cluster on this machine.
         settings: What all runs share.
         resources: See `chosen_resources`.
+        factory: Makes the network, where its name is none that another process could find.
 
     Raises:
         FeatmixError: For resources in words that are none, or that nobody would heed.
@@ -87,11 +98,13 @@ def make_executor(place: Place, jobs: int, settings: Settings, resources: str = 
     if place.kind == RAY:
         from featmix.compare.ray_pool import RayPool
 
-        return RayPool(jobs, address=place.address, resources=asked)
+        return RayPool(jobs, address=place.address, resources=asked, factory=factory)
     if resources:
         raise FeatmixError(
             "compare", "resources", expected=f"--executor {RAY}, which hands them out", got=f"--executor {LOCAL}"
         )
+    if factory is not None:
+        return Alone(factory)
     return Pool(jobs, nested=settings.devices > 1)
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from torch import nn
 
 import featmix as fm
 from featmix.checks import whole
 from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, chosen_baseline, contenders
-from featmix.compare.data import read
 from featmix.compare.escaping import for_terminal, shown_labels
-from featmix.compare.executors import LOCAL, Executor, chosen_place, make_executor
+from featmix.compare.executors import LOCAL, Executor, Place, chosen_place, make_executor
 from featmix.compare.feeding import Feed, check_images
+from featmix.compare.given import given
+from featmix.compare.identity import record_of
 from featmix.compare.intervals import SEEDS, Interval
+from featmix.compare.models import SMALL, is_nameless
+from featmix.compare.network_check import checked_network
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
 from featmix.compare.pipelines import read_pipelines
 from featmix.compare.report import Circumstances, print_results, write_report
@@ -30,7 +34,8 @@ from featmix.compare.sources import Images, Source
 from featmix.compare.statistics import Summary, summarize
 from featmix.compare.sweep_report import print_sweeps, write_sweeps
 from featmix.compare.sweeps import expanded
-from featmix.compare.training import Run, attach, make_network, with_seed
+from featmix.compare.telling import tell_of_data, tell_of_sites
+from featmix.compare.training import Run, attach, make_network, pipeline_of, with_seed
 from featmix.errors import FeatmixError
 from featmix.support.progress import progress
 
@@ -76,8 +81,8 @@ def compare(
 ) -> Comparison:
     """Compare strategies in domain and under a change of domain, paired with training without augmentation.
 
-    For each seed and each held-out domain a small residual network is trained once per strategy. Finished runs are kept in
-    the output folder; the same call goes on where an interrupted one ended.
+    For each seed and each held-out domain a network, a small residual one unless ``model`` says another, is trained once per
+    strategy. Finished runs are kept in the output folder; the same call goes on where an interrupted one ended.
 
     Args:
         strategies: ``name[@site][:setting=value,...]``, several with ``+`` between them, presets, or sweeps such as
@@ -98,7 +103,9 @@ def compare(
         fresh: Throw away what is in the output folder.
         console: Where to report; None writes to standard output.
         settings: What all runs share, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
-            :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set.
+            :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set. ``data`` may also
+            be a data set of torch's kind, a pair of them to train and to test on, or several by the names of domains;
+            ``model`` a function that takes the number of classes and returns a new network. ``amp=True`` is mixed precision.
 
     Returns:
         All rows and summaries, which are in the output folder as well.
@@ -114,29 +121,33 @@ def compare(
     console = console or Console()
     if isinstance(strategies, str) or not isinstance(strategies, Sequence):
         raise FeatmixError("compare", "strategies", expected="a list of names", got=repr(strategies), fix="['moex', 'mixup']")
-    shared = resolve(settings, quick=quick)
+    handed = given(settings)
+    shared = resolve(handed.settings, quick=quick)
+    any_site = shared.model != SMALL
     piped = read_pipelines(pipelines)
-    written, sweeps = expanded(strategies or (() if piped else DEFAULT_STRATEGIES), site)
-    specs = [*contenders(written, None if site is not None and "," in site else site), *piped]
+    written, sweeps = expanded(strategies or (() if piped else DEFAULT_STRATEGIES), site, any_site=any_site)
+    specs = [*contenders(written, None if site is not None and "," in site else site, any_site=any_site), *piped]
     baseline = chosen_baseline(baseline, specs)
     numbers = chosen_seeds(seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
     place = chosen_place(executor)
-    jobs = whole("compare", "jobs", usual_jobs(shared) if jobs is None else jobs, least=1)
+    jobs = _jobs(jobs, shared, place, console)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
-    most = bearable_jobs(jobs, jobs, available_memory())
-    if most < jobs:
-        console.print(f"{most} processes in place of {jobs}: the memory that is free bears no more.", style="yellow")
-    jobs = most
-    with make_executor(place, jobs, shared, resources) as pool, folder:
+    with make_executor(place, jobs, shared, resources, handed.factory) as pool, folder:
         if fresh or not folder.has_runs:
             pool.start(limit=len(specs) * len(numbers))  # the workers import while the data is read here
-        source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
+        source = handed.source(shared)
+        if place.here:
+            jobs = _bearable(jobs, console, source.size_in_bytes)
+            pool.shrink(jobs)
+        tell_of_data(console, source)
         sure = Interval(interval, source.test_share)
         check_that_batches_fill(shared, source)
+        network = checked_network(shared, source, handed.factory) if any_site or shared.weights else None
         for spec in specs:
-            rehearse(spec, shared, source)
+            rehearse(spec, shared, source, network)
+        tell_of_sites(console, specs, shared, network)
         grid = make_grid(specs, numbers, source)
-        record = {**asdict(shared), "data_fingerprint": source.fingerprint, "test_share": source.test_share}
+        record = {**record_of(shared, source, network, handed.factory), "test_share": source.test_share}
         before = folder.begin(record, fresh=fresh)
         if len(folder.machines) > 1:
             note = (
@@ -185,8 +196,14 @@ def check_that_batches_fill(settings: Settings, source: Source) -> None:
             raise FeatmixError("compare", "batch_size", expected="at most the number of training images", got=got, fix=fix)
 
 
-def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
+def rehearse(spec: Contender, settings: Settings, source: Source, network: nn.Module | None = None) -> None:
     """A training forward on noise at each site, so that settings that do not fit the network are refused before the first run.
+
+    Args:
+        spec: What is to act.
+        settings: What all runs share.
+        source: The data.
+        network: The network, if it is made already.
 
     Raises:
         FeatmixError: where a strategy refuses its site, or a pipeline the images. Anything else that goes wrong is left to be
@@ -195,10 +212,12 @@ def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
     if spec.name == BASELINE:
         return
     with torch.random.fork_rng(devices=[]):
-        network = make_network(settings, len(source.classes), seed=0)
+        if network is None:
+            network = make_network(settings, len(source.classes), seed=0, size=source.image_size)
+        network.train()
         pixels = torch.randint(256, (4, 3, *source.image_size), dtype=torch.uint8)
         noise = Images(pixels, torch.arange(4) % len(source.classes), torch.arange(4) % len(source.domains))
-        pipeline = with_seed(spec.pipeline(), 0)
+        pipeline = with_seed(pipeline_of(Run(spec, 0, ""), network, settings), 0)
         feed = Feed(pipeline, noise, torch.device("cpu"))
         check_images(pipeline, feed)
         try:
@@ -212,6 +231,26 @@ def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
             raise
         except Exception:
             return
+
+
+def _jobs(jobs: int | None, settings: Settings, place: Place, console: Console) -> int:
+    """How many processes are started, said where they are fewer than asked for."""
+    if is_nameless(settings.model) and place.kind == LOCAL:
+        if jobs not in (None, 1) or settings.devices > 1:
+            fix = "Define the function that makes it at the top of a module or script, by a name; or leave jobs at 1."
+            got = f"{jobs} for a model that only this process has" if jobs is not None else f"devices = {settings.devices}"
+            raise FeatmixError("compare", "jobs", expected="1", got=got, fix=fix)
+        console.print("Only this process has the model: all runs are made in it, one after the other.", style="yellow")
+        return 1
+    wanted = whole("compare", "jobs", usual_jobs(settings) if jobs is None else jobs, least=1)
+    return _bearable(wanted, console) if place.here else wanted
+
+
+def _bearable(wanted: int, console: Console, data: int = 0) -> int:
+    most = bearable_jobs(wanted, wanted, available_memory(), data)
+    if most < wanted:
+        console.print(f"{most} processes in place of {wanted}: the memory that is free bears no more.", style="yellow")
+    return most
 
 
 def usual_jobs(settings: Settings) -> int:

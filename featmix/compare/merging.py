@@ -16,6 +16,7 @@ from featmix.compare.output import OutputFolder
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.results import Key, Row
+from featmix.compare.settings import completed
 from featmix.compare.statistics import summarize
 from featmix.errors import FeatmixError
 
@@ -82,7 +83,7 @@ def merge(
 
 
 def _check_alike(first: Finished, other: Finished) -> None:
-    made = [{**part.record.settings, **part.record.versions} for part in (first, other)]
+    made = [{**completed(part.record.settings), **part.record.versions} for part in (first, other)]
     changed = [name for name in {**made[0], **made[1]} if made[0].get(name) != made[1].get(name)]
     if changed:
         expected, got = (

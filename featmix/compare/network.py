@@ -63,12 +63,13 @@ class SmallResNet(nn.Module):
         return logits
 
 
-def check_site(site: str, subject: str) -> str:
+def check_site(site: str, subject: str, *, any_site: bool = False) -> str:
     """Return the site, or several with bars between them, if the network has them.
 
     Args:
         site: Its name.
         subject: The command that was given it, for messages.
+        any_site: Whether it is one of another network, which nothing is known of here.
 
     Raises:
         FeatmixError: if not, and where one is named twice; the message names the nearest.
@@ -79,7 +80,7 @@ def check_site(site: str, subject: str) -> str:
     """
     parts = sites_of(site)
     for part in parts:
-        if part not in SITES:
+        if part not in SITES and not any_site:
             raise FeatmixError(subject, "site", expected="a site of the network", got=repr(part), fix=nearest(part, SITES))
     if len(set(parts)) < len(parts):
         raise FeatmixError(subject, "site", expected="each site once", got=repr(site))

@@ -15,6 +15,7 @@ import featmix
 from featmix.compare.record import Call, Record, read_record
 from featmix.compare.resources import cores
 from featmix.compare.results import Key, Row, append_row, read_lines, warn_of, write_rows
+from featmix.compare.settings import completed
 from featmix.errors import FeatmixError
 from featmix.support.files import write
 
@@ -155,7 +156,7 @@ class OutputFolder:
             got = f"{RUNS} without it ({error})"
             raise FeatmixError(str(path), expected="the settings of the runs beside it", got=got, fix=fix) from error
         self.calls, self.machines = record.calls, record.machines
-        made_with = {**record.settings, **record.versions}
+        made_with = {**completed(record.settings), **record.versions}
         asked: dict[str, Any] = json.loads(json.dumps({**settings, **versions()}))
         changed = [name for name in {**made_with, **asked} if made_with.get(name) != asked.get(name)]
         if changed:

@@ -52,6 +52,12 @@ class Pool:
         if not self._workers:
             self._workers = [_Worker(self._nested) for _ in range(self._jobs if limit is None else min(self._jobs, limit))]
 
+    def shrink(self, most: int) -> None:
+        """End workers until there are no more than so many."""
+        self._jobs = min(self._jobs, most)
+        while len(self._workers) > self._jobs:
+            self._workers.pop().end()
+
     def __enter__(self) -> Self:
         return self
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from featmix.compare.models import Factory
 from featmix.compare.output import machine, versions
 from featmix.compare.results import Row, one_line
 from featmix.compare.settings import Settings
@@ -40,16 +41,25 @@ class RayPool:
         jobs: Cores that a cluster on this machine has; of a given cluster all are used.
         address: Of a cluster; empty starts one on this machine, and ends it.
         resources: What each run is given, as Ray calls it: ``num_cpus``, ``num_gpus``, ``memory``.
+        factory: Makes the network, where its name is none that another process could find; it is sent along.
 
     Raises:
         FeatmixError: Where Ray is missing, on `start`, or the cluster does not answer or cannot give the resources.
     """
 
-    def __init__(self, jobs: int, *, address: str = "", resources: Mapping[str, float] | None = None) -> None:
-        self._jobs, self._address = jobs, address
+    def __init__(
+        self,
+        jobs: int,
+        *,
+        address: str = "",
+        resources: Mapping[str, float] | None = None,
+        factory: Factory | None = None,
+    ) -> None:
+        self._jobs, self._address, self._factory = jobs, address, factory
         self._resources = dict(resources or {"num_cpus": 1})
         self._ray: Any = None
         self._begun_here = False
+        self._most: int | None = None
         self._pending: dict[Any, Run] = {}
         self._machines: list[dict[str, object]] = []
 
@@ -75,6 +85,10 @@ class RayPool:
         self._ray = ray
         self._check_resources()
 
+    def shrink(self, most: int) -> None:
+        """Hand out no more than so many at a time from now on."""
+        self._most = most
+
     def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
         """Make runs and yield their rows as they come.
 
@@ -90,7 +104,7 @@ class RayPool:
             return
         self.start(limit=len(runs))
         ray, left = self._ray, deque(runs)
-        shared = ray.put((settings, source))
+        shared = ray.put((settings, source, self._factory))
         task = ray.remote(**self._resources, max_retries=RETRIES, retry_exceptions=False)(_make)
         while left or self._pending:
             while left and len(self._pending) < self._most_at_once():
@@ -127,7 +141,8 @@ class RayPool:
 
     def _most_at_once(self) -> int:
         cores = self._ray.cluster_resources().get("CPU", 1)
-        return max(1, int(_AHEAD * cores / max(self._resources["num_cpus"], 0.1)))
+        most = max(1, int(_AHEAD * cores / max(self._resources["num_cpus"], 0.1)))
+        return most if self._most is None else min(most, max(1, self._most))
 
     def _check_resources(self) -> None:
         has = self._ray.cluster_resources()
@@ -154,15 +169,15 @@ class RayPool:
             self._machines.append(made.machine)
 
 
-def _make(run: Run, shared: tuple[Settings, Source]) -> _Made:
+def _make(run: Run, shared: tuple[Settings, Source, Factory | None]) -> _Made:
     """The task: one run, in a process of Ray's that may have made others before."""
     from featmix.compare.repeatable import prepare_torch
     from featmix.compare.training import train
 
     prepare_torch()
-    settings, source = shared
+    settings, source, factory = shared
     try:
-        row = train(run, settings, source)
+        row = train(run, settings, source, factory)
     except Exception as error:  # a run that fails must not take the others with it
         row = run.row(error=one_line(f"{type(error).__name__}: {error}"))
     return _Made(row, machine(), versions())

@@ -17,6 +17,7 @@ from featmix.compare.contenders import BASELINE, TreeContender, contender
 from featmix.compare.escaping import for_markdown, for_terminal, shown_labels
 from featmix.compare.figure import draw_figure
 from featmix.compare.intervals import COVERS, PLAIN, Estimate, Interval
+from featmix.compare.models import SMALL
 from featmix.compare.output import PAIRS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, machine, versions
 from featmix.compare.pairs import METRICS, Pair, pairwise
 from featmix.compare.pipelines import PIPELINE, file_of
@@ -310,13 +311,14 @@ def circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[st
     seeds = sorted({row.seed for row in about.rows})
     domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
     names = shown_labels(summary.label for summary in summaries)
+    any_site = about.settings.get("model", SMALL) != SMALL
     shared = ", ".join(f"{name} {value}" for name, value in about.settings.items() if value not in (None, ""))
     machines = [", ".join(f"{name} {value}" for name, value in one.items()) for one in about.machines or [machine()]]
     return [
         f"{len(about.rows)} runs: {len(summaries)} strategies, seeds {', '.join(map(str, seeds))}, "
         + (f"each of {', '.join(domains)} held out in turn" if domains else "one domain, so none held out"),
         f"Settings: {shared}",
-        *(f"{names[s.label]}: {_in_effect(s)}" for s in summaries if s.strategy != BASELINE),
+        *(f"{names[s.label]}: {_in_effect(s, any_site)}" for s in summaries if s.strategy != BASELINE),
         f"Calibration error: expected calibration error, 15 bins, {'held-out' if domains else 'in-domain'} images; "
         "lower is better",
         f"Time: {_time(about)}. Times per step are medians and depend on what else ran.",
@@ -331,12 +333,12 @@ def _time(about: Circumstances) -> str:
     return ", ".join([*calls, *([f"{untimed} runs in interrupted calls"] if untimed > 0 else [])])
 
 
-def _in_effect(summary: Summary) -> str:
+def _in_effect(summary: Summary, any_site: bool) -> str:
     """Site and all settings, also those left at their defaults; only what the row says if the strategy is gone."""
     if summary.strategy == PIPELINE:
         return f"see {file_of(summary.settings)}"
     try:
-        spec = contender(summary.label)
+        spec = contender(summary.label, any_site=any_site)
     except FeatmixError:  # a strategy that is gone, or settings that nobody could have given
         return f"at {summary.site}, {summary.settings or 'default settings'}"
     if isinstance(spec, TreeContender):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+COPIES = 3  # of all images, that a run needs at most: the source, its split, and one without a domain
 WORKER_BYTES = 1 << 30  # a worker with torch, the data of a small set and a network, generously
 
 
@@ -22,17 +23,19 @@ def available_memory() -> int | None:
         return None
 
 
-def bearable_jobs(wanted: int, runs: int, memory: int | None) -> int:
+def bearable_jobs(wanted: int, runs: int, memory: int | None, data: int = 0) -> int:
     """Return how many processes are started: no more than there are runs, or than memory bears, and one at least.
 
     Args:
         wanted: How many were asked for.
         runs: How many runs there are to make.
         memory: Bytes that are free, if known.
+        data: Bytes of the images, of which each process needs some copies.
 
     Example:
         >>> bearable_jobs(999, 120, 24 << 30), bearable_jobs(6, 4, None)
         (24, 4)
     """
-    bearable = wanted if memory is None else memory // WORKER_BYTES
+    each = max(WORKER_BYTES, WORKER_BYTES // 2 + COPIES * data)
+    bearable = wanted if memory is None else memory // each
     return max(1, min(wanted, runs, bearable))

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from featmix.checks import whole
-from featmix.compare.data import usual
+from featmix.compare.data import DATA_SETS, absolute, usual
+from featmix.compare.models import SMALL, WORDS, checked_word
 from featmix.errors import FeatmixError, nearest
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
@@ -20,9 +21,15 @@ DEVICES = ("cpu", "cuda", "mps")
 QUICK = {"epochs": 1, "limit": 300}
 
 
-def _setting(default: Any, help: str, *, suits: bool = False) -> Any:
-    """Return a field; one that ``suits`` has another default for each data set."""
-    return field(default=default, metadata={"help": help, "suits": suits})
+_SUITS = "what suits the data"
+OWN_LR = 0.001  # for networks of all kinds, some of which a higher one ruins
+AMP = "amp"
+AMP_HELP = "Mixed precision: bf16-mixed, or 16-mixed where the device has no other."
+
+
+def _setting(default: Any, help: str, *, shown: str | None = None) -> Any:
+    """Return a field; ``shown`` says what its default is where that is no value."""
+    return field(default=default, metadata={"help": help, "shown": str(default) if shown is None else shown})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +39,20 @@ class Settings:
     The options of ``featmix compare``, and the arguments of ``featmix.compare.compare``, are read off these fields.
     """
 
-    data: str = _setting("digits", "digits, fashion-mnist or folder:PATH.")
-    root: str = _setting("", "Folder with the files of fashion-mnist; its usual place where empty.")
-    limit: int | None = _setting(None, "At most so many training images per domain.", suits=True)
-    size: int | None = _setting(None, "Side in pixels that images of a folder are resized to.", suits=True)
-    width: int = _setting(8, "Channels of the network's stem.", suits=True)
-    epochs: int = _setting(4, "Passes over the training images.", suits=True)
+    data: str = _setting("digits", f"{', '.join(DATA_SETS[:-1])} or {DATA_SETS[-1]}.")
+    root: str = _setting("", "Folder with the files of fashion-mnist, its usual place where empty; or torchvision's folder.")
+    limit: int | None = _setting(None, "At most so many training images per domain.", shown=_SUITS)
+    size: int | None = _setting(None, "Side in pixels that images of one's own are resized to.", shown=_SUITS)
+    model: str = _setting(SMALL, f"{WORDS}. The function takes the number of classes.")
+    weights: str = _setting("", "A file of initial weights for the model: .safetensors, or a state_dict that torch saved.")
+    width: int = _setting(8, "Channels of the small network's stem.", shown=_SUITS)
+    epochs: int = _setting(4, "Passes over the training images.", shown=_SUITS)
     batch_size: int = _setting(64, "Images per step, over all devices.")
-    lr: float = _setting(0.01, "Highest learning rate.")
+    lr: float = _setting(0.01, "Highest learning rate.", shown=f"0.01, and {OWN_LR} for another model")
     device: str = _setting("cpu", "cpu, cuda, cuda:NUMBER, mps, or auto for the best there is.")
     devices: int = _setting(1, "Devices that train one network together.")
     precision: str = _setting("32-true", f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}.")
+    compile: bool = _setting(False, "Compile the model with torch.compile.", shown="")
 
     def __post_init__(self) -> None:
         for name in ("limit", "size", "width", "epochs", "batch_size", "devices"):
@@ -56,6 +66,11 @@ class Settings:
         if self.precision not in PRECISIONS:
             fix = nearest(self.precision, PRECISIONS)
             raise FeatmixError("compare", "precision", expected="a known precision", got=repr(self.precision), fix=fix)
+        if not isinstance(self.compile, bool):
+            raise FeatmixError("compare", "compile", expected="True or False", got=repr(self.compile))
+        if self.model != SMALL and self.width != Settings.width:
+            fix = "Networks of one's own have a width of their own."
+            raise FeatmixError("compare", "width", expected="none but for the small network", got=self.width, fix=fix)
         _check_device(self.device, self.devices)
         if self.precision == "16-mixed" and self.device == "cpu":
             fix = "Use bf16-mixed there."
@@ -84,26 +99,43 @@ def resolve(given: Mapping[str, Any], *, quick: bool = False) -> Settings:
         >>> resolve({"data": "digits", "lr": 0.1, "width": None}, quick=True).epochs
         1
     """
-    known = [one.name for one in fields(Settings)]
+    known = [*(one.name for one in fields(Settings)), AMP]
     for name in given:
         if name not in known:
             raise FeatmixError("compare", name, expected="a known setting", got=repr(name), fix=nearest(name, known))
     said = {name: value for name, value in given.items() if value is not None}
-    for name in ("data", "device", "precision"):
+    for name in ("data", "device", "precision", "model"):
         if not isinstance(said.get(name, ""), str):
             raise FeatmixError("compare", name, expected="a word, as on the command line", got=type(said[name]).__name__)
     if said.get("device") == "auto":
         said["device"] = _available()
-    if said.get("root"):
-        said["root"] = str(Path(said["root"]).expanduser().resolve())
+    said = _with_amp(said)
+    for name in ("root", "weights"):
+        if said.get(name):
+            said[name] = str(Path(said[name]).expanduser().resolve())
     data = said.get("data", Settings.data)
     suiting = {**vars(usual(data)), **(QUICK if quick else {})}
-    return Settings(**{**suiting, **said, "data": _absolute(data)})
+    said["model"] = checked_word(said.get("model", SMALL))
+    if said["model"] != SMALL:
+        suiting |= {"width": Settings.width, "lr": OWN_LR}
+    return Settings(**{**suiting, **said, "data": absolute(data)})
 
 
-def _absolute(data: str) -> str:
-    kind, colon, path = data.partition(":")
-    return f"{kind}:{Path(path).expanduser().resolve()}" if colon else data
+def completed(record: Mapping[str, object]) -> dict[str, object]:
+    """Return settings that were written, with those that did not exist then as they are by default."""
+    return {**{one.name: one.default for one in fields(Settings)}, **record}
+
+
+def _with_amp(said: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the precision that ``amp`` is short for."""
+    amp = said.pop(AMP, False)
+    if not amp:
+        return said
+    if "precision" in said:
+        raise FeatmixError("compare", "precision", expected="either amp or a precision", got=f"both, {said['precision']!r}")
+    kind = said.get("device", Settings.device).partition(":")[0]
+    halves = kind == "mps" or (kind == "cuda" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported())
+    return {**said, "precision": "16-mixed" if halves else "bf16-mixed"}
 
 
 def _available() -> str:

@@ -8,7 +8,7 @@ domain, so each domain is split by itself, and all of a domain that was left out
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,7 @@ from featmix.errors import FeatmixError, nearest
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
 
+_SHOWN = 6  # how many names are said
 _SPLITTING, _LIMITING = 11, 12  # keep the two uses of a seed apart
 
 
@@ -71,6 +72,7 @@ class Source(ABC):
         domains: Names of the domains; domain labels index them.
         labels: Class of each image, of shape (N,), int64.
         fingerprint: Changes when the files behind the source change.
+        notes: What was seen while it was read, for whoever judges the results.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Source(ABC):
     domains: tuple[str, ...]
     labels: Indices
     fingerprint: str
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     @property
     def held_out_choices(self) -> tuple[str, ...]:
@@ -93,6 +96,16 @@ class Source(ABC):
     @abstractmethod
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels."""
+
+    @property
+    @abstractmethod
+    def size_in_bytes(self) -> int:
+        """Bytes that all images take."""
+
+    @property
+    def about(self) -> str:
+        """One line on what was read; empty where everybody knows."""
+        return ""
 
     def trial(self, seed: int, held_out: str, limit: int | None = None) -> Trial:
         """Split with a seed and leave a domain out.
@@ -150,6 +163,11 @@ class RenderedSource(Source):
         """The share of images that each seed draws to test on; None with an official test set."""
         return TEST_SHARE if self.official_test is None else None
 
+    @property
+    def size_in_bytes(self) -> int:
+        """Bytes that all images take, in all styles."""
+        return 3 * len(self.domains) * self.grey.size
+
     def _split(self, seed: int, limit: int | None) -> tuple[Images, Images]:
         if self.official_test is None:
             train, test = split_stratified(self.labels, np.random.default_rng((seed, _SPLITTING)))
@@ -176,21 +194,50 @@ class PhotoSource(Source):
     Args:
         pixels: uint8.
         domain_labels: Of shape (N,), int64.
+        official_test: Boolean (N,), where the data set comes with a test set of its own; None has one drawn by the seed.
     """
 
     pixels: Bytes
     domain_labels: Indices
+    official_test: npt.NDArray[np.bool_] | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels."""
         return self.pixels.shape[2], self.pixels.shape[3]
 
+    @property
+    def test_share(self) -> float | None:
+        """The share of images that each seed draws to test on; None with an official test set."""
+        return TEST_SHARE if self.official_test is None else None
+
+    @property
+    def size_in_bytes(self) -> int:
+        """Bytes that all images take."""
+        return self.pixels.size
+
+    @property
+    def about(self) -> str:
+        """How many images there are, of which classes and domains, and who says which are tested on."""
+        split = "a seed decides which are tested on"
+        if self.official_test is not None:
+            split = f"{(~self.official_test).sum()} to train and {self.official_test.sum()} to test on"
+        height, width = self.image_size
+        return (
+            f"{self.name}: {len(self.labels)} images of {height} x {width}, {_named(self.classes, 'classes')}, "
+            f"{_named(self.domains, 'domains')}; {split}"
+        )
+
     def _split(self, seed: int, limit: int | None) -> tuple[Images, Images]:
         training, testing = [], []
         for domain in range(len(self.domains)):
             index = np.flatnonzero(self.domain_labels == domain)
-            train, test = split_stratified(self.labels[index], np.random.default_rng((seed, _SPLITTING, domain)))
+            splitting = np.random.default_rng((seed, _SPLITTING, domain))
+            if self.official_test is None:
+                train, test = split_stratified(self.labels[index], splitting)
+            else:
+                train, test = np.flatnonzero(~self.official_test[index]), np.flatnonzero(self.official_test[index])
+                test = test[draw_stratified(self.labels[index][test], limit, splitting)]
             kept = draw_stratified(self.labels[index][train], limit, np.random.default_rng((seed, _LIMITING, domain)))
             training.append(index[train][kept])
             testing.append(index[test])
@@ -202,6 +249,13 @@ class PhotoSource(Source):
 
     def _unseen(self, train: Images, test: Images) -> Images:
         return Images.join([train, test])  # no image of this domain was trained on
+
+
+def _named(names: tuple[str, ...], what: str) -> str:
+    if len(names) == 1:
+        return f"1 {what.removesuffix('s')}"  # of classes there are at least two
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{more})"
 
 
 def rendered(

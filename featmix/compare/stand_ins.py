@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from featmix.compare.network import HIDDEN_SITES
@@ -25,13 +26,25 @@ def stand_in(site: str) -> str:
     """
     if site == INPUT or site in HIDDEN_SITES:
         return site
+    return HIDDEN_SITES[min(stage_of(site), len(HIDDEN_SITES) - 1)]
+
+
+def stage_of(site: str) -> int:
+    """Return the number of the stage that a module of one of the networks of the presets is in, 0 for the stem.
+
+    Args:
+        site: Its name.
+
+    Example:
+        >>> [stage_of(site) for site in ("maxpool", "layer1.0.conv2", "blocks.0", "conv3", "layer4")]
+        [0, 1, 1, 2, 4]
+    """
     first, *rest = site.removeprefix("features.").split(".")
     found = _STAGE.fullmatch(f"{first}.{rest[0]}" if first in _FROM_0 and rest else first)
     if found is None or (not rest and _BEFORE_STAGES.match(first)):
-        return HIDDEN_SITES[0]
+        return 0
     kind, number = found[1], int(found[2])
-    stage = number + (first in _FROM_0) - (kind in _FROM_2)
-    return HIDDEN_SITES[min(max(stage, 0), len(HIDDEN_SITES) - 1)]
+    return max(number + (first in _FROM_0) - (kind in _FROM_2), 0)
 
 
 def told(tree: Tree) -> str:
@@ -63,11 +76,21 @@ def on_small_network(tree: Tree) -> Tree:
         >>> on_small_network(preset("moex/imagenet-resnet50"))
         At('stem', MoEx(norm='pono', lam=0.9, p=1.0))
     """
+    return moved(tree, stand_in)
+
+
+def moved(tree: Tree, place: Callable[[str], str]) -> Tree:
+    """Return a tree whose sites are others; of equal strategies that come to stand at one site, the first stays.
+
+    Args:
+        tree: With any sites.
+        place: Gives the site that stands for another.
+    """
     if isinstance(tree, At):
-        return replace(tree, site=stand_in(tree.site))
+        return replace(tree, site=place(tree.site))
     standing: dict[str, tuple[Tree, float]] = {}
     weights = tree.weights if isinstance(tree, OneOf) else [1.0] * len(tree.members)
-    for member, weight in zip(map(on_small_network, tree.members), weights, strict=True):
+    for member, weight in zip((moved(member, place) for member in tree.members), weights, strict=True):
         first, before = standing.get(repr(member), (member, 0.0))
         standing[repr(member)] = (first, before + weight)
     members = [member for member, _ in standing.values()]

@@ -37,7 +37,7 @@ class Sweep:
     points: tuple[tuple[tuple[str, ...], str], ...]
 
 
-def expanded(texts: Sequence[str], site: str | None = None) -> tuple[list[str], list[Sweep]]:
+def expanded(texts: Sequence[str], site: str | None = None, *, any_site: bool = False) -> tuple[list[str], list[Sweep]]:
     """Return strategies in words, each sweep replaced by what it stands for, and the sweeps.
 
     ``lam=0.5..0.9/5`` is five values, evenly from the first to the last; ``norm=pono|in`` is two; ``moex@stem,layer1`` is two
@@ -46,6 +46,7 @@ def expanded(texts: Sequence[str], site: str | None = None) -> tuple[list[str], 
     Args:
         texts: As `featmix.compare.contenders.contenders` takes them.
         site: Where strategies act that name no site.
+        any_site: Whether sites are those of another network than the small one; ``stage1`` is its own name there.
 
     Raises:
         FeatmixError: If a range is none, or it would be more than a thousand strategies.
@@ -59,7 +60,7 @@ def expanded(texts: Sequence[str], site: str | None = None) -> tuple[list[str], 
     found: list[str] = []
     sweeps: list[Sweep] = []
     for text in texts:
-        one = _sweep(text, site) if isinstance(text, str) and len(parts_of(text)) == 1 else None
+        one = _sweep(text, site, any_site) if isinstance(text, str) and len(parts_of(text)) == 1 else None
         if one is None:
             found.append(text)
         else:
@@ -70,11 +71,11 @@ def expanded(texts: Sequence[str], site: str | None = None) -> tuple[list[str], 
     return list(dict.fromkeys(found)) if sweeps else found, sweeps
 
 
-def _sweep(text: str, site: str | None) -> Sweep | None:
+def _sweep(text: str, site: str | None, any_site: bool) -> Sweep | None:
     place, colon, written = text.partition(":")
     name, at, own_site = (part.strip() for part in place.partition("@"))
     where = own_site if at else site or ""
-    sites = [_STAGE.sub(r"layer\1", part.strip()) for part in where.split(",")]
+    sites = [part.strip() if any_site else _STAGE.sub(r"layer\1", part.strip()) for part in where.split(",")]
     settings = [setting.partition("=") for setting in settings_of(written)]
     choices = [(key.strip(), _values(value.strip(), text)) for key, _, value in settings]
     varying = [(SITE, sites)] if len(sites) > 1 else []
@@ -89,7 +90,7 @@ def _sweep(text: str, site: str | None) -> Sweep | None:
         here = given.get(SITE, sites[0])
         chosen = ",".join(f"{key}={given.get(key, values[0])}" for key, values in choices)
         one = f"{name}@{here}" if here else name
-        points.append((combination, contender(one + (f":{chosen}" if colon else "")).label))
+        points.append((combination, contender(one + (f":{chosen}" if colon else ""), any_site=any_site).label))
     return Sweep(text, tuple(key for key, _ in varying), tuple(points))
 
 

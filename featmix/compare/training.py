@@ -12,6 +12,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,13 @@ from torch import nn
 import featmix as fm
 from featmix.compare.contenders import BASELINE, Contender
 from featmix.compare.feeding import Feed, to_floats
-from featmix.compare.network import SmallResNet
+from featmix.compare.models import SMALL, Factory, Size, maker_of
+from featmix.compare.places import Places, placed
 from featmix.compare.repeatable import prepare_torch
 from featmix.compare.results import Key, Row
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, Source, Trial
+from featmix.compare.weights import load_weights
 from featmix.errors import FeatmixError
 from featmix.pipeline import PipelineMixer
 from featmix.support.extras import imported
@@ -43,7 +46,8 @@ WARM_UP = 0.2  # share of all steps in which the learning rate rises
 CALIBRATION_BINS = 15
 
 _EVALUATION_BATCH = 512
-_ORDER, _MIXING = 21, 22  # keep the uses of a seed apart
+_EVALUATION_PIXELS = _EVALUATION_BATCH * 64 * 64  # larger images are tested on in smaller batches
+_ORDER, _MIXING, _NOISE = 21, 22, 23  # keep the uses of a seed apart
 
 Measured = dict[str, float | None]
 
@@ -66,13 +70,14 @@ class Run:
         return Row(self.spec.name, self.spec.settings, self.spec.site, self.seed, self.held_out, **measured)
 
 
-def train(run: Run, settings: Settings, source: Source) -> Row:
+def train(run: Run, settings: Settings, source: Source, factory: Factory | None = None) -> Row:
     """Make one run.
 
     Args:
         run: What to train.
         settings: What all runs share.
         source: The data set.
+        factory: Makes the network, where its name in the settings is none that can be found again.
 
     Returns:
         A row without error.
@@ -88,10 +93,10 @@ def train(run: Run, settings: Settings, source: Source) -> Row:
     if settings.devices > 1:
         job = partial(_train_ranks, run=run, settings=settings, trial=trial, num_classes=len(source.classes))
         return run.row(**fabric.launch(job))
-    return run.row(**_train(fabric, run, settings, trial, len(source.classes)))
+    return run.row(**_train(fabric, run, settings, trial, len(source.classes), factory))
 
 
-def train_plainly(images: Images, settings: Settings, num_classes: int, seed: int) -> nn.Module:
+def train_plainly(images: Images, settings: Settings, num_classes: int, seed: int, factory: Factory | None = None) -> nn.Module:
     """Return the network after training without mixing.
 
     Args:
@@ -99,12 +104,14 @@ def train_plainly(images: Images, settings: Settings, num_classes: int, seed: in
         settings: As for :func:`train`; on one device.
         num_classes: How many classes there are.
         seed: Of initial weights and batch order.
+        factory: See :func:`train`.
 
     Raises:
         FeatmixError: Where the loss is not finite.
     """
-    fabric, network = make_fabric(settings), make_network(settings, num_classes, seed)
-    model, optimizer = fabric.setup(network, _optimizer(network, settings))
+    fabric = make_fabric(settings)
+    network = make_network(settings, num_classes, seed, size=size_of(images), factory=factory)
+    model, optimizer = _set_up(fabric, network, settings, seed)
     _fit(fabric, model, optimizer, None, Feed(fm.Pipeline(), images, fabric.device), settings, seed)
     return network
 
@@ -119,11 +126,47 @@ def make_fabric(settings: Settings) -> Fabric:
     return made
 
 
-def make_network(settings: Settings, num_classes: int, seed: int) -> SmallResNet:
-    """The network with initial weights that depend on the seed alone."""
+def make_network(
+    settings: Settings, num_classes: int, seed: int, *, size: Size = (32, 32), factory: Factory | None = None
+) -> nn.Module:
+    """The network with initial weights that depend on the seed alone, and on the file of weights where there is one.
+
+    Args:
+        settings: Which network.
+        num_classes: How many logits it gives.
+        seed: Of its weights.
+        size: Height and width of the images.
+        factory: See :func:`train`.
+
+    Raises:
+        FeatmixError: If there is no such network, or the file's weights do not fit it.
+    """
+    make = maker_of(settings.model, factory)
     torch.manual_seed(seed)
-    network = SmallResNet(num_classes, settings.width)
+    network = make(num_classes, size, settings.width)
+    if settings.weights:
+        load_weights(network, Path(settings.weights), num_classes)
+    if any(one.ndim == 5 for one in network.parameters()):  # memory of volumes has no such order
+        return network
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def size_of(images: Images) -> Size:
+    """Height and width."""
+    height, width = images.pixels.shape[-2:]
+    return height, width
+
+
+def pipeline_of(run: Run, network: nn.Module, settings: Settings) -> fm.Pipeline:
+    """Return what a run does to images and features, its sites being modules of the network.
+
+    Raises:
+        FeatmixError: If the network has no such site.
+    """
+    pipeline = run.spec.pipeline()
+    if settings.model == SMALL or pipeline.tree is None:
+        return pipeline
+    return placed(pipeline, Places(network), published=run.spec.published)
 
 
 def with_seed(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
@@ -148,13 +191,15 @@ def _train_ranks(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num
     return _train(fabric, run, settings, trial, num_classes)
 
 
-def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int) -> Measured:
-    network = make_network(settings, num_classes, run.seed)
-    pipeline = with_seed(run.spec.pipeline(), _derive(run.seed, _MIXING))
+def _train(
+    fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_classes: int, factory: Factory | None = None
+) -> Measured:
+    network = make_network(settings, num_classes, run.seed, size=size_of(trial.train), factory=factory)
+    pipeline = with_seed(pipeline_of(run, network, settings), _derive(run.seed, _MIXING))
     mixer = None
     if run.spec.name != BASELINE:
         mixer = attach(pipeline, network, Feed(pipeline, trial.train, torch.device("cpu")))
-    model, optimizer = fabric.setup(network, _optimizer(network, settings))
+    model, optimizer = _set_up(fabric, network, settings, run.seed)
     feed = Feed(pipeline, trial.train, fabric.device)
     seconds = _fit(fabric, model, optimizer, mixer, feed, settings, run.seed)
     if mixer is not None:
@@ -162,6 +207,16 @@ def _train(fabric: Fabric, run: Run, settings: Settings, trial: Trial, num_class
     measured = _measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
     fabric.barrier()
     return {"seconds_per_step": seconds, **measured}
+
+
+def _set_up(fabric: Fabric, network: nn.Module, settings: Settings, seed: int) -> tuple[Any, Any]:
+    """What trains: the network as Fabric wraps it, and its optimizer."""
+    optimizer = _optimizer(network, settings)
+    model: Any = torch.compile(network) if settings.compile else network
+    if settings.model != SMALL:  # which draws nothing; others have dropout
+        torch.manual_seed(_derive(seed, _NOISE) + fabric.global_rank)
+    found: tuple[Any, Any] = fabric.setup(model, optimizer)
+    return found
 
 
 def _optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
@@ -241,11 +296,13 @@ def _test(network: nn.Module, fabric: Fabric, images: Images, num_classes: int) 
         compute_groups=False,
     ).to(fabric.device)
     dtype = next(network.parameters()).dtype
-    for begin in range(0, len(images), _EVALUATION_BATCH):
-        pixels = images.pixels[begin : begin + _EVALUATION_BATCH].to(fabric.device)
+    height, width = size_of(images)
+    rows = min(_EVALUATION_BATCH, max(1, _EVALUATION_PIXELS // (height * width)))
+    for begin in range(0, len(images), rows):
+        pixels = images.pixels[begin : begin + rows].to(fabric.device)
         with fabric.autocast():
             logits = network(to_floats(pixels).to(dtype))
-        labels = images.labels[begin : begin + _EVALUATION_BATCH].to(fabric.device)
+        labels = images.labels[begin : begin + rows].to(fabric.device)
         measured.update(logits.float().softmax(1), labels)
     return {name: float(value) for name, value in measured.compute().items()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,20 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from featmix.compare.data import read
+from featmix.compare.given import Given, given
+from featmix.compare.identity import record_of
 from featmix.compare.intervals import estimate
+from featmix.compare.models import SMALL
 from featmix.compare.network import SITES
+from featmix.compare.network_check import checked_network
+from featmix.compare.places import Places
 from featmix.compare.repeatable import prepared_torch
 from featmix.compare.report import print_table
 from featmix.compare.seeds import Seeds, chosen_seeds
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
-from featmix.compare.training import make_network, train_plainly
+from featmix.compare.telling import tell_of_data
+from featmix.compare.training import make_network, size_of, train_plainly
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.tree import INPUT
 from featmix.normalizers.base import Normalizer
@@ -55,9 +59,9 @@ def probe(
 ) -> list[Finding]:
     """Ask how much of the class the moments of a layer carry, how much is left without them, and how much there is in all.
 
-    For each seed, the small network of ``featmix compare`` is trained on images of one domain, and probed before and after:
-    logistic regression on what a layer returns for training images, tested on others. Interrupted, the same call goes on where
-    it was.
+    For each seed, the small network of ``featmix compare``, or another ``model``, is trained on images of one domain, and
+    probed before and after: logistic regression on what a layer returns for training images, tested on others. Interrupted,
+    the same call goes on where it was.
 
     Args:
         sites: Layers to probe, or ``input``.
@@ -67,7 +71,8 @@ def probe(
         out: The folder to write to, ``probe-out`` where not given.
         quick: Two seeds, one epoch, few images: to see that it works.
         fresh: Throw away what is in the folder.
-        settings: Fields of :class:`~featmix.compare.settings.Settings`.
+        settings: Fields of :class:`~featmix.compare.settings.Settings`; ``data`` and ``model`` also as
+            `featmix.compare.experiment.compare` takes them.
 
     Returns:
         One finding for each network, site and normalizer.
@@ -77,17 +82,21 @@ def probe(
     """
     console, begun = Console(), time.monotonic()
     numbers = chosen_seeds((QUICK_SEEDS if quick else DEFAULT_SEEDS) if seeds is None else seeds, "probe")
-    shared = resolve(settings, quick=quick)
+    handed = given(settings, "probe")
+    shared = resolve(handed.settings, quick=quick)
     if shared.devices > 1:
         raise FeatmixError("probe", "devices", expected="1", got=shared.devices)
     made = {name: normalizer(name, eps=1e-5) for name in norms}
     for site in sites:
-        if site not in SITES:
+        if site not in SITES and shared.model == SMALL:
             raise FeatmixError("probe", "site", expected="a site of the network", got=repr(site), fix=nearest(site, SITES))
-    source = read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
+    source = handed.source(shared)
+    tell_of_data(console, source)
     chosen = _domain(source, domain)
+    own = checked_network(shared, source, handed.factory) if shared.model != SMALL or shared.weights else None
+    modules = _modules(sites, own if shared.model != SMALL else None, source)
     folder = Path(out) if out is not None else DEFAULT_OUT / ("quick" if quick else "")
-    record = {**asdict(shared), "domain": chosen, "data_fingerprint": source.fingerprint}
+    record = {**record_of(shared, source, own, handed.factory), "domain": chosen}
     done = _begin(folder, record, fresh)
     wanted = [(seed, network) for seed in numbers for network in NETWORKS]
     missing = [pair for pair in wanted if not _complete(done, pair, sites, made)]
@@ -95,12 +104,13 @@ def probe(
         if missing:
             with progress(console, len(wanted), "networks", already=len(wanted) - len(missing)) as advance:
                 for seed, kind in missing:
-                    network, train, test = _network(kind, seed, source, chosen, shared)
-                    done += _probe(network, train, test, seed, kind, sites, made, done)
+                    network, train, test = _network(kind, seed, source, chosen, shared, handed)
+                    done += _probe(network, train, test, seed, kind, modules, made, done)
                     write(folder / PROBES, to_csv(done))
                     advance(f"{kind}, seed {seed}")
-        network, _, test = _network(NETWORKS[0], numbers[0], source, chosen, shared)
-        shown = next((site for site in sites if site != INPUT), DEFAULT_SITES[0])
+        network, _, test = _network(NETWORKS[0], numbers[0], source, chosen, shared, handed)
+        hidden = [module for module in modules.values() if module != INPUT]
+        shown = hidden[0] if hidden else DEFAULT_SITES[0] if shared.model == SMALL else INPUT
     findings = list(_findings(done, sites, made, numbers))
     write(folder / _REPORT, to_markdown(findings, record, time.monotonic() - begun))
     draw_findings(folder / _FIGURE, findings, f"{shared.data}, {chosen or 'all domains'}")
@@ -142,7 +152,23 @@ def _complete(done: Sequence[Probed], pair: tuple[int, str], sites: Sequence[str
     return {(site, norm, part) for site in sites for norm in norms for part in PARTS} <= here
 
 
-def _network(kind: str, seed: int, source: Source, domain: str, settings: Settings) -> tuple[nn.Module, Images, Images]:
+def _modules(sites: Sequence[str], network: nn.Module | None, source: Source) -> dict[str, str]:
+    """The module at each site, whose features a normalizer can take moments of."""
+    if network is None:
+        return {site: site for site in sites}
+    places, found = Places(network, "probe"), {}
+    noise = torch.randint(256, (2, 3, *source.image_size), dtype=torch.uint8)
+    for site in sites:
+        found[site] = places.find(site)
+        shape = tuple(features_at(network, found[site], noise, torch.device("cpu")).shape)
+        if len(shape) != 4 or shape[0] != len(noise):
+            raise FeatmixError("probe", "site", expected="a layer that returns (B, C, H, W)", got=f"{shape} at {site}")
+    return found
+
+
+def _network(
+    kind: str, seed: int, source: Source, domain: str, settings: Settings, handed: Given
+) -> tuple[nn.Module, Images, Images]:
     trial = source.trial(seed, "", settings.limit)
     train, test = trial.train, trial.seen
     if domain:
@@ -153,8 +179,9 @@ def _network(kind: str, seed: int, source: Source, domain: str, settings: Settin
         raise FeatmixError("probe", "batch_size", expected="at most the number of training images", got=got)
     classes = len(source.classes)
     if kind == NETWORKS[0]:
-        return train_plainly(train, settings, classes, seed), train, test
-    return make_network(settings, classes, seed).to(settings.device), train, test
+        return train_plainly(train, settings, classes, seed, handed.factory), train, test
+    made = make_network(settings, classes, seed, size=size_of(train), factory=handed.factory)
+    return made.to(settings.device), train, test
 
 
 def _probe(
@@ -163,7 +190,7 @@ def _probe(
     test: Images,
     seed: int,
     kind: str,
-    sites: Sequence[str],
+    modules: Mapping[str, str],
     norms: Mapping[str, Normalizer],
     done: Sequence[Probed],
 ) -> Iterator[Probed]:
@@ -171,9 +198,9 @@ def _probe(
     labels, test_labels = train.labels.numpy(), test.labels.numpy()
     chance = float(torch.bincount(test.labels).max()) / len(test)
     known = {one.key for one in done}
-    for site in sites:
+    for site, module in modules.items():
         pixels = (train.pixels, test.pixels)
-        features = Features(*(features_at(network, site, some, device) for some in pixels))
+        features = Features(*(features_at(network, module, some, device) for some in pixels))
         whole = probe_accuracy(features.whole()[0], labels, features.whole()[1], test_labels)
         for name, norm in norms.items():
             found = {ALL: whole}

@@ -101,8 +101,9 @@ def test_every_setting_is_an_option(answer, one):
     assert one.metadata["help"].partition(",")[0] in shown
     assert f"{one.name}: {one.metadata['help']}" in Settings.__doc__
     calls = answer()
-    assert runner.invoke(app, ["compare", option, "7"]).exit_code == 0
-    assert str(calls[0][1][one.name]).removesuffix(".0") == "7"
+    flag = one.type == "bool"
+    assert runner.invoke(app, ["compare", option, *([] if flag else ["7"])]).exit_code == 0
+    assert str(calls[0][1][one.name]).removesuffix(".0") == ("True" if flag else "7")
 
 
 def test_no_arguments_leave_the_choice_to_compare(answer):

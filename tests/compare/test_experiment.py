@@ -39,6 +39,9 @@ class MadeUp:
     def start(self, limit=None):
         return None
 
+    def shrink(self, most):
+        return None
+
     def make(self, runs, settings, source):
         for run in runs:
             if self.stop_after is not None and len(self.made) >= self.stop_after:
@@ -246,7 +249,7 @@ def test_no_more_processes_than_memory_bears(tmp_path, pool, monkeypatch):
     [
         ([fm.MoEx()], {}, "the name of a strategy, got MoEx"),
         ("moex", {}, "a list of names"),
-        (["moex"], {"data": object()}, "data: expected a word"),
+        (["moex"], {"data": object()}, "data: expected a name, or a data set"),
         (["moex"], {"batch_size": 100_000}, "100000 with"),
         (["moex"], {"limit": 5}, "64 with 15 training images"),
     ],

@@ -45,13 +45,20 @@ def test_transparent_and_palette_images_are_read(tmp_path):
     assert read_folder(tmp_path, 8).pixels.shape == (4, 3, 8, 8)
 
 
-def test_corrupt_images_are_named_and_counted(tmp_path):
+def test_corrupt_images_are_left_out_named_and_counted(tmp_path):
     fill(tmp_path / "a", 3)
     fill(tmp_path / "b", 3)
     whole = (tmp_path / "b" / "1.png").read_bytes()
     (tmp_path / "a" / "0.png").write_bytes(b"not an image")
     (tmp_path / "b" / "1.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(FeatmixError, match=r"2 that cannot be read: .*a/0\.png.*b/1\.png"):
+    source = read_folder(tmp_path, 8)
+    assert len(source.labels) == len(source.pixels) == 4
+    note = next(note for note in source.notes if "cannot be read" in note)
+    assert note.startswith("2 image(s) that cannot be read left out: a/0.png (")
+    assert "b/1.png" in note
+    for path in (*tmp_path.glob("a/*"), *tmp_path.glob("b/*")):
+        path.write_bytes(b"nothing")
+    with pytest.raises(FeatmixError, match="images that can be read"):
         read_folder(tmp_path, 8)
 
 

@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
+from featmix.compare.contenders import contender
 from featmix.compare.results import COLUMNS, Row, append_row, one_line, read_rows, to_line, write_rows
+from featmix.compare.training import Run
 from featmix.errors import FeatmixError, FeatmixWarning
 
 GOOD = Row("moex", "lam=0.5,norm=in", "stem", 1, "plain", 0.9, 0.5, 0.1, 0.0123456789)
@@ -23,6 +25,14 @@ def test_rows_come_back_as_they_went(path):
 
 def test_a_row_is_as_exact_as_the_file():
     assert GOOD.seconds_per_step == 0.012346
+
+
+@pytest.mark.parametrize("text", ["moex/imagenet-resnet50", "cutmix:p=0.5+moex@layer1:norm=in,lam=0.8", "cutmix+moex"])
+def test_presets_and_combinations_come_back(path, text):
+    row = Run(contender(text), 1, "plain").row()
+    write_rows(path, [row])
+    assert read_rows(path) == [row]
+    assert row.label == contender(text).label
 
 
 def test_no_file_has_no_rows(path):

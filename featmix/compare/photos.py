@@ -1,0 +1,153 @@
+"""Images that somebody has, as a source: counted, checked, and told of before the first run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from featmix.compare.resources import COPIES, available_memory
+from featmix.compare.sources import Bytes, Indices, PhotoSource
+from featmix.errors import FeatmixError
+
+_SHOWN = 5  # how many names a note has
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Images as they were read.
+
+    Args:
+        name: As the user named them.
+        pixels: ``(N, 3, H, W)``, uint8.
+        labels: Of each, an index of ``classes``.
+        domain_labels: Of each, an index of ``domains``.
+        classes: Names of the classes.
+        domains: Names of the domains.
+        test: Which of them a test set of their own has; None where a seed is to decide.
+        notes: What was seen while they were read.
+    """
+
+    name: str
+    pixels: Bytes
+    labels: Indices
+    domain_labels: Indices
+    classes: tuple[str, ...]
+    domains: tuple[str, ...]
+    test: npt.NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def source(self, fingerprint: str = "") -> PhotoSource:
+        """Return the source, with notes on what may mislead.
+
+        Args:
+            fingerprint: Of what was read; that of the pixels and labels where not given.
+
+        Raises:
+            FeatmixError: If a run could not be trained or tested on them.
+        """
+        check_names([*self.classes, *self.domains])
+        if len(self.classes) < 2:
+            raise FeatmixError(self.name, expected="at least 2 classes", got=f"only {', '.join(self.classes) or 'none'}")
+        self._check_counts()
+        return PhotoSource(
+            name=self.name,
+            classes=self.classes,
+            domains=self.domains,
+            labels=self.labels,
+            fingerprint=fingerprint or self._fingerprint(),
+            pixels=self.pixels,
+            domain_labels=self.domain_labels,
+            official_test=self.test,
+            notes=(*self.notes, *self._missing(), *self._copies()),
+        )
+
+    def _check_counts(self) -> None:
+        places = list(zip(self.domain_labels.tolist(), self.labels.tolist(), strict=True))
+        if self.test is None:
+            (domain, label), fewest = min(Counter(places).items(), key=lambda item: item[1])
+            if fewest < 2:
+                got = f"{fewest} in class {self.classes[label]!r} of {self.domains[domain]!r}"
+                fix = "Some are trained on and some tested on: add images, or remove the class."
+                raise FeatmixError(self.name, expected="at least 2 images per class and domain", got=got, fix=fix)
+            return
+        for number, domain in enumerate(self.domains):
+            for test, kind in ((False, "training"), (True, "test")):
+                if not ((self.domain_labels == number) & (self.test == test)).any():
+                    got = f"no {kind} images of {domain!r}"
+                    raise FeatmixError(self.name, expected="training and test images of each domain", got=got)
+
+    def _missing(self) -> list[str]:
+        """Classes that a domain, or a split, has no images of."""
+        told = []
+        for number, domain in enumerate(self.domains):
+            here = set(self.labels[self.domain_labels == number].tolist())
+            told += _lacking(f"domain {domain!r} has no images of", self.classes, here) if len(self.domains) > 1 else []
+        for test, kind in ((False, "training"), (True, "test")):
+            if self.test is not None:
+                told += _lacking(f"there are no {kind} images of", self.classes, set(self.labels[self.test == test].tolist()))
+        return told
+
+    def _copies(self) -> list[str]:
+        """Exact copies of images, which can be trained on and tested on."""
+        first: dict[bytes, int] = {}
+        digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.pixels]
+        if self.test is not None:
+            trained = {digest for digest, test in zip(digests, self.test, strict=True) if not test}
+            count = sum(test and digest in trained for digest, test in zip(digests, self.test, strict=True))
+            return [f"{count} test image(s) that are exact copies of training images"] if count else []
+        copies = [(row, first.setdefault(digest, row)) for row, digest in enumerate(digests)]
+        copies = [(row, other) for row, other in copies if row != other]
+        if not copies:
+            return []
+        relabelled = sum(self.labels[row] != self.labels[other] for row, other in copies)
+        elsewhere = sum(self.domain_labels[row] != self.domain_labels[other] for row, other in copies)
+        more = [f"{relabelled} under another class"] * bool(relabelled) + [f"{elsewhere} in another domain"] * bool(elsewhere)
+        told = f" ({', '.join(more)})" if more else ""
+        return [f"{len(copies)} image(s) that are exact copies of others{told}: one may be trained on and the other tested on"]
+
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((self.pixels.shape, self.classes, self.domains)).encode(errors="replace"))
+        for column in (self.pixels, self.labels, self.domain_labels, self.test):
+            if column is not None:
+                digest.update(np.ascontiguousarray(column).data)
+        return digest.hexdigest()[:16]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of classes and domains that do not fit a row of results, which is one line in UTF-8.
+
+    Raises:
+        FeatmixError: If one does not.
+    """
+    for name in names:
+        if len(name.splitlines()) > 1 or any("\ud800" <= c <= "\udfff" for c in name):
+            raise FeatmixError("folder", "path", expected="folders with names of one line, in UTF-8", got=repr(name))
+
+
+def check_room(name: str, count: int, height: int, width: int) -> None:
+    """Refuse more images than fit into memory, before they are read.
+
+    Args:
+        name: Of the data set.
+        count: How many images.
+        height: Of each.
+        width: Of each.
+
+    Raises:
+        FeatmixError: If they do not fit.
+    """
+    needed, free = COPIES * 3 * count * height * width, available_memory()
+    if free is not None and needed > free:
+        got = f"{count} of {height} x {width}, for which runs need {needed / 2**30:.1f} GiB of {free / 2**30:.1f}"
+        raise FeatmixError(name, "size", expected="images that fit into memory", got=got, fix="A smaller --size.")
+
+
+def _lacking(words: str, classes: Sequence[str], here: set[int]) -> list[str]:
+    names = [repr(name) for number, name in enumerate(classes) if number not in here]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [f"{words} {', '.join(names[:_SHOWN])}{more}"] if names else []
