@@ -39,12 +39,13 @@ class _Kind:
     behind: str = ""
     has_size: bool = True
     has_root: bool = False
+    rendered: bool = False
 
 
 DATASET = "dataset"  # one that Python code has handed over
 _KINDS = {
-    "digits": _Kind(Usual(epochs=4, width=8), has_size=False),
-    "fashion-mnist": _Kind(Usual(epochs=4, width=8, limit=2000), has_size=False, has_root=True),
+    "digits": _Kind(Usual(epochs=4, width=8), has_size=False, rendered=True),
+    "fashion-mnist": _Kind(Usual(epochs=4, width=8, limit=2000), has_size=False, has_root=True, rendered=True),
     "folder": _Kind(Usual(epochs=20, width=16, size=32), behind="PATH"),
     "torchvision": _Kind(Usual(epochs=20, width=16, limit=2000), behind="NAME", has_root=True),
     "hf": _Kind(Usual(epochs=20, width=16), behind="PATH"),
@@ -77,13 +78,14 @@ def absolute(name: str) -> str:
     return f"{kind}:{Path(path).expanduser().resolve()}" if colon and _kind(name).behind == "PATH" else name
 
 
-def read(name: str, *, root: Path | None = None, size: int | None = None) -> Source:
+def read(name: str, *, root: Path | None = None, size: int | None = None, styles: str = "") -> Source:
     """Read a data set into memory; nothing is downloaded.
 
     Args:
         name: One of ``DATA_SETS``.
         root: Where the files of fashion-mnist are, or those of torchvision's data sets.
         size: Side in pixels that images are resized to; not for digits and fashion-mnist.
+        styles: What these two are rendered in, with commas between; those of the comparison where empty.
 
     Raises:
         FeatmixError: for an unknown name, an argument that does not apply, and missing or damaged files.
@@ -96,10 +98,13 @@ def read(name: str, *, root: Path | None = None, size: int | None = None) -> Sou
         raise FeatmixError("compare", "root", expected=expected, got=f"{root} for {name}", fix=fix)
     if size is not None and not found.has_size:
         raise FeatmixError("compare", "size", expected="none for images of a size of their own", got=f"{size} for {name}")
+    if styles and not found.rendered:
+        expected = "none but for digits and fashion-mnist, which are rendered"
+        raise FeatmixError("compare", "styles", expected=expected, got=f"{styles!r} for {name}")
     if kind == "digits":
-        return read_digits()
+        return read_digits(styles)
     if kind == "fashion-mnist":
-        return read_fashion_mnist(root)
+        return read_fashion_mnist(root, styles)
     if kind == "folder":
         return read_folder(Path(path).expanduser(), size or found.usual.size or 32)
     if kind == "hf":

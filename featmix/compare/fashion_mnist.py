@@ -17,11 +17,12 @@ DEBIAN_ROOT = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
-def read_fashion_mnist(root: Path | None = None) -> RenderedSource:
+def read_fashion_mnist(root: Path | None = None, styles: str = "") -> RenderedSource:
     """Read Fashion-MNIST.
 
     Args:
         root: Folder with the four IDX files, gzipped or not; None looks where Debian's package puts them.
+        styles: See :func:`featmix.compare.styles.chosen_styles`.
 
     Raises:
         FeatmixError: where files are missing or damaged; the message names the package and the option.
@@ -31,7 +32,7 @@ def read_fashion_mnist(root: Path | None = None) -> RenderedSource:
     official_test = np.repeat([False, True], [len(part) for part in labels])
     grey, label = np.concatenate(images), np.concatenate(labels).astype(np.int64)
     fingerprint = hashlib.sha256(grey.tobytes() + label.tobytes()).hexdigest()[:16]
-    return rendered("fashion-mnist", grey, label, CLASSES, fingerprint, official_test)
+    return rendered("fashion-mnist", grey, label, CLASSES, fingerprint, official_test, styles)
 
 
 def _read_part(folder: Path, part: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:

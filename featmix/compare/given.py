@@ -48,7 +48,7 @@ class Given:
             return self.made
         if self.parts:
             return read_dataset(self.parts, shared.data, shared.size)
-        return read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size)
+        return read(shared.data, root=Path(shared.root) if shared.root else None, size=shared.size, styles=shared.styles)
 
 
 def given(settings: Mapping[str, Any], subject: str = "compare") -> Given:

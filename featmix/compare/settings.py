@@ -13,6 +13,7 @@ import torch
 from featmix.checks import whole
 from featmix.compare.data import DATA_SETS, absolute, usual
 from featmix.compare.models import SMALL, WORDS, checked_word
+from featmix.compare.styles import DEFAULT_STYLES, STYLES, chosen_styles
 from featmix.errors import FeatmixError, nearest
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
@@ -41,6 +42,11 @@ class Settings:
 
     data: str = _setting("digits", f"{', '.join(DATA_SETS[:-1])} or {DATA_SETS[-1]}.")
     root: str = _setting("", "Folder with the files of fashion-mnist, its usual place where empty; or torchvision's folder.")
+    styles: str = _setting(
+        "",
+        f"What digits and fashion-mnist are rendered in: some of {', '.join(STYLES)}.",
+        shown=",".join(DEFAULT_STYLES),
+    )
     limit: int | None = _setting(None, "At most so many training images per domain.", shown=_SUITS)
     size: int | None = _setting(None, "Side in pixels that images of one's own are resized to.", shown=_SUITS)
     model: str = _setting(SMALL, f"{WORDS}. The function takes the number of classes.")
@@ -104,12 +110,15 @@ def resolve(given: Mapping[str, Any], *, quick: bool = False) -> Settings:
         if name not in known:
             raise FeatmixError("compare", name, expected="a known setting", got=repr(name), fix=nearest(name, known))
     said = {name: value for name, value in given.items() if value is not None}
-    for name in ("data", "device", "precision", "model"):
+    for name in ("data", "styles", "device", "precision", "model"):
         if not isinstance(said.get(name, ""), str):
             raise FeatmixError("compare", name, expected="a word, as on the command line", got=type(said[name]).__name__)
     if said.get("device") == "auto":
         said["device"] = _available()
     said = _with_amp(said)
+    if said.get("styles"):
+        chosen = chosen_styles(said["styles"])
+        said["styles"] = "" if chosen == DEFAULT_STYLES else ",".join(chosen)
     for name in ("root", "weights"):
         if said.get(name):
             said[name] = str(Path(said[name]).expanduser().resolve())

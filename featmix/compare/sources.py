@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from featmix.compare.splitting import TEST_SHARE, draw_stratified, split_stratified
-from featmix.compare.styles import STYLES, render
+from featmix.compare.styles import VERSION, chosen_styles, render
 from featmix.errors import FeatmixError, nearest
 
 Bytes = npt.NDArray[np.uint8]
@@ -143,7 +143,7 @@ class Source(ABC):
 
 @dataclass(frozen=True, eq=False)
 class RenderedSource(Source):
-    """Grey images, of shape (N, H, W), shown in every style.
+    """Grey images, of shape (N, H, W), shown in each of some styles.
 
     Args:
         grey: uint8; 0 is background.
@@ -265,6 +265,7 @@ def rendered(
     classes: tuple[str, ...],
     fingerprint: str,
     official_test: npt.NDArray[np.bool_] | None = None,
+    styles: str = "",
 ) -> RenderedSource:
-    """A source of grey images in all styles of `featmix.compare.styles`."""
-    return RenderedSource(name, classes, STYLES, labels, fingerprint, grey, official_test)
+    """A source of grey images in styles, see `featmix.compare.styles.chosen_styles`."""
+    return RenderedSource(name, classes, chosen_styles(styles), labels, f"{fingerprint}-{VERSION}", grey, official_test)

@@ -27,7 +27,9 @@ class MadeUp:
     stop_after = None
     made: ClassVar[list] = []
 
-    def __init__(self, jobs, *, nested=False):
+    machines: ClassVar[list] = []
+
+    def __init__(self, *_):
         type(self).made = []
 
     def __enter__(self):
@@ -58,7 +60,7 @@ class MadeUp:
 def pool(monkeypatch):
     monkeypatch.setattr(MadeUp, "failing", frozenset())
     monkeypatch.setattr(MadeUp, "stop_after", None)
-    monkeypatch.setattr(experiment, "Pool", MadeUp)
+    monkeypatch.setattr(experiment, "make_executor", MadeUp)
     return MadeUp
 
 

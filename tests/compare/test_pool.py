@@ -26,8 +26,8 @@ def alive(process):
 
 def test_neither_a_failing_run_nor_a_dying_worker_takes_the_others_with_it():
     broken = Contender("moex", "lam=7", "stem", (("lam", 7),))  # as if it had not been checked
-    runs = [Run(contender("none"), seed, "plain") for seed in range(4)]
-    runs[1:1] = [Run(broken, 0, "plain"), Deadly(Contender("mixup"), 0, "plain")]
+    runs = [Run(contender("none"), seed, "inverted") for seed in range(4)]
+    runs[1:1] = [Run(broken, 0, "inverted"), Deadly(Contender("mixup"), 0, "inverted")]
     with Pool(1) as pool:
         rows = {(row.strategy, row.seed): row for row in pool.make(runs, TINY, read_digits())}
         processes = [worker._process for worker in pool._workers]

@@ -2,15 +2,19 @@ import numpy as np
 import pytest
 import torch
 
+from featmix.compare.data import read
 from featmix.compare.digits import read_digits
+from featmix.compare.settings import resolve
 from featmix.compare.sources import PhotoSource, rendered
-from featmix.compare.styles import STYLES
+from featmix.compare.styles import DEFAULT_STYLES
 from featmix.errors import FeatmixError
+
+FOUR = ("plain", "inverted", "colors", "textured")
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return read_digits()
+    return read_digits(",".join(FOUR))
 
 
 @pytest.fixture
@@ -23,11 +27,11 @@ def photos():
 
 def shapes_seen(images):
     """What is drawn, whatever the style: which pixels are ink, from images in the plain style."""
-    plain = images.where(images.domains == STYLES.index("plain"))
+    plain = images.where(images.domains == FOUR.index("plain"))
     return {pixels[0].numpy().tobytes() for pixels in plain.pixels}
 
 
-@pytest.mark.parametrize("held_out", STYLES)
+@pytest.mark.parametrize("held_out", FOUR)
 def test_nothing_trained_on_is_tested_on(digits, held_out):
     trial = digits.trial(0, held_out)
     everything = digits.trial(0, "")
@@ -42,7 +46,7 @@ def test_nothing_trained_on_is_tested_on(digits, held_out):
 
 
 def test_the_held_out_style_is_in_the_held_out_images_only(digits):
-    trial, out = digits.trial(0, "colors"), STYLES.index("colors")
+    trial, out = digits.trial(0, "colors"), FOUR.index("colors")
     assert set(trial.unseen.domains.tolist()) == {out}
     assert set(trial.train.domains.tolist()) == set(trial.seen.domains.tolist()) == set(range(4)) - {out}
 
@@ -63,7 +67,7 @@ def test_a_limit_counts_images_per_domain_and_leaves_the_test_images(digits):
 
 def test_official_test_images_stay_test_images():
     grey = np.arange(40, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), dtype=np.uint8)
-    source = rendered("x", grey, np.tile([0, 1], 20), ("a", "b"), "", np.arange(40) >= 30)
+    source = rendered("x", grey, np.tile([0, 1], 20), ("a", "b"), "", np.arange(40) >= 30, "plain,inverted")
     trial = source.trial(3, "", limit=8)
     plain = trial.seen.where(trial.seen.domains == 0)
     assert len(plain) == 8
@@ -85,6 +89,15 @@ def test_a_single_domain_is_not_held_out(photos):
     assert single.held_out_choices == ("",)
     assert single.trial(0, "").unseen is None
     assert photos.held_out_choices == ("x", "y", "z")
+
+
+def test_styles_are_the_domains_and_part_of_what_a_source_is():
+    assert read_digits().domains == DEFAULT_STYLES
+    assert read("digits", styles="plain").held_out_choices == ("",)
+    with pytest.raises(FeatmixError, match="which are rendered"):
+        read("folder:nowhere", styles="plain")
+    assert resolve({"styles": ",".join(DEFAULT_STYLES)}) == resolve({})
+    assert resolve({"styles": "plain, noisy"}).styles == "plain,noisy"
 
 
 def test_an_unknown_domain_is_refused(digits):

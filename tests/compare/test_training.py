@@ -51,8 +51,8 @@ def test_the_same_seed_gives_the_same_row(digits, text):
 @pytest.mark.parametrize("name", fm.list_strategies())
 def test_a_strategy_that_never_acts_is_the_baseline(digits, name):
     """So a strategy changes neither the weights at the start nor the order of the batches."""
-    idle = train(Run(contender(f"{name}:p=0.0"), 1, "plain"), TINY, digits)
-    none = train(Run(contender("none"), 1, "plain"), TINY, digits)
+    idle = train(Run(contender(f"{name}:p=0.0"), 1, "inverted"), TINY, digits)
+    none = train(Run(contender("none"), 1, "inverted"), TINY, digits)
     assert [getattr(idle, c) for c in ("in_domain_accuracy", "held_out_accuracy")] == [
         getattr(none, c) for c in ("in_domain_accuracy", "held_out_accuracy")
     ]
@@ -92,7 +92,7 @@ def progress_seen(monkeypatch):
 def test_settings_that_are_schedules_follow_training(digits, progress_seen):
     late = fm.schedule.switch_off(0.0, at=0.5, value=1.0)
     spec = Contender("mixup", "p=late", "input", values=(("p", late),))
-    train(Run(spec, 0, "plain"), dataclasses.replace(TINY, epochs=3), digits)
+    train(Run(spec, 0, "inverted"), dataclasses.replace(TINY, epochs=3), digits)
     steps = len(progress_seen)
     assert steps >= 6
     assert [progress for progress, _ in progress_seen] == [step / steps for step in range(steps)]
@@ -100,7 +100,7 @@ def test_settings_that_are_schedules_follow_training(digits, progress_seen):
 
 
 def test_it_learns(digits):
-    row = train(Run(contender("none"), 0, "plain"), Settings(epochs=3, limit=700), digits)
+    row = train(Run(contender("none"), 0, "inverted"), Settings(epochs=3, limit=700), digits)
     assert row.in_domain_accuracy > 0.7
     assert row.held_out_accuracy > 0.5
 
@@ -114,14 +114,14 @@ def test_no_held_out_domain_leaves_its_accuracy_empty(digits):
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_precisions(digits, precision):
-    row = train(Run(contender("moex"), 0, "plain"), dataclasses.replace(TINY, precision=precision), digits)
+    row = train(Run(contender("moex"), 0, "inverted"), dataclasses.replace(TINY, precision=precision), digits)
     assert row.in_domain_accuracy is not None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["moex"])
 def test_two_processes_train_one_network(digits, text):
-    row = train(Run(contender(text), 0, "plain"), dataclasses.replace(TINY, devices=2), digits)
+    row = train(Run(contender(text), 0, "inverted"), dataclasses.replace(TINY, devices=2), digits)
     assert row.in_domain_accuracy is not None
     assert row.held_out_accuracy is not None
     assert row.error == ""
@@ -129,12 +129,12 @@ def test_two_processes_train_one_network(digits, text):
 
 def test_a_loss_that_is_not_finite_is_an_error(digits):
     with pytest.raises(FeatmixError, match="learning rate"):
-        train(Run(contender("none"), 0, "plain"), dataclasses.replace(TINY, lr=1e30), digits)
+        train(Run(contender("none"), 0, "inverted"), dataclasses.replace(TINY, lr=1e30), digits)
 
 
 def test_too_few_images_for_a_batch(digits):
     with pytest.raises(FeatmixError, match="batch_size"):
-        train(Run(contender("none"), 0, "plain"), dataclasses.replace(TINY, batch_size=1000), digits)
+        train(Run(contender("none"), 0, "inverted"), dataclasses.replace(TINY, batch_size=1000), digits)
 
 
 def test_initial_weights_depend_on_the_seed_alone():
@@ -153,5 +153,5 @@ def test_the_learning_rate_rises_and_falls(steps):
 
 
 def test_a_run_makes_its_row():
-    row = Run(Contender("none"), 4, "plain").row(error="x")
-    assert (row.strategy, row.seed, row.held_out, row.error) == ("none", 4, "plain", "x")
+    row = Run(Contender("none"), 4, "inverted").row(error="x")
+    assert (row.strategy, row.seed, row.held_out, row.error) == ("none", 4, "inverted", "x")

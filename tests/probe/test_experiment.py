@@ -63,7 +63,7 @@ def test_an_interrupted_experiment_goes_on_to_the_same_end(asked, tmp_path):
     [
         ({"sites": ["layr1"]}, "Did you mean 'layer1'"),
         ({"norms": ["ponno"]}, "Did you mean 'pono'"),
-        ({"domain": "plian"}, "Did you mean 'plain'"),
+        ({"domain": "invertd"}, "Did you mean 'inverted'"),
         ({"seeds": 0}, "probe: seeds: expected a whole number from 1 up, got 0"),
         ({"devices": 2}, "probe: devices: expected 1, got 2"),
         ({"batch_size": 100_000}, "expected at most the number of training images"),
