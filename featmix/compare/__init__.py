@@ -12,12 +12,13 @@ from featmix.compare.results import Row, read_rows
 from featmix.compare.settings import Settings
 from featmix.compare.sources import Images, PhotoSource, RenderedSource, Source, Trial
 from featmix.compare.statistics import Summary, summarize
-from featmix.compare.styles import STYLES, render
+from featmix.compare.styles import DEFAULT_STYLES, STYLES, render
 from featmix.compare.training import Run, train
 
 __all__ = [
     "DATA_SETS",
     "DEFAULT_STRATEGIES",
+    "DEFAULT_STYLES",
     "HIDDEN_SITES",
     "SITES",
     "STYLES",
