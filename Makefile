@@ -7,7 +7,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := -m pip install -qq
 
-.PHONY: compare test test-triton lint types docs dist bench nightly clean help
+.PHONY: compare study test test-triton lint types docs dist bench nightly clean help
 .DEFAULT_GOAL := help
 
 help:  ## say what there is
@@ -59,6 +59,9 @@ bench: .venv/installed  ## measure featmix against other libraries on a quiet ma
 	$(BIN)/python $(PIP) --no-deps mixup
 	$(BIN)/python -m benchmarks --out docs/benchmarks $(ARGS)
 	$(BIN)/python tools/readme_table.py
+
+study: .venv/installed  ## about two hours: run what the page Evidence shows; interrupted, go on (ARGS="digits --seeds 6" for less)
+	$(BIN)/python -m study $(ARGS)
 
 nightly: .venv/installed  ## the laws with 5,000 random examples each, an hour of files from strangers, and Ray Train, which is large
 	FEATMIX_EXAMPLES=5000 HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/testing

@@ -11,6 +11,7 @@ from pathlib import Path
 import cards
 import commands
 import departures
+import evidence
 import faults
 import front
 import laws
@@ -32,7 +33,7 @@ logger = sphinx.util.logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
 # What the pages are made of: where none of it has changed, neither have they.
 SOURCES = ("featmix/**/*.py", "benchmarks/**/*.py", "tests/broken/**/*.py", "tests/correct/**/*.py", "pytest_featmix.py",
-           "tools/*.py", "docs/_ext/*.py", "examples/*.py",
+           "tools/*.py", "study/*.py", "docs/evidence/*/*", "docs/_ext/*.py", "examples/*.py",
            "docs/benchmarks/results.json", "constraints.txt")  # fmt: skip
 
 
@@ -59,6 +60,7 @@ def generate(app: Sphinx) -> None:
         outputs,
         measured,
         departures,
+        evidence,
     ):
         for name, content in source.pages().items():
             if name in files:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,9 +210,13 @@ def _probe(
             yield from (row for row in rows if row.key not in known)
 
 
-def _findings(
-    done: Sequence[Probed], sites: Sequence[str], norms: Mapping[str, Normalizer], seeds: Sequence[int]
-) -> Iterator[Finding]:
+def findings_of(rows: Sequence[Probed]) -> list[Finding]:
+    """Return what probes that were read again came to, in the order in which sites and normalizers first appear."""
+    sites, norms, seeds = (list(dict.fromkeys(getattr(one, name) for one in rows)) for name in ("site", "norm", "seed"))
+    return list(_findings(rows, sites, norms, seeds))
+
+
+def _findings(done: Sequence[Probed], sites: Sequence[str], norms: Iterable[str], seeds: Sequence[int]) -> Iterator[Finding]:
     for kind in NETWORKS:
         for site in sites:
             for name in norms:

@@ -1,0 +1,66 @@
+"""The page Evidence: what the study found, from the results that are committed."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent.parent
+sys.path.append(str(DOCS.parent))
+
+from featmix.compare.contenders import BASELINE  # noqa: E402 - the path comes first
+from featmix.compare.figure import draw_levels  # noqa: E402
+from featmix.compare.finished import read_finished  # noqa: E402
+from featmix.compare.report import domain_table, markdown_table, result_table  # noqa: E402
+from featmix.compare.statistics import summarize  # noqa: E402
+from featmix.pictures import as_png  # noqa: E402
+from featmix.probe.experiment import findings_of  # noqa: E402
+from featmix.probe.table import finding_table, read_probes  # noqa: E402
+from study.findings import against_baseline, best, of_probe  # noqa: E402
+from study.parts import PARTS, Part  # noqa: E402
+
+FOLDER = DOCS / "evidence"
+
+
+def pages() -> dict[str, str | bytes]:
+    made: dict[str, str | bytes] = {}
+    sections = []
+    for part in PARTS:
+        folder = FOLDER / part.name
+        if (folder / "runs.csv").is_file():
+            sections.append(_compared(part, folder, made))
+        elif (folder / "probes.csv").is_file():
+            sections.append(_probed(part, folder))
+    made["parts/evidence.md"] = "\n\n".join(sections) or "No results are here yet: `make study` makes them."
+    return made
+
+
+def _compared(part: Part, folder: Path, made: dict[str, str | bytes]) -> str:
+    from matplotlib.figure import Figure
+
+    rows = read_finished(folder, subject="docs", argument="evidence").rows
+    baseline = next((row.label for row in rows if row.label == (part.against or BASELINE)), BASELINE)
+    summaries = summarize(rows, baseline)
+    figure = Figure(figsize=(9, 1.4 + 0.36 * len(summaries)), layout="constrained")
+    figure.legend(*draw_levels(figure, summaries, baseline), loc="outside lower left", ncols=2, frameon=False)
+    made[f"images/evidence-{part.name}.png"] = as_png(figure)
+    metrics = ["held_out", "in_domain"] if any(row.held_out for row in rows) else ["in_domain"]
+    said = [best(rows, metric) for metric in metrics] + against_baseline(rows, baseline)
+    lines = [
+        f"## {part.question}",
+        "\n".join(f"- {sentence}" for sentence in said if sentence),
+        f"![Accuracy, and differences to {baseline}](_generated/images/evidence-{part.name}.png)",
+        markdown_table(*result_table(summaries, baseline)),
+    ]
+    if summaries[0].by_domain:
+        lines.append(markdown_table(*domain_table(summaries)))
+    return "\n\n".join([*lines, _made(folder)])
+
+
+def _probed(part: Part, folder: Path) -> str:
+    found = findings_of(read_probes(folder / "probes.csv"))
+    said = "\n".join(f"- {sentence}" for sentence in of_probe(found))
+    return "\n\n".join([f"## {part.question}", said, markdown_table(*finding_table(found)), _made(folder)])
+
+
+def _made(folder: Path) -> str:
+    command, *facts = (folder / "made.txt").read_text().splitlines()
+    return f"Made by `{command}`: {', '.join(facts)}."

@@ -1,0 +1,81 @@
+"""``python -m study``: run what the page Evidence shows; interrupted, the same command goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from featmix.compare import compare
+from featmix.errors import FeatmixError
+from featmix.probe import probe
+from featmix.support.files import write
+from study.parts import PARTS, Part
+
+app = typer.Typer(add_completion=False)
+NAMES = ", ".join(part.name for part in PARTS)
+
+
+@app.command()
+def main(
+    chosen: Annotated[list[str] | None, typer.Argument(help=f"Which parts; all where none is named: {NAMES}.")] = None,
+    out: Annotated[Path, typer.Option(help="A folder for each part is made here.")] = Path("docs/evidence"),
+    seeds: Annotated[str | None, typer.Option(help="How many, or which, in place of each part's own.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A rehearsal; its figures mean nothing.")] = False,
+) -> None:
+    """Run the study, about two hours on two cores. Finished runs are kept, and the same command goes on after them."""
+    console = Console()
+    unknown = sorted(set(chosen or []) - {part.name for part in PARTS})
+    if unknown:
+        raise typer.BadParameter(f"no part {', '.join(unknown)}; there are {NAMES}")
+    for part in PARTS:
+        if not chosen or part.name in chosen:
+            console.rule(part.question)
+            folder = (out / "quick" if quick else out) / part.name
+            begun = time.monotonic()
+            try:
+                run(part, folder, seeds, jobs, quick)
+            except FeatmixError as error:
+                console.print(str(error), style="bold red", markup=False, highlight=False)
+                raise typer.Exit(2) from None
+            _note(folder, part, time.monotonic() - begun)
+
+
+def run(part: Part, folder: Path, seeds: str | None, jobs: int | None, quick: bool) -> None:
+    """Run one part.
+
+    Args:
+        part: What to run.
+        folder: Where to.
+        seeds: In place of the part's own.
+        jobs: Processes.
+        quick: Few images and seeds.
+
+    Raises:
+        FeatmixError: If it cannot be run, such as where a data set is missing.
+    """
+    number = seeds if seeds is not None else None if quick else part.seeds
+    if part.is_probe:
+        probe(seeds=number, out=folder, quick=quick, **part.settings)
+        return
+    small: dict[str, Any] = {
+        name: value for name, value in part.settings.items() if not (quick and name in ("limit", "epochs"))
+    }
+    compare(list(part.strategies), site=part.site, seeds=number, jobs=jobs, out=folder, quick=quick, **small)
+
+
+def _note(folder: Path, part: Part, seconds: float) -> None:
+    """Say with what the results were made; of a part that went on, when it ended."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    command = f"python -m study {part.name}"
+    write(folder / "made.txt", f"{command}\ncommit {commit or 'unknown'}\n{when}\n{seconds:.0f} s in the last call\n")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,78 @@
+"""What was found, in sentences: each with its interval, whatever it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featmix.compare.contenders import BASELINE
+from featmix.compare.escaping import shown_labels
+from featmix.compare.intervals import Estimate
+from featmix.compare.pairs import Pair, pairwise
+from featmix.compare.results import Row
+from featmix.probe.findings import Finding
+
+_METRICS = {"held_out": "in the held-out style", "in_domain": "on images like those of training"}
+
+
+def against_baseline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
+    """One sentence a strategy and metric: its difference to the baseline, after Holm's correction for all pairs."""
+    names = shown_labels([baseline, *(row.label for row in rows)])
+    said = []
+    for metric, where in _METRICS.items():
+        for pair in pairwise(rows, metric):
+            if baseline in (pair.first, pair.second) and pair.difference.mean is not None:
+                other = pair.first if pair.second == baseline else pair.second
+                difference = pair.difference if pair.second == baseline else _turned(pair.difference)
+                said.append(f"{names[other]} against {names[baseline]} {where}: {_verdict(difference, pair)}.")
+    return said
+
+
+def best(rows: Sequence[Row], metric: str = "held_out") -> str:
+    """Which is first, and which of the others are told apart from it."""
+    pairs = pairwise(rows, metric)
+    totals: dict[str, float] = {}
+    for pair in pairs:
+        if pair.difference.mean is not None:
+            totals[pair.first] = totals.get(pair.first, 0.0) + pair.difference.mean
+            totals[pair.second] = totals.get(pair.second, 0.0) - pair.difference.mean
+    if not totals:
+        return ""
+    names = shown_labels(totals)
+    first = max(totals, key=lambda label: totals[label])
+    told_apart = [{pair.first, pair.second} for pair in pairs if pair.decided]
+    unlike = [label for label in totals if {first, label} in told_apart]
+    like = [names[label] for label in totals if label != first and label not in unlike]
+    told = f"; {', '.join(like)} cannot be told from it" if like else "; all others are told from it"
+    return f"{names[first]} is highest {_METRICS[metric]}{told}."
+
+
+def of_probe(found: Sequence[Finding]) -> list[str]:
+    """One sentence a layer of the trained network and normalizer."""
+    return [
+        f"At {one.site}, {one.norm}: moments alone {_percent(one.moments)}, normalized features {_percent(one.normalized)}, "
+        f"all {_percent(one.whole)}; chance is {100 * one.chance:.1f} %."
+        for one in found
+        if one.network == "trained"
+    ]
+
+
+def _verdict(difference: Estimate, pair: Pair) -> str:
+    if difference.mean is None:
+        return "nothing was measured"
+    half = "" if difference.high is None else f" ±{100 * (difference.high - difference.mean):.1f}"
+    told = "" if pair.adjusted is None else f" (p = {pair.adjusted:.3f} for all pairs)"
+    verdict = "better" if difference.mean > 0 else "worse"
+    return f"{100 * difference.mean:+.1f}{half} points{told}, " + (verdict if pair.decided else "not told apart")
+
+
+def _turned(estimate: Estimate) -> Estimate:
+    if estimate.mean is None or estimate.low is None or estimate.high is None:
+        return Estimate(None if estimate.mean is None else -estimate.mean, seeds=estimate.seeds)
+    return Estimate(-estimate.mean, -estimate.high, -estimate.low, estimate.seeds)
+
+
+def _percent(estimate: Estimate) -> str:
+    if estimate.mean is None:
+        return "unknown"
+    half = "" if estimate.high is None else f" ±{100 * (estimate.high - estimate.mean):.1f}"
+    return f"{100 * estimate.mean:.1f}{half} %"
