@@ -5,6 +5,9 @@ JOBS := $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)))")
 ARGS ?=
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most of what is installed is never imported; what is, Python compiles once and keeps.
+export PIP_NO_COMPILE := 1
+export PYTHONDONTWRITEBYTECODE :=
 PIP := -m pip install -qq
 
 .PHONY: compare study test test-triton lint types docs dist bench nightly clean help
