@@ -160,6 +160,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="compare-out")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it works: one epoch, few images, two seeds.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep each run's network, its answers and its learning curve, in OUT/kept.")
+    ] = False,
     **settings: Any,
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
@@ -175,7 +178,7 @@ def compare(
         lengths = None if epochs is None else chosen_lengths(epochs)
         arguments: dict[str, Any] = dict(
             pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds, jobs=jobs,
-            executor=executor, resources=resources, out=out, quick=quick, fresh=fresh, **settings,
+            executor=executor, resources=resources, out=out, quick=quick, fresh=fresh, keep=keep, **settings,
         )  # fmt: skip
         if lengths is not None and len(lengths) > 1:
             failures = sum(one.failures for one in compare_lengths(strategies or (), epochs=lengths, **arguments).values())

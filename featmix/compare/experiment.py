@@ -21,6 +21,7 @@ from featmix.compare.feeding import Feed, check_images
 from featmix.compare.given import given
 from featmix.compare.identity import record_of
 from featmix.compare.intervals import SEEDS, Interval
+from featmix.compare.kept import KEPT, is_kept, throw_away, write_about
 from featmix.compare.models import SMALL, is_nameless
 from featmix.compare.network_check import checked_network
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
@@ -76,6 +77,7 @@ def compare(
     out: Path | str | None = None,
     quick: bool = False,
     fresh: bool = False,
+    keep: bool = False,
     console: Console | None = None,
     **settings: Any,
 ) -> Comparison:
@@ -101,6 +103,8 @@ def compare(
         out: Output folder.
         quick: One epoch on few images, to see that everything works; the figures mean nothing.
         fresh: Throw away what is in the output folder.
+        keep: Keep each run's network, its answers and its learning curve, in ``kept`` in the output folder; see
+            `featmix.compare.kept`. Runs that are done, of which nothing is kept, are made again.
         console: Where to report; None writes to standard output.
         settings: What all runs share, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
             :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set. ``data`` may also
@@ -146,7 +150,8 @@ def compare(
         for spec in specs:
             rehearse(spec, shared, source, network)
         tell_of_sites(console, specs, shared, network)
-        grid = make_grid(specs, numbers, source)
+        kept = folder.path.resolve() / KEPT if keep else None
+        grid = make_grid(specs, numbers, source, kept)
         record = {**record_of(shared, source, network, handed.factory), "test_share": source.test_share}
         before = folder.begin(record, fresh=fresh)
         if len(folder.machines) > 1:
@@ -154,6 +159,10 @@ def compare(
                 f"Runs in {folder.path} come from {len(folder.machines)} machines: accuracies may differ in rounding, times do."
             )
             console.print(note, style="yellow", highlight=False)
+        if fresh:
+            throw_away(folder.path / KEPT)
+        if kept is not None:
+            write_about(kept, source)
         for spec in piped:
             fm.save(spec.pipeline(), folder.path / spec.file)
         try:
@@ -172,13 +181,14 @@ def compare(
     found = Comparison(tuple(rows), tuple(summaries), folder.path, failures, time.monotonic() - begun)
     print_results(console, found.summaries, about)
     print_sweeps(console, sweeps, summaries, baseline)
-    _tell(console, found, made, sweeping, quick=quick)
+    _tell(console, found, made, [*sweeping, *([KEPT] if keep else [])], quick=quick)
     return found
 
 
-def make_grid(specs: Sequence[Contender], seeds: Sequence[int], source: Source) -> list[Run]:
+def make_grid(specs: Sequence[Contender], seeds: Sequence[int], source: Source, keep: Path | None = None) -> list[Run]:
     """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
-    return [Run(spec, seed, held_out) for seed in seeds for held_out in source.held_out_choices for spec in specs]
+    cells = [(seed, held_out) for seed in seeds for held_out in source.held_out_choices]
+    return [Run(spec, *cell, keep=str(keep or "")) for cell in cells for spec in specs]
 
 
 def check_that_batches_fill(settings: Settings, source: Source) -> None:
@@ -269,7 +279,7 @@ def _make_missing(
 ) -> tuple[list[Row], int]:
     """Make the runs that are not done; return all rows, those of the grid first, and how many were made."""
     finished = done(before)
-    missing = [run for run in grid if run.key not in finished]
+    missing = [run for run in grid if run.key not in finished or (run.keep and not is_kept(Path(run.keep), run.key))]
     again = {run.key for run in missing}
     kept = [row for row in before if row.key not in again]
     folder.keep(kept)

@@ -12,6 +12,7 @@ from featmix.compare.contenders import BASELINE
 from featmix.compare.escaping import for_terminal
 from featmix.compare.finished import Finished, read_finished
 from featmix.compare.intervals import SEEDS, Interval
+from featmix.compare.kept import KEPT, copy
 from featmix.compare.output import OutputFolder
 from featmix.compare.pipelines import PIPELINE, file_of
 from featmix.compare.report import Circumstances, print_results, write_report
@@ -70,6 +71,9 @@ def merge(
             for row in part.rows:
                 if row.strategy == PIPELINE and (part.path / file_of(row.settings)).is_file():
                     shutil.copyfile(part.path / file_of(row.settings), folder.path / file_of(row.settings))
+        made_by = {id(row): part.path for part in parts for row in part.rows}
+        for row in joined:
+            copy(row.key, made_by[id(row)] / KEPT, folder.path / KEPT)
         summaries = summarize(joined, baseline, sure)
         about = Circumstances(dict(parts[0].record.settings), joined, calls, distinct, baseline, sure, parts[0].record.versions)
         write_report(folder.path, summaries, about)

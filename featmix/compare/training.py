@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ from torch import nn
 
 import featmix as fm
 from featmix.compare.contenders import BASELINE, Contender
-from featmix.compare.feeding import Feed, to_floats
+from featmix.compare.feeding import Feed
+from featmix.compare.kept import Keeper
+from featmix.compare.measuring import Measured, measure, size_of
 from featmix.compare.models import SMALL, Factory, Size, maker_of
 from featmix.compare.places import Places, placed
 from featmix.compare.repeatable import prepare_torch
@@ -43,22 +45,25 @@ for _chatty in ("lightning_fabric.utilities.distributed", "lightning_utilities.c
 
 WEIGHT_DECAY = 0.01
 WARM_UP = 0.2  # share of all steps in which the learning rate rises
-CALIBRATION_BINS = 15
 
-_EVALUATION_BATCH = 512
-_EVALUATION_PIXELS = _EVALUATION_BATCH * 64 * 64  # larger images are tested on in smaller batches
 _ORDER, _MIXING, _NOISE = 21, 22, 23  # keep the uses of a seed apart
-
-Measured = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A cell of the grid: a strategy, a seed, and the domain left out (empty where there is only one)."""
+    """A cell of the grid.
+
+    Args:
+        spec: What is trained.
+        seed: Of split, weights, batches and decisions.
+        held_out: The domain left out; empty where there is only one.
+        keep: The folder to keep the network and its answers in; empty keeps the row alone.
+    """
 
     spec: Contender
     seed: int
     held_out: str
+    keep: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
@@ -151,12 +156,6 @@ def make_network(
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def size_of(images: Images) -> Size:
-    """Height and width."""
-    height, width = images.pixels.shape[-2:]
-    return height, width
-
-
 def pipeline_of(run: Run, network: nn.Module, settings: Settings) -> fm.Pipeline:
     """Return what a run does to images and features, its sites being modules of the network.
 
@@ -201,10 +200,13 @@ def _train(
         mixer = attach(pipeline, network, Feed(pipeline, trial.train, torch.device("cpu")))
     model, optimizer = _set_up(fabric, network, settings, run.seed)
     feed = Feed(pipeline, trial.train, fabric.device)
-    seconds = _fit(fabric, model, optimizer, mixer, feed, settings, run.seed)
+    keeper = Keeper(network, fabric, trial, num_classes) if run.keep and fabric.is_global_zero else None
+    seconds = _fit(fabric, model, optimizer, mixer, feed, settings, run.seed, keeper)
     if mixer is not None:
         mixer.remove()
-    measured = _measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
+    measured = measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
+    if keeper is not None:
+        keeper.write(Path(run.keep), run.key)
     fabric.barrier()
     return {"seconds_per_step": seconds, **measured}
 
@@ -224,9 +226,16 @@ def _optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 
 def _fit(
-    fabric: Fabric, model: Any, optimizer: Any, mixer: PipelineMixer | None, feed: Feed, settings: Settings, seed: int
+    fabric: Fabric,
+    model: Any,
+    optimizer: Any,
+    mixer: PipelineMixer | None,
+    feed: Feed,
+    settings: Settings,
+    seed: int,
+    keeper: Keeper | None = None,
 ) -> float:
-    """Train, and return the mean seconds of a step; the first, which warms up, is not counted."""
+    """Train, and return the mean seconds of a step; the first, which warms up, and what a keeper takes are not counted."""
     order = torch.Generator().manual_seed(_derive(seed, _ORDER))
     data = feed.images
     steps_per_epoch = len(data) // settings.batch_size
@@ -258,6 +267,11 @@ def _fit(
         if not math.isfinite(mean_loss):
             fix = "A lower learning rate may help (--lr)."
             raise FeatmixError("compare", "loss", expected="a finite number", got=f"{mean_loss} in epoch {epoch + 1}", fix=fix)
+        if keeper is not None:
+            paused = time.perf_counter()
+            keeper.after_epoch(epoch + 1, mean_loss)
+            model.train()
+            begun += time.perf_counter() - paused
     return (time.perf_counter() - begun) / max(steps - 1, 1)
 
 
@@ -272,41 +286,6 @@ def learning_rate_factor(step: int, steps: int) -> float:
     return rise * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-@torch.no_grad()
-def _measure(network: nn.Module, fabric: Fabric, trial: Trial, num_classes: int) -> Measured:
-    """Accuracy on unseen images of the training domains and of the held-out one, and calibration in the latter."""
-    network.eval()
-    seen = _test(network, fabric, trial.seen, num_classes)
-    unseen = None if trial.unseen is None else _test(network, fabric, trial.unseen, num_classes)
-    return {
-        "in_domain_accuracy": seen["accuracy"],
-        "held_out_accuracy": None if unseen is None else unseen["accuracy"],
-        "calibration_error": (unseen or seen)["calibration_error"],
-    }
-
-
-def _test(network: nn.Module, fabric: Fabric, images: Images, num_classes: int) -> dict[str, float]:
-    metrics, kinds = _metrics("torchmetrics"), _metrics("torchmetrics.classification")
-    # Rank 0 tests alone, so its metrics must not wait for the others.
-    measured = metrics.MetricCollection(
-        {
-            "accuracy": kinds.MulticlassAccuracy(num_classes, average="micro", sync_on_compute=False),
-            "calibration_error": kinds.MulticlassCalibrationError(num_classes, n_bins=CALIBRATION_BINS, sync_on_compute=False),
-        },
-        compute_groups=False,
-    ).to(fabric.device)
-    dtype = next(network.parameters()).dtype
-    height, width = size_of(images)
-    rows = min(_EVALUATION_BATCH, max(1, _EVALUATION_PIXELS // (height * width)))
-    for begin in range(0, len(images), rows):
-        pixels = images.pixels[begin : begin + rows].to(fabric.device)
-        with fabric.autocast():
-            logits = network(to_floats(pixels).to(dtype))
-        labels = images.labels[begin : begin + rows].to(fabric.device)
-        measured.update(logits.float().softmax(1), labels)
-    return {name: float(value) for name, value in measured.compute().items()}
-
-
 def _derive(seed: int, use: int) -> int:
     return int(np.random.SeedSequence((seed, use)).generate_state(1)[0])
 
@@ -315,7 +294,3 @@ def _bare(optimizer: Any) -> torch.optim.Optimizer:
     """The optimizer that Fabric wrapped: the schedule must change its learning rate, and it must be a true Optimizer."""
     inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
     return inner
-
-
-def _metrics(module: str) -> Any:
-    return imported(module, subject="compare", install="featmix[compare]")

@@ -15,6 +15,7 @@ from torch import nn
 from featmix.compare.given import Given, given
 from featmix.compare.identity import record_of
 from featmix.compare.intervals import estimate
+from featmix.compare.measuring import size_of
 from featmix.compare.models import SMALL
 from featmix.compare.network import SITES
 from featmix.compare.network_check import checked_network
@@ -25,7 +26,7 @@ from featmix.compare.seeds import Seeds, chosen_seeds
 from featmix.compare.settings import Settings, resolve
 from featmix.compare.sources import Images, Source
 from featmix.compare.telling import tell_of_data
-from featmix.compare.training import make_network, size_of, train_plainly
+from featmix.compare.training import make_network, train_plainly
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.tree import INPUT
 from featmix.normalizers.base import Normalizer
