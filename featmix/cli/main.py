@@ -163,6 +163,9 @@ def compare(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep each run's network, its answers and its learning curve, in OUT/kept.")
     ] = False,
+    logger: Annotated[
+        str, typer.Option(help="tensorboard, wandb or mlflow: follow each run in OUT/logs.", show_default="none")
+    ] = "",
     **settings: Any,
 ) -> None:
     """Compare strategies on real images, in domain and under a change of domain.
@@ -178,7 +181,7 @@ def compare(
         lengths = None if epochs is None else chosen_lengths(epochs)
         arguments: dict[str, Any] = dict(
             pipelines=pipeline or (), site=site, baseline=baseline, interval=interval, seeds=seeds, jobs=jobs,
-            executor=executor, resources=resources, out=out, quick=quick, fresh=fresh, keep=keep, **settings,
+            executor=executor, resources=resources, out=out, quick=quick, fresh=fresh, keep=keep, logger=logger, **settings,
         )  # fmt: skip
         if lengths is not None and len(lengths) > 1:
             failures = sum(one.failures for one in compare_lengths(strategies or (), epochs=lengths, **arguments).values())

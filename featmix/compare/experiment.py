@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from featmix.compare.given import given
 from featmix.compare.identity import record_of
 from featmix.compare.intervals import SEEDS, Interval
 from featmix.compare.kept import KEPT, is_kept, throw_away, write_about
+from featmix.compare.loggers import LOGS, checked_logger
 from featmix.compare.models import SMALL, is_nameless
 from featmix.compare.network_check import checked_network
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
@@ -78,6 +79,7 @@ def compare(
     quick: bool = False,
     fresh: bool = False,
     keep: bool = False,
+    logger: str = "",
     console: Console | None = None,
     **settings: Any,
 ) -> Comparison:
@@ -105,6 +107,8 @@ def compare(
         fresh: Throw away what is in the output folder.
         keep: Keep each run's network, its answers and its learning curve, in ``kept`` in the output folder; see
             `featmix.compare.kept`. Runs that are done, of which nothing is kept, are made again.
+        logger: ``tensorboard``, ``wandb`` or ``mlflow``: who is told each epoch's training loss and the accuracies, in
+            ``logs`` in the output folder. Runs that are done are not told again.
         console: Where to report; None writes to standard output.
         settings: What all runs share, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
             :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set. ``data`` may also
@@ -134,6 +138,7 @@ def compare(
     baseline = chosen_baseline(baseline, specs)
     numbers = chosen_seeds(seeds if seeds is not None else QUICK_SEEDS if quick else DEFAULT_SEEDS)
     place = chosen_place(executor)
+    checked_logger(logger)
     jobs = _jobs(jobs, shared, place, console)
     folder = OutputFolder(Path(out) if out is not None else QUICK_OUT if quick else DEFAULT_OUT)
     with make_executor(place, jobs, shared, resources, handed.factory) as pool, folder:
@@ -151,7 +156,8 @@ def compare(
             rehearse(spec, shared, source, network)
         tell_of_sites(console, specs, shared, network)
         kept = folder.path.resolve() / KEPT if keep else None
-        grid = make_grid(specs, numbers, source, kept)
+        log = f"{logger}:{folder.path.resolve() / LOGS}" if logger else ""
+        grid = [replace(run, log=log) for run in make_grid(specs, numbers, source, kept)]
         record = {**record_of(shared, source, network, handed.factory), "test_share": source.test_share}
         before = folder.begin(record, fresh=fresh)
         if len(folder.machines) > 1:
@@ -181,7 +187,7 @@ def compare(
     found = Comparison(tuple(rows), tuple(summaries), folder.path, failures, time.monotonic() - begun)
     print_results(console, found.summaries, about)
     print_sweeps(console, sweeps, summaries, baseline)
-    _tell(console, found, made, [*sweeping, *([KEPT] if keep else [])], quick=quick)
+    _tell(console, found, made, [*sweeping, *([KEPT] if keep else []), *([LOGS] if logger else [])], quick=quick)
     return found
 
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from featmix.compare.contenders import label_of
+from featmix.compare.results import Key
+from featmix.compare.settings import Settings
 from featmix.errors import FeatmixError, nearest
 from featmix.support.extras import imported
 
-FOLDER = "logs"
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+LOGS = "logs"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+@-]+")
 
 
@@ -19,11 +26,6 @@ def _tensorboard(folder: Path, name: str, version: str) -> Any:
     return imported("lightning_fabric.loggers", subject="compare", install="featmix[compare]").TensorBoardLogger(
         folder, name=name, version=version
     )
-
-
-def _csv(folder: Path, name: str, version: str) -> Any:
-    loggers = imported("lightning_fabric.loggers", subject="compare", install="featmix[compare]")
-    return loggers.CSVLogger(folder, name=name, version=version)
 
 
 def _wandb(folder: Path, name: str, version: str) -> Any:
@@ -40,7 +42,6 @@ def _mlflow(folder: Path, name: str, version: str) -> Any:
 
 _MAKERS: Mapping[str, Callable[[Path, str, str], Any]] = {
     "tensorboard": _tensorboard,
-    "csv": _csv,
     "wandb": _wandb,
     "mlflow": _mlflow,
 }
@@ -54,25 +55,42 @@ def checked_logger(kind: str) -> str:
         FeatmixError: If not, or what it needs is not installed.
 
     Example:
-        >>> checked_logger("csv")
-        'csv'
+        >>> checked_logger("")
+        ''
     """
     if kind and kind not in _MAKERS:
         fix = nearest(str(kind), LOGGERS)
         raise FeatmixError("compare", "logger", expected=f"one of {', '.join(LOGGERS)}", got=repr(kind), fix=fix)
-    if kind in ("tensorboard", "wandb", "mlflow"):
+    if kind:
         imported(kind, subject="compare", argument="logger", install=kind)
     return kind
 
 
-def make_logger(kind: str, folder: Path, name: str, version: str) -> Any:
-    """Return a logger of one run.
+def logger_of(where: str, key: Key) -> list[Any]:
+    """Return the logger of one run, or none.
 
     Args:
-        kind: One of ``LOGGERS``.
-        folder: Where files go.
-        name: Of the strategy.
-        version: Of the run: its seed, and the domain left out.
+        where: Its kind and the folder for its files, with a colon between; empty for no logger.
+        key: Of the run's row.
     """
-    safe, own = (_UNSAFE.sub("_", word).strip("_") or "_" for word in (name, version))
-    return _MAKERS[kind](folder, safe, own)
+    if not where:
+        return []
+    kind, _, folder = where.partition(":")
+    strategy, settings, site, seed, held_out = key
+    version = f"seed{seed}" + (f"-{held_out}" if held_out else "")
+    name, own = (_UNSAFE.sub("_", word).strip("_") or "_" for word in (label_of(strategy, settings, site), version))
+    return [_MAKERS[kind](Path(folder), name, own)]
+
+
+def begin_log(fabric: Fabric, key: Key, settings: Settings) -> None:
+    """Tell a run's logger what the run is, if it has one."""
+    names = ("strategy", "strategy_settings", "site", "seed", "held_out")
+    for logger in fabric.loggers:
+        logger.log_hyperparams({**asdict(settings), **dict(zip(names, key, strict=True))})
+
+
+def end_log(fabric: Fabric, measured: Mapping[str, float | None], epochs: int) -> None:
+    """Tell it what the run came to."""
+    fabric.log_dict({name: value for name, value in measured.items() if value is not None}, step=epochs)
+    for logger in fabric.loggers:
+        logger.finalize("success")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ import featmix as fm
 from featmix.compare.contenders import BASELINE, Contender
 from featmix.compare.feeding import Feed
 from featmix.compare.kept import Keeper
+from featmix.compare.loggers import begin_log, end_log, logger_of
 from featmix.compare.measuring import Measured, measure, size_of
 from featmix.compare.models import SMALL, Factory, Size, maker_of
 from featmix.compare.places import Places, placed
@@ -58,12 +60,14 @@ class Run:
         seed: Of split, weights, batches and decisions.
         held_out: The domain left out; empty where there is only one.
         keep: The folder to keep the network and its answers in; empty keeps the row alone.
+        log: A logger's kind and folder, with a colon between, see `featmix.compare.loggers`; empty for none.
     """
 
     spec: Contender
     seed: int
     held_out: str
     keep: str = field(default="", compare=False)
+    log: str = field(default="", compare=False)
 
     @property
     def key(self) -> Key:
@@ -94,7 +98,7 @@ def train(run: Run, settings: Settings, source: Source, factory: Factory | None 
     if len(trial.train) < settings.batch_size:
         got = f"{settings.batch_size} with {len(trial.train)} training images"
         raise FeatmixError("compare", "batch_size", expected="at most the number of training images", got=got)
-    fabric = make_fabric(settings)
+    fabric = make_fabric(settings, logger_of(run.log, run.key))
     if settings.devices > 1:
         job = partial(_train_ranks, run=run, settings=settings, trial=trial, num_classes=len(source.classes))
         return run.row(**fabric.launch(job))
@@ -121,13 +125,14 @@ def train_plainly(images: Images, settings: Settings, num_classes: int, seed: in
     return network
 
 
-def make_fabric(settings: Settings) -> Fabric:
-    """Device, precision and data parallelism."""
+def make_fabric(settings: Settings, loggers: Sequence[Any] = ()) -> Fabric:
+    """Device, precision, data parallelism, and who is told."""
     kind, _, number = settings.device.partition(":")
     devices: list[int] | int = [int(number)] if number else settings.devices
     strategy = "ddp_spawn" if settings.devices > 1 else "auto"
     library = imported("lightning_fabric", subject="compare", install="featmix[compare]")
-    made: Fabric = library.Fabric(accelerator=kind, devices=devices, strategy=strategy, precision=settings.precision)
+    how = {"accelerator": kind, "devices": devices, "strategy": strategy, "precision": settings.precision}
+    made: Fabric = library.Fabric(**how, loggers=list(loggers))
     return made
 
 
@@ -201,12 +206,14 @@ def _train(
     model, optimizer = _set_up(fabric, network, settings, run.seed)
     feed = Feed(pipeline, trial.train, fabric.device)
     keeper = Keeper(network, fabric, trial, num_classes) if run.keep and fabric.is_global_zero else None
+    begin_log(fabric, run.key, settings)
     seconds = _fit(fabric, model, optimizer, mixer, feed, settings, run.seed, keeper)
     if mixer is not None:
         mixer.remove()
     measured = measure(network, fabric, trial, num_classes) if fabric.is_global_zero else {}
     if keeper is not None:
         keeper.write(Path(run.keep), run.key)
+    end_log(fabric, measured, settings.epochs)
     fabric.barrier()
     return {"seconds_per_step": seconds, **measured}
 
@@ -267,6 +274,7 @@ def _fit(
         if not math.isfinite(mean_loss):
             fix = "A lower learning rate may help (--lr)."
             raise FeatmixError("compare", "loss", expected="a finite number", got=f"{mean_loss} in epoch {epoch + 1}", fix=fix)
+        fabric.log("training_loss", mean_loss, step=epoch + 1)
         if keeper is not None:
             paused = time.perf_counter()
             keeper.after_epoch(epoch + 1, mean_loss)

@@ -29,6 +29,7 @@ from featmix.compare.report import (
 )
 from featmix.compare.statistics import Summary, summarize
 from featmix.errors import FeatmixError
+from featmix.report.kept import kept_sections
 from featmix.report.latex import table
 from featmix.report.page import Section, as_html
 from featmix.report.svg import inline_svg
@@ -84,7 +85,7 @@ def report(
     target.mkdir(parents=True, exist_ok=True)
     write(target / DATA, json.dumps(_data(finished, found), indent=2, allow_nan=False) + "\n")
     write(target / TABLES, _tables(found))
-    write(target / PAGE, as_html(_title(record.settings), _facts(found), _sections(found)))
+    write(target / PAGE, as_html(_title(record.settings), _facts(found), _sections(found, finished.path)))
     console.print(for_terminal(f"Written to {target}: {PAGE}, {DATA}, {TABLES}"), markup=False, highlight=False)
     return target / PAGE
 
@@ -100,8 +101,8 @@ def _facts(found: _Found) -> list[str]:
     return facts + ([f"{failed} failed"] if failed else [])
 
 
-def _sections(found: _Found) -> list[Section]:
-    sections = [_result(found), *_pairs(found), *_domains(found), *_failures(found)]
+def _sections(found: _Found, folder: Path) -> list[Section]:
+    sections = [_result(found), *_pairs(found), *_domains(found), *kept_sections(folder, found.about.rows), *_failures(found)]
     return [*sections, Section("What was run", points=tuple(circumstances(found.summaries, found.about)))]
 
 
