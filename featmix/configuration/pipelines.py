@@ -1,4 +1,4 @@
-"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images``, ``masks`` and ``stay``, each where there is one."""
+"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images``, ``masks``, ``stay`` and ``min_visible``, each where there is one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from featmix.configuration.plain import Plain
 from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import built, check_names, read, write
 from featmix.pipeline import Pipeline
+from featmix.pipeline.following import MIN_VISIBLE
 
-PARTS = ("sample", "batch", "mix", "seed", "images", "masks", "stay")
+PARTS = ("sample", "batch", "mix", "seed", "images", "masks", "stay", "min_visible")
 
 
 def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
@@ -28,6 +29,7 @@ def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
         "mix": None if pipeline.mix is None else write_tree(pipeline.mix, place.key("mix")),
         "seed": pipeline.seed,
         **{part: None if value is None else list(value) for part, value in names.items()},
+        **({} if pipeline.min_visible == MIN_VISIBLE else {"min_visible": pipeline.min_visible}),
     }
 
 
@@ -41,5 +43,6 @@ def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
     parts: dict[str, Any] = {name: read(value.get(name), place.key(name)) for name in ("sample", "batch")}
     parts["mix"] = None if value.get("mix") is None else read_tree(value["mix"], place.key("mix"))
     parts |= {name: value.get(name) for name in ("seed", "images", "masks")} | {"stay": value.get("stay") or ()}
+    parts["min_visible"] = value.get("min_visible", MIN_VISIBLE)
     made: Pipeline = built(Pipeline, parts, place)
     return made

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from featmix.checks import whole
+from featmix.checks import in_range, whole
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import replace
@@ -20,11 +20,12 @@ from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.collate import collate
 from featmix.pipeline.dataset import Transformed, TransformedStream
+from featmix.pipeline.following import MIN_VISIBLE, Following
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.loader import PipelineLoader
 from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
-from featmix.pipeline.names import Name, Names, names_for
+from featmix.pipeline.names import Name, Names, box_forms, names_for
 from featmix.pipeline.numbering import Numbering
 from featmix.pipeline.order import with_own_order
 from featmix.pipeline.table import summary
@@ -52,6 +53,7 @@ class Pipeline:
             entry of the image's height and width is refused.
         stay: Entries that ``sample`` is to leave as they are though they look like boxes, keypoints or masks: a key or
             position, or several.
+        min_visible: Boxes of which a smaller share is seen after mixing are dropped from :attr:`featmix.Mix.targets`.
 
     Raises:
         FeatmixError: If a part is none, or a transform mixes labels.
@@ -86,6 +88,7 @@ class Pipeline:
         images: Name | Sequence[Name] | None = None,
         masks: Name | Sequence[Name] | None = None,
         stay: Name | Sequence[Name] = (),
+        min_visible: float = MIN_VISIBLE,
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
             if transform is not None and (not callable(transform) or isinstance(transform, type)):
@@ -98,6 +101,7 @@ class Pipeline:
         self.tree = None if mix is None else as_tree(mix)
         self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
+        self.min_visible = in_range("Pipeline", "min_visible", min_visible, 0, 1)
 
     @property
     def images(self) -> tuple[Name, ...] | None:
@@ -226,7 +230,8 @@ class Pipeline:
         if not isinstance(model, nn.Module):
             raise FeatmixError("Pipeline.attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
         seed = self.seed if seed is None else seed
-        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=seed, input=input)
+        following = Following(self.min_visible, self.stay, box_forms(self.sample))
+        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=seed, input=input, following=following)
         if example is not None:
             try:
                 mixer.learn_shapes(self._after_batch(example, Wanted.of(unwrap(model), input)))
@@ -312,6 +317,7 @@ class Pipeline:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
         told += [] if self.tree is None else [f"mix={self.tree!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
+        told += [] if self.min_visible == MIN_VISIBLE else [f"min_visible={self.min_visible}"]
         entries = (("images", self.images), ("masks", self.masks), ("stay", self.stay or None))
         told += [f"{name}={value!r}" for name, value in entries if value is not None]
         lines = ",\n".join(told).replace("\n", "\n    ")

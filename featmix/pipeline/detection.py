@@ -1,0 +1,311 @@
+"""Targets of detection: boxes with what belongs to each of them, that follow the images that are mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from featmix.errors import FeatmixError
+from featmix.pipeline.coordinates import XYXY, as_table, form_of, like_table
+from featmix.pipeline.names import Name
+from featmix.pipeline.parts import Part, seen_of
+from featmix.pipeline.targets import BOXES, KEYPOINTS, MAP, called, type_of
+
+WEIGHTS = "weights"
+_WHO = "Mixer.draw"
+_MASKS, _PLAIN, _OF_IMAGE, _AREA, _WEIGHTS = "masks", "of each box", "of the image", "an area", "weights"
+_IMAGES = ("image_id", "image_ids", "img_id", "size", "orig_size", "image_size", "file_name")  # of the image, as libraries have it
+_AREAS = ("area", "areas")
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The boxes of a batch, and all that belongs to them.
+
+    Args:
+        targets: One dictionary for each image.
+        roles: What each of their entries is.
+        boxes: For each image ``(N, 4)``, by their corners in pixels, float64 on the host.
+        form: How the numbers of boxes are meant.
+        columns: Whether a dictionary of lists was given, and not a list of dictionaries.
+    """
+
+    targets: tuple[Mapping[str, Any], ...]
+    roles: Mapping[str, str]
+    boxes: tuple[Tensor, ...]
+    form: str
+    columns: bool
+
+    @classmethod
+    def of(
+        cls, given: Any, rows: int, size: tuple[int, int], stay: Sequence[Name] = (), forms: Mapping[Name, str] | None = None
+    ) -> Detections:
+        """What was given as the target of a batch.
+
+        Args:
+            given: A list of dictionaries, as torchvision's detectors take it, or a dictionary of lists.
+            rows: Images in the batch.
+            size: Their height and width.
+            stay: Entries that do not move, whatever they look like.
+            forms: How the numbers of boxes are meant that have no class that says it.
+
+        Raises:
+            FeatmixError: If it is neither, or an entry does not fit the boxes or cannot follow them.
+        """
+        columns = isinstance(given, Mapping)
+        targets = _rows_of(given, rows) if columns else list(given)
+        if len(targets) != rows or not all(isinstance(target, Mapping) for target in targets):
+            got = f"{len(targets)} of {', '.join(sorted({type(target).__name__ for target in targets})) or 'nothing'}"
+            raise FeatmixError(_WHO, "target", expected=f"{rows} dictionaries, one for each image", got=got)
+        keys = list(targets[0]) if targets else []
+        for target in targets:
+            if set(target) != set(keys):
+                expected, got = f"dictionaries of {sorted(map(str, keys))}", f"one of {sorted(map(str, target))}"
+                raise FeatmixError(_WHO, "target", expected=expected, got=got)
+        name = _boxes_among(keys, targets, stay)
+        forms_seen = {form_of(target[name], name) for target in targets} or {XYXY}
+        form = (forms or {}).get(name) or forms_seen.pop()
+        if forms_seen:
+            raise _refused(name, "boxes of one form in a batch", "several")
+        boxes = tuple(_corners(target[name], name, form, size) for target in targets)
+        counts = [len(table) for table in boxes]
+        roles = {key: _role(key, [target[key] for target in targets], counts, size, stay) for key in keys if key != name}
+        return cls(tuple(targets), {name: BOXES, **roles}, boxes, form, columns)
+
+    def after(self, parts: Sequence[Sequence[Part]], size: tuple[int, int], least: float) -> Any:
+        """The targets of the mixed images, in the form that these were given in, with ``weights`` for all boxes.
+
+        Args:
+            parts: Of which samples each image consists.
+            size: Height and width of the images.
+            least: Boxes of which a smaller share is seen are dropped.
+        """
+        made = [self._mixed(row, own, size, least) for row, own in enumerate(parts)]
+        if not self.columns:
+            return made
+        keys = [*self.roles, *((WEIGHTS,) if WEIGHTS not in self.roles else ())]
+        return {key: [target[key] for target in made] for key in keys}
+
+    def _mixed(self, row: int, parts: Sequence[Part], size: tuple[int, int], least: float) -> dict[str, Any]:
+        own = self.targets[row]
+        if len(parts) == 1 and parts[0].whole and parts[0].source == row:
+            device = _plain(own[self._name]).device
+            return dict(own) if WEIGHTS in own else {**own, WEIGHTS: torch.ones(len(self.boxes[row]), device=device)}
+        seen = [self._seen(part, size, least) for part in parts]
+        mixed: dict[str, Any] = {}
+        for key, role in self.roles.items():
+            if role == _OF_IMAGE:
+                mixed[key] = own[key]
+            elif role == BOXES:
+                mixed[key] = _boxes_like(torch.cat([each.boxes for each in seen]), own[key], size, self.form)
+            else:
+                mixed[key] = _joined([self._value(key, role, each) for each in seen])
+        if WEIGHTS not in mixed:
+            weights = [torch.full((len(each.kept),), each.part.weight) for each in seen]
+            mixed[WEIGHTS] = torch.cat(weights).to(_plain(own[self._name]).device)
+        return mixed
+
+    @property
+    def _name(self) -> str:
+        return next(key for key, role in self.roles.items() if role == BOXES)
+
+    def _seen(self, part: Part, size: tuple[int, int], least: float) -> _Seen:
+        """Which boxes of a sample are kept, and what is seen of them."""
+        moved = part.boxes(self.boxes[part.source])
+        cut, area = seen_of(moved, part.seen, size)
+        whole = (moved[:, 2] - moved[:, 0]).clamp(min=0) * (moved[:, 3] - moved[:, 1]).clamp(min=0)
+        share = torch.where(whole > 0, area / whole.where(whole > 0, torch.ones_like(whole)), torch.zeros_like(whole))
+        masks: dict[str, Any] = {}
+        for key in (key for key, role in self.roles.items() if role == _MASKS):
+            given = _plain(self.targets[part.source][key]).reshape(len(moved), *size)
+            masks[key] = part.maps(given)
+            full = (given != 0).flatten(1).sum(1).cpu().double() * (part.scale[0] * part.scale[1])
+            held = (masks[key] != 0).flatten(1).sum(1).cpu().double()
+            share = torch.where(full > 0, (held / full.clamp(min=_LEAST)).clamp(max=1), share)
+        kept = ((share >= least) & (share > 0)).nonzero().flatten()
+        masks = {key: value[kept.to(value.device)] for key, value in masks.items()}
+        return _Seen(part, kept, cut[kept], share[kept], masks)
+
+    def _value(self, key: str, role: str, seen: _Seen) -> Any:
+        given = self.targets[seen.part.source][key]
+        if role == _MASKS:
+            return _masks_like(seen.masks[key], given)
+        taken = _taken(given, seen.kept)
+        if role == _AREA:
+            return _times(taken, seen.share * (seen.part.scale[0] * seen.part.scale[1]))
+        if role == _WEIGHTS:
+            return _times(taken, torch.full((len(seen.kept),), seen.part.weight))
+        return _points(taken, seen.part) if role == KEYPOINTS else taken
+
+
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    part: Part
+    kept: Tensor
+    boxes: Tensor
+    share: Tensor
+    masks: dict[str, Any]
+
+
+def are_detections(target: Any) -> bool:
+    """Return whether a target is one of detection: a list of dictionaries, or a dictionary of lists."""
+    if isinstance(target, list | tuple):
+        return bool(target) and all(isinstance(each, Mapping) for each in target)
+    return isinstance(target, Mapping)
+
+
+def _rows_of(given: Mapping[str, Any], rows: int) -> list[dict[str, Any]]:
+    for key, values in given.items():
+        if not isinstance(values, list | tuple | Tensor) or len(values) != rows:
+            got = f"{len(values)}" if hasattr(values, "__len__") else type(values).__name__
+            raise _refused(key, f"{rows} entries, one for each image", got)
+    return [{key: values[row] for key, values in given.items()} for row in range(rows)]
+
+
+def _boxes_among(keys: Sequence[str], targets: Sequence[Mapping[str, Any]], stay: Sequence[Name]) -> str:
+    found = [key for key in keys if key not in stay and (type_of(targets[0][key]) or called(key)) == BOXES]
+    if len(found) != 1:
+        got = f"{' and '.join(map(repr, found))}" if found else f"none among {sorted(map(str, keys))}"
+        fix = "Pipeline(stay=(...,)) names those that do not move." if found else "Call them 'boxes'."
+        raise FeatmixError(_WHO, "target", expected="one entry of boxes", got=got, fix=fix)
+    return found[0]
+
+
+def _corners(given: Any, name: str, form: str, size: tuple[int, int]) -> Tensor:
+    told = getattr(given, "canvas_size", None)
+    if told is not None and tuple(told) != size:
+        raise _refused(name, f"boxes on images of {size}", f"boxes on {tuple(told)}")
+    plain = _plain(given).detach().cpu()
+    return as_table(plain.double(), _WHO, f"target[{name!r}]", boxes=True, form=form)
+
+
+def _plain(given: Any) -> Tensor:
+    """A tensor of what was given: a tensor of any class, an array, or a list of either."""
+    if isinstance(given, Tensor):
+        return given.as_subclass(Tensor)
+    if isinstance(given, list | tuple) and given and isinstance(given[0], Tensor):
+        return torch.stack([each.as_subclass(Tensor) for each in given])
+    return torch.as_tensor(np.asarray(given))
+
+
+def _role(key: str, values: Sequence[Any], counts: Sequence[int], size: tuple[int, int], stay: Sequence[Name]) -> str:
+    """What an entry is, or an error that names it."""
+    if all(_is_single(value) for value in values):
+        return _OF_IMAGE
+    fits = all(not _is_single(value) and len(value) == count for value, count in zip(values, counts, strict=True))
+    if key in stay or key in _IMAGES:
+        return _PLAIN if fits and key in stay else _OF_IMAGE
+    if not fits:
+        expected = f"as many entries as boxes, {list(counts)}"
+        got = f"{[len(value) if hasattr(value, '__len__') else type(value).__name__ for value in values]}"
+        raise _refused(key, expected, got, f"Pipeline(stay=({key!r},)) if it is the image's own.")
+    shapes = {tuple(_shape_of(value)[1:]) for value, count in zip(values, counts, strict=True) if count}
+    kind = next((kind for value in values if (kind := type_of(value))), called(key))
+    if not shapes:
+        return _MASKS if kind in (MAP, "Mask") and all(len(_shape_of(value)) == 3 for value in values) else _PLAIN
+    if shapes == {size} and kind in ("", MAP, "Mask"):
+        return _MASKS
+    if kind == KEYPOINTS and all(len(shape) == 2 and shape[1] == 3 for shape in shapes) and not type_of(values[0]):
+        return KEYPOINTS
+    if kind or any(len(shape) == 1 and shape[0] in (4, 5) for shape in shapes) or any(shape[-2:] == size for shape in shapes):
+        expected = f"masks (N, {size[0]}, {size[1]}), keypoints (N, K, 3) with their visibility, or one entry for each box"
+        fix = f"Pipeline(stay=({key!r},)) if it does not move."
+        raise _refused(key, expected, f"{kind or 'a table'} ({type(values[0]).__name__}) that would be left behind", fix)
+    return _AREA if key in _AREAS else _WEIGHTS if key == WEIGHTS else _PLAIN
+
+
+def _refused(key: Any, expected: str, got: str, fix: str = "") -> FeatmixError:
+    return FeatmixError(_WHO, f"target[{key!r}]", expected=expected, got=got, fix=fix)
+
+
+def _is_single(value: Any) -> bool:
+    if isinstance(value, Tensor | np.ndarray):
+        return value.ndim == 0
+    return not isinstance(value, list | tuple)
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    if isinstance(value, Tensor | np.ndarray):
+        return tuple(value.shape)
+    first = value[0] if len(value) else None
+    return (len(value), *(_shape_of(first) if isinstance(first, list | tuple | Tensor | np.ndarray) else ()))
+
+
+def _taken(given: Any, kept: Tensor) -> Any:
+    if isinstance(given, Tensor):
+        return given[kept.to(given.device)]
+    if isinstance(given, np.ndarray):
+        return given[kept.numpy()]
+    return type(given)(given[k] for k in kept.tolist())
+
+
+def _times(values: Any, factors: Tensor) -> Any:
+    """Numbers of any kind, multiplied; whole ones become floating where a factor is none."""
+    if not isinstance(values, Tensor):
+        array = np.asarray(values, dtype=np.float64) * factors.double().numpy()
+        return array.astype(values.dtype) if isinstance(values, np.ndarray) and values.dtype.kind == "f" else _like(array, values)
+    return (values.double() * factors.double().to(values.device)).to(
+        values.dtype if values.is_floating_point() else torch.float32
+    )
+
+
+def _like(array: Any, values: Any) -> Any:
+    return array if isinstance(values, np.ndarray) else type(values)(array.tolist())
+
+
+def _points(given: Any, part: Part) -> Any:
+    """Keypoints ``(N, K, 3)`` where they are now; those that are not seen are 0, and so is their visibility."""
+    table = _plain(given)
+    place = table[..., :2].double().cpu()
+    scale, shift = (place.new_tensor(list(pair)[::-1]) for pair in (part.scale, part.shift))
+    moved = (place + 0.5) * scale + shift  # the middle of a pixel is at half of it
+    new = torch.cat([moved - 0.5, table[..., 2:].double().cpu()], dim=-1)
+    if part.seen is not None:
+        high, wide = part.seen.shape
+        column, row = moved[..., 0].floor().long(), moved[..., 1].floor().long()
+        held = (column >= 0) & (column < wide) & (row >= 0) & (row < high)
+        held = held & part.seen[row.clamp(0, high - 1), column.clamp(0, wide - 1)]
+        new = new * held.unsqueeze(-1)
+    done = new.to(table.device, table.dtype if table.is_floating_point() or part.stands else torch.float32)
+    return _again(done, given)
+
+
+def _again(table: Tensor, given: Any) -> Any:
+    """A table in the kind that was given."""
+    if isinstance(given, Tensor):
+        return table if type(given) is Tensor else type(given)(table)
+    return table.cpu().numpy() if isinstance(given, np.ndarray) else table.tolist()
+
+
+def _masks_like(maps: Tensor, given: Any) -> Any:
+    """Maps of instances in the kind that was given; of a list, a list of maps."""
+    if isinstance(given, Tensor | np.ndarray):
+        return _again(maps, given)
+    arrays = not any(isinstance(each, Tensor) for each in given)
+    return type(given)(each.numpy() if arrays else each for each in maps)
+
+
+def _boxes_like(table: Tensor, given: Any, size: tuple[int, int], form: str) -> Any:
+    if isinstance(given, Tensor):
+        table = table.to(given.device, given.dtype if given.is_floating_point() else torch.float32)
+    elif not isinstance(given, np.ndarray) or given.dtype.kind != "f":
+        table = table.float()
+    return like_table(table, given, size, form=form)
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        joined = torch.cat([value.as_subclass(Tensor) for value in values])
+        return joined if type(first) is Tensor else type(first)(joined)
+    if isinstance(first, np.ndarray):
+        return np.concatenate(values)
+    return type(first)(each for value in values for each in value)
