@@ -1,4 +1,4 @@
-"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images``, ``masks``, ``stay`` and ``min_visible``, each where there is one."""
+"""Pipelines: ``sample``, ``batch``, ``mix`` and the other settings, each where there is one."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ class Mix:
         """
         if self._targets is None:
             fix = "mixer.draw(images, target=targets) of a pipeline's mixer, with a dictionary for each image."
-            raise FeatmixError("Mix.targets", expected="a decision that was drawn with targets of detection", got="none", fix=fix)
+            raise FeatmixError(
+                "Mix.targets", expected="a decision that was drawn with targets of detection", got="none", fix=fix
+            )
         self._asked()
         return self._targets
 

@@ -19,7 +19,7 @@ from featmix.pipeline.targets import BOXES, KEYPOINTS, MAP, called, type_of
 WEIGHTS = "weights"
 _WHO = "Mixer.draw"
 _MASKS, _PLAIN, _OF_IMAGE, _AREA, _WEIGHTS = "masks", "of each box", "of the image", "an area", "weights"
-_IMAGES = ("image_id", "image_ids", "img_id", "size", "orig_size", "image_size", "file_name")  # of the image, as libraries have it
+_IMAGES = ("image_id", "image_ids", "img_id", "size", "orig_size", "image_size")  # the image's own, as libraries call it
 _AREAS = ("area", "areas")
 
 
@@ -43,7 +43,7 @@ class Detections:
 
     @classmethod
     def of(
-        cls, given: Any, rows: int, size: tuple[int, int], stay: Sequence[Name] = (), forms: Mapping[Name, str] | None = None
+        cls, given: Any, rows: int, size: tuple[int, int], stay: Sequence[Name] = (), forms: Mapping[str, str] | None = None
     ) -> Detections:
         """What was given as the target of a batch.
 
@@ -126,7 +126,7 @@ class Detections:
             masks[key] = part.maps(given)
             full = (given != 0).flatten(1).sum(1).cpu().double() * (part.scale[0] * part.scale[1])
             held = (masks[key] != 0).flatten(1).sum(1).cpu().double()
-            share = torch.where(full > 0, (held / full.clamp(min=_LEAST)).clamp(max=1), share)
+            share = torch.where(full > 0, held / full.clamp(min=_LEAST), share)
         kept = ((share >= least) & (share > 0)).nonzero().flatten()
         masks = {key: value[kept.to(value.device)] for key, value in masks.items()}
         return _Seen(part, kept, cut[kept], share[kept], masks)
@@ -251,14 +251,11 @@ def _times(values: Any, factors: Tensor) -> Any:
     """Numbers of any kind, multiplied; whole ones become floating where a factor is none."""
     if not isinstance(values, Tensor):
         array = np.asarray(values, dtype=np.float64) * factors.double().numpy()
-        return array.astype(values.dtype) if isinstance(values, np.ndarray) and values.dtype.kind == "f" else _like(array, values)
-    return (values.double() * factors.double().to(values.device)).to(
-        values.dtype if values.is_floating_point() else torch.float32
-    )
-
-
-def _like(array: Any, values: Any) -> Any:
-    return array if isinstance(values, np.ndarray) else type(values)(array.tolist())
+        if isinstance(values, np.ndarray):
+            return array.astype(values.dtype) if values.dtype.kind == "f" else array
+        return type(values)(array.tolist())
+    dtype = values.dtype if values.is_floating_point() else torch.float32
+    return (values.double() * factors.double().to(values.device)).to(dtype)
 
 
 def _points(given: Any, part: Part) -> Any:

@@ -30,7 +30,7 @@ class Following:
 
     least: float = MIN_VISIBLE
     stay: tuple[Name, ...] = ()
-    forms: Mapping[Name, str] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, target: Any, images: Tensor, leaves: Sequence[At], mask: Any = None) -> Followed:
         """The targets of a batch, before a decision.

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from featmix.strategies.pieces import Piece
 
@@ -156,12 +155,12 @@ def _moved(maps: Tensor, scale: tuple[float, float], shift: tuple[float, float])
 
 def _lengths(seen: Tensor, first: Tensor, past: Tensor) -> Tensor:
     """How much is seen of ``first`` to ``past`` along axis 0, in each column: ``(N, columns)``."""
-    summed = F.pad(seen.cumsum(0), (0, 0, 1, 0))
+    summed = nn.functional.pad(seen.cumsum(0), (0, 0, 1, 0))
 
     def until(place: Tensor) -> Tensor:
         whole = place.floor().long().clamp(0, seen.shape[0])
         before = summed[whole]
-        within = F.pad(seen, (0, 0, 0, 1))[whole]
+        within = nn.functional.pad(seen, (0, 0, 0, 1))[whole]
         return before + (place - whole).unsqueeze(1) * within
 
     return (until(past) - until(first)).clamp(min=0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
-from typing import Unpack, get_args
+from typing import ClassVar, Unpack, get_args
 
 import numpy as np
 import torch
@@ -84,10 +84,11 @@ class Mosaic(Strategy[MosaicParams]):
         spatial=True,
         needs_float=False,
         batch_coupled=True,
-        masks=False,
         paper="Bochkovskiy et al., YOLOv4: Optimal Speed and Accuracy of Object Detection, 2020",
         url="https://arxiv.org/abs/2004.10934",
     )
+
+    keeps_places: ClassVar[bool] = False  # as of :class:`~featmix.strategies.content.ContentStrategy`
 
     def __init__(
         self,
@@ -133,17 +134,39 @@ class Mosaic(Strategy[MosaicParams]):
     def label_step(self, place: str, params: MosaicParams) -> LabelStep | None:
         """Return what a decision does to labels, position by position."""
         step = super().label_step(place, params)
-        return None if step is None else replace(step, grid=params.sizes)
+        return None if step is None else replace(step, grid=params.sizes, mask=params.mask)
 
     def parts(self, shares: Tensor, params: MosaicParams) -> list[tuple[Tensor, Tensor]]:
         """Return each of the samples where it lies; see :meth:`featmix.Strategy.parts`."""
-        sources, which = self._sources(params), self._tiles(params)
+        sources, which = self._sources(params), self._tiles(self._past_centre(params))
         moved = self._laid(shares.flatten(1, 2), params).view(shares.shape)
-        return [(rows, moved * (which == k)[:, None, None]) for k, rows in enumerate(sources.T)]
+        if params.mask is None:
+            return [(rows, moved * (which == k)[:, None, None]) for k, rows in enumerate(sources.T)]
+        reached = self.reach(params, params.mask)
+        stays = (sources[:, 0], shares * ~reached[:, None, None])
+        return [stays, *((rows, moved * (reached & (which == k))[:, None, None]) for k, rows in enumerate(sources.T))]
+
+    @property
+    def takes_masks(self) -> bool:
+        """True: what is reached of each tile is known."""
+        return True
+
+    def reach(self, params: MosaicParams, mask: Tensor) -> Tensor:
+        """Return where the sample is real, and so is what a tile has there."""
+        return mask & self._laid(mask.unsqueeze(1), params).squeeze(1)
+
+    def with_mask(self, params: MosaicParams, mask: Tensor) -> MosaicParams:
+        """Return a decision that knows of padding, with label weights that count real positions only."""
+        params = params.replaced(mask=mask)
+        reached, which = self.reach(params, mask), self._tiles(self._past_centre(params))
+        tiles = [(reached & (which == k)).flatten(1).sum(1) for k in range(1, 2 ** len(params.sizes))]
+        others = torch.stack(tiles, dim=1) / mask.flatten(1).sum(1, keepdim=True).clamp(min=1)
+        weight = torch.cat([1 - others.sum(1, keepdim=True), others], dim=1)
+        return params.replaced(mixture=made(params.mixture.index, weight))
 
     def pieces(self, params: MosaicParams) -> list[Piece]:
         """Return the tiles; see :meth:`featmix.Strategy.pieces`."""
-        sources, which = self._sources(params), self._tiles(params)
+        sources, which = self._sources(params), self._tiles(self._past_centre(params))
         size = torch.tensor(params.sizes, device=params.centre.device)
         tiles = torch.tensor(list(product((0, 1), repeat=len(params.sizes))), device=params.centre.device)
         shifts = [params.centre - size * (1 - tile) for tile in tiles]
@@ -187,24 +210,30 @@ class Mosaic(Strategy[MosaicParams]):
         return torch.stack(found, dim=1)
 
     @staticmethod
-    def _tiles(params: MosaicParams) -> Tensor:
+    def _past_centre(params: MosaicParams) -> list[Tensor]:
+        """Return how far each position is past the centre along each axis, broadcastable to ``(B, *positions)``."""
+        shape = [1] * len(params.sizes)
+        return [
+            (torch.arange(size, device=middle.device) - middle.unsqueeze(1)).view(-1, *shape[:axis], size, *shape[axis + 1 :])
+            for axis, (size, middle) in enumerate(zip(params.sizes, params.centre.unbind(1), strict=True))
+        ]
+
+    @staticmethod
+    def _tiles(past: Sequence[Tensor]) -> Tensor:
         """Return the tile that each position is in, ``(B, *positions)``."""
-        count = len(params.sizes)
-        which = torch.zeros((), dtype=torch.int64, device=params.centre.device)
-        for axis, size in enumerate(params.sizes):
-            past = torch.arange(size, device=params.centre.device) >= params.centre[:, axis, None]
-            which = 2 * which + past.view(-1, *(size if k == axis else 1 for k in range(count)))
-        return which
+        which = past[0] >= 0
+        for place in past[1:]:
+            which = 2 * which + (place >= 0)
+        return which.long()
 
     def _laid(self, maps: Tensor, params: MosaicParams) -> Tensor:
         """Return maps ``(B, K, *positions)`` put together of the tiles: each shows its sample rolled by the centre."""
-        count, which = len(params.sizes), self._tiles(params)
+        past = self._past_centre(params)
+        which = self._tiles(past)
         rows = self._sources(params).gather(1, which.flatten(1)).view(which.shape).unsqueeze(1)
-        index = [rows, torch.arange(maps.shape[1], device=maps.device).view(-1, *[1] * count)]
-        for axis, size in enumerate(params.sizes):
-            place = (torch.arange(size, device=maps.device) - params.centre[:, axis, None]) % max(size, 1)
-            index.append(place.view(-1, 1, *(size if k == axis else 1 for k in range(count))))
-        return maps[tuple(index)]
+        channels = torch.arange(maps.shape[1], device=maps.device).view(-1, *[1] * len(past))
+        places = [place.unsqueeze(1) % max(size, 1) for place, size in zip(past, params.sizes, strict=True)]
+        return maps[(rows, channels, *places)]
 
 
 def _followed(partner: Rows, axes: int) -> Rows:
