@@ -68,10 +68,11 @@ class Detections:
                 expected, got = f"dictionaries of {sorted(map(str, keys))}", f"one of {sorted(map(str, target))}"
                 raise FeatmixError(_WHO, "target", expected=expected, got=got)
         name = _boxes_among(keys, targets, stay)
-        forms_seen = {form_of(target[name], name) for target in targets} or {XYXY}
-        form = (forms or {}).get(name) or forms_seen.pop()
-        if forms_seen:
-            raise _refused(name, "boxes of one form in a batch", "several")
+        told = (forms or {}).get(name)
+        seen = {told or form_of(target[name], name) for target in targets} or {XYXY}
+        if len(seen) > 1:
+            raise _refused(name, "boxes of one form in a batch", " and ".join(sorted(seen)))
+        form = seen.pop()
         boxes = tuple(_corners(target[name], name, form, size) for target in targets)
         counts = [len(table) for table in boxes]
         roles = {key: _role(key, [target[key] for target in targets], counts, size, stay) for key in keys if key != name}

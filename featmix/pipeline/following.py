@@ -91,11 +91,14 @@ class Followed:
 
 
 def _check_can_follow(leaf: At, shape: tuple[int, ...]) -> None:
-    """Refuse strategies in hidden layers that mix labels: what is seen there of a box nobody knows."""
+    """Refuse strategies that mix labels where nobody knows what is seen of a box: in hidden layers, or from memory."""
     strategy = leaf.strategy
     if strategy.tags.mixes_labels and leaf.site != INPUT:
         expected = "strategies that mix labels at the input, beside boxes"
         raise FeatmixError("Mixer.draw", "target", expected=expected, got=f"{type(strategy).__name__} at {leaf.place!r}")
+    if strategy.tags.mixes_labels and strategy.remembers:
+        expected, got = "a strategy within one batch, beside boxes", f"{type(strategy).__name__} with memory="
+        raise FeatmixError("Mixer.draw", "target", expected=expected, got=got, fix="What is remembered has no boxes.")
     if leaf.site == INPUT and strategy.tags.mixes_labels:
         lay = strategy.layout_of(shape)
         if lay.letters(lay.positions) != "hw" or lay.channel != 1:

@@ -265,7 +265,8 @@ class Pipeline:
     ) -> Any:
         """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
 
-        Masks and boxes are drawn over images that are not mixed. Shares are those of the whole tree, hidden layers included.
+        Masks and boxes are drawn too; of images that are mixed, boxes where they can follow. Shares are those of the whole
+        tree, hidden layers included.
         One step is drawn; the pipeline's own streams, the model and the global generators stay as they are.
 
         Args:
@@ -291,12 +292,12 @@ class Pipeline:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
         names = names_of(labels, len(before), classes, "Pipeline.preview")
         after, moved = transformed_items(self.sample, self.batch, images, seed, self._names)
-        laid = [laid_on(image, self._names, self.sample) for image in images], moved
-        if self.tree is None:
-            return picture(before, after, Mixture.identity(len(after)), names, laid)
-        shapes = self._shapes(model, after)
-        drawn = one_step(self.tree, after, shapes, target=labels, progress=progress, seed=seed)
-        return picture(before, *drawn, names, laid)
+        laid, mixture = [laid_on(image, self._names, self.sample) for image in images], Mixture.identity(len(after))
+        if self.tree is not None:
+            shapes, least = self._shapes(model, after), Following(self.min_visible)
+            said: dict[str, Any] = {"target": labels, "progress": progress, "seed": seed, "laid": moved, "following": least}
+            after, mixture, moved = one_step(self.tree, after, shapes, **said)
+        return picture(before, after, mixture, names, (laid, moved))
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
         if model is None or self.tree is None:

@@ -1,4 +1,4 @@
-"""Boxes, and what belongs to each, are where the pixels are that carry its number, as much of them as is said, and no others."""
+"""Boxes, and what belongs to each, are where the pixels are that carry its number, as many of them as is said."""
 
 import numpy as np
 import pytest
