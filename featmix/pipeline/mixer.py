@@ -13,12 +13,14 @@ from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
-from featmix.mixer.tree import Compose, Tree
+from featmix.mixer.tree import Tree
 from featmix.pipeline.batch import apply_to_batch, apply_to_tables, check_are_maps
+from featmix.pipeline.by_view import ByView
 from featmix.pipeline.coordinates import Tables
 from featmix.pipeline.detection import are_detections
 from featmix.pipeline.following import Followed, Following
 from featmix.pipeline.generators import mixed
+from featmix.pipeline.names import Name
 from featmix.pipeline.origin import library_of
 from featmix.pipeline.prepared import Prepared
 from featmix.pipeline.rows_apart import check_rows_apart
@@ -26,13 +28,6 @@ from featmix.seeding import derived, rank, seeded
 from featmix.strategies.base import Strategy
 from featmix.strategies.border import Chosen, Partners
 from featmix.strategies.params import Params
-
-
-class NoMix(Compose):
-    """The tree of a pipeline without ``mix``: nothing is drawn, and labels stay."""
-
-    def __init__(self) -> None:
-        self.members, self.share_partner = (), False
 
 
 class PipelineMixer(Mixer):
@@ -123,6 +118,7 @@ class PipelineMixer(Mixer):
         *,
         partner: Partners | None = None,
         rows: Chosen | None = None,
+        view: Name | None = None,
     ) -> Mix:
         """Draw as :meth:`featmix.Mixer.draw` does, for the images that :meth:`prepare` returned.
 
@@ -130,16 +126,19 @@ class PipelineMixer(Mixer):
         dictionary of such lists. They follow what is mixed at the input, and :attr:`featmix.Mix.targets` has what the detector
         is to learn. Give them on the host, before they are sent to a device: else each step waits for it.
 
+        A pipeline with ``mix_views`` has to be told which ``view`` these images are.
+
         Raises:
             FeatmixError: If the pipeline has a ``batch`` part, and these images did not go through ``prepare``, or are those
-                that went into it and not those that came out; if several views are given, each a batch by itself; or if
-                boxes, or what belongs to them, cannot follow.
+                that went into it and not those that came out; if several views are given, each a batch by itself; if boxes, or
+                what belongs to them, cannot follow; or if it is not said which view it is.
         """
         if _are_views(images):
             fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."
             raise FeatmixError("Mixer.draw", "images", expected="one batch", got="several views", fix=fix)
         if self._batch is not None and self._root.training:
             self._prepared.check(self._drawn_for(images))
+        self._choose(view)
         if not are_detections(target):
             return super().draw(images, target, domain, mask, partner=partner, rows=rows)
         x = self._drawn_for(images)
@@ -153,6 +152,14 @@ class PipelineMixer(Mixer):
             self._follows = None
         mix.carry(follows.targets)
         return mix
+
+    def _choose(self, view: Name | None) -> None:
+        tree = self.acting
+        if isinstance(tree, ByView):
+            tree.chosen = tree.number(view, "Mixer.draw")
+        elif view is not None:
+            fix = "Pipeline(mix_views=...) has a tree for each view."
+            raise FeatmixError("Mixer.draw", "view", expected="None, for one tree", got=repr(view), fix=fix)
 
     def _decided(self, drawn: dict[str, Params]) -> None:
         if self._follows is not None:

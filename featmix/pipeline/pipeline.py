@@ -17,6 +17,7 @@ from featmix.mixer.mixer import Mixer
 from featmix.mixer.sites import unwrap
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.by_view import ByView, NoMix
 from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.collate import collate
 from featmix.pipeline.dataset import Transformed, TransformedStream
@@ -24,7 +25,7 @@ from featmix.pipeline.following import MIN_VISIBLE, Following
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.loader import PipelineLoader
-from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
+from featmix.pipeline.mixer import PipelineMixer, drawing
 from featmix.pipeline.names import Name, Names, box_forms, names_for
 from featmix.pipeline.numbering import Numbering
 from featmix.pipeline.order import with_own_order
@@ -54,6 +55,8 @@ class Pipeline:
         stay: Entries that ``sample`` is to leave as they are though they look like boxes, keypoints or masks: a key or
             position, or several.
         min_visible: Boxes of which a smaller share is seen after mixing are dropped from :attr:`featmix.Mix.targets`.
+        mix_views: In the place of ``mix``, what it takes, or ``None``, for each of several views, by the name of a group or the
+            position in the list: ``{"weak": None, "strong": {"input": CutMix()}}``.
 
     Raises:
         FeatmixError: If a part is none, or a transform mixes labels.
@@ -89,6 +92,7 @@ class Pipeline:
         masks: Name | Sequence[Name] | None = None,
         stay: Name | Sequence[Name] = (),
         min_visible: float = MIN_VISIBLE,
+        mix_views: Mapping[Name, Any] | None = None,
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
             if transform is not None and (not callable(transform) or isinstance(transform, type)):
@@ -98,7 +102,10 @@ class Pipeline:
         self.sample, self.batch = sample, batch
         self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
-        self.tree = None if mix is None else as_tree(mix)
+        self.mix_views = None if mix_views is None else dict(mix_views) if isinstance(mix_views, Mapping) else mix_views
+        if mix is not None and mix_views is not None:
+            raise FeatmixError("Pipeline", "mix_views", expected="mix= or mix_views=", got="both")
+        self.tree = ByView.of(mix_views) if mix_views is not None else None if mix is None else as_tree(mix)
         self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
         self.min_visible = in_range("Pipeline", "min_visible", min_visible, 0, 1)
@@ -262,6 +269,7 @@ class Pipeline:
         classes: Sequence[str] | None = None,
         progress: float = 0.5,
         seed: int = 0,
+        view: Name | None = None,
     ) -> Any:
         """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
 
@@ -276,6 +284,7 @@ class Pipeline:
             classes: What class indices stand for.
             progress: How far training is, for settings that are schedules.
             seed: Of the step; another one shows another.
+            view: As which view images are mixed, for ``mix_views``.
 
         Returns:
             A :class:`matplotlib.figure.Figure`.
@@ -287,16 +296,19 @@ class Pipeline:
         from featmix.pipeline.overlay import laid_on
         from featmix.pipeline.preview import one_step, picture, transformed_items
 
+        tree: Tree | None = self.tree
+        if isinstance(tree, ByView):
+            tree = tree.members[tree.number(view, "Pipeline.preview")]
         before = [as_float_image(take_apart(image, self._names).images[0]) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
         names = names_of(labels, len(before), classes, "Pipeline.preview")
         after, moved = transformed_items(self.sample, self.batch, images, seed, self._names)
         laid, mixture = [laid_on(image, self._names, self.sample) for image in images], Mixture.identity(len(after))
-        if self.tree is not None:
+        if tree is not None:
             shapes, least = self._shapes(model, after), Following(self.min_visible)
             said: dict[str, Any] = {"target": labels, "progress": progress, "seed": seed, "laid": moved, "following": least}
-            after, mixture, moved = one_step(self.tree, after, shapes, **said)
+            after, mixture, moved = one_step(tree, after, shapes, **said)
         return picture(before, after, mixture, names, (laid, moved))
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
@@ -316,7 +328,8 @@ class Pipeline:
 
     def __repr__(self) -> str:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
-        told += [] if self.tree is None else [f"mix={self.tree!r}"]
+        told += [] if self.mix is None else [f"mix={self.tree!r}"]
+        told += [] if self.mix_views is None else [f"mix_views={self.mix_views!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
         told += [] if self.min_visible == MIN_VISIBLE else [f"min_visible={self.min_visible}"]
         entries = (("images", self.images), ("masks", self.masks), ("stay", self.stay or None))
