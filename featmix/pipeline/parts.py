@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from featmix.strategies.pieces import Piece
 
@@ -93,11 +93,13 @@ def seen_of(boxes: Tensor, seen: Tensor | None, size: tuple[int, int]) -> tuple[
     left, top, right, bottom = torch.minimum(boxes.clamp(min=0), limits).unbind(1)
     if seen is None:
         return torch.stack([left, top, right, bottom], 1), (right - left).clamp(min=0) * (bottom - top).clamp(min=0)
-    here = seen.double()
-    tall, across = _lengths(here, top, bottom), _lengths(here.T, left, right)  # of what is seen in each column, and each row
-    area = (tall * _overlaps(left, right, wide)).sum(1)
-    (first, last), (upper, lower) = _ends(tall, left, right), _ends(across, top, bottom)
-    return torch.stack([first, upper, last, lower], 1), area
+    rows, columns = _borders(seen), _borders(seen.T)
+    cells = seen[rows[:-1]][:, columns[:-1]].double()  # whole blocks are seen or not: of a rectangle there are at most nine
+    down, across = _overlaps(top, bottom, rows), _overlaps(left, right, columns)
+    tall, long = down @ cells, across @ cells.T  # what is seen in each column of blocks, and in each row
+    (first, last), (upper, lower) = _ends(tall, across, columns), _ends(long, down, rows)
+    cut = [torch.maximum(left, first), torch.maximum(top, upper), torch.minimum(right, last), torch.minimum(bottom, lower)]
+    return torch.stack(cut, 1), (tall * across).sum(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,28 +155,19 @@ def _moved(maps: Tensor, scale: tuple[float, float], shift: tuple[float, float])
     return maps
 
 
-def _lengths(seen: Tensor, first: Tensor, past: Tensor) -> Tensor:
-    """How much is seen of ``first`` to ``past`` along axis 0, in each column: ``(N, columns)``."""
-    summed = nn.functional.pad(seen.cumsum(0), (0, 0, 1, 0))
-
-    def until(place: Tensor) -> Tensor:
-        whole = place.floor().long().clamp(0, seen.shape[0])
-        before = summed[whole]
-        within = nn.functional.pad(seen, (0, 0, 0, 1))[whole]
-        return before + (place - whole).unsqueeze(1) * within
-
-    return (until(past) - until(first)).clamp(min=0)
+def _borders(seen: Tensor) -> Tensor:
+    """Where lines of a map differ from the one before, and both ends: ``[0, ..., lines]``."""
+    change = (seen[1:] != seen[:-1]).any(1).nonzero().flatten() + 1
+    return torch.cat([change.new_zeros(1), change, change.new_full((1,), len(seen))])
 
 
-def _overlaps(first: Tensor, past: Tensor, size: int) -> Tensor:
-    place = torch.arange(size, dtype=first.dtype)
-    return (torch.minimum(past[:, None], place + 1) - torch.maximum(first[:, None], place)).clamp(min=0)
+def _overlaps(first: Tensor, past: Tensor, borders: Tensor) -> Tensor:
+    """How much of each block lies between ``first`` and ``past``: ``(N, blocks)``."""
+    return (torch.minimum(past[:, None], borders[1:]) - torch.maximum(first[:, None], borders[:-1])).clamp(min=0)
 
 
-def _ends(lengths: Tensor, first: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends of what is seen between ``first`` and ``past``, by how much of each position is."""
-    size = lengths.shape[1]
-    held = (lengths > _NO_LENGTH) & (_overlaps(first, past, size) > 0)
-    low = held.int().argmax(1)
-    high = size - held.flip(1).int().argmax(1)
-    return torch.maximum(first, low.to(first.dtype)), torch.minimum(past, high.to(past.dtype))
+def _ends(lengths: Tensor, overlaps: Tensor, borders: Tensor) -> tuple[Tensor, Tensor]:
+    """The first and the last border of the blocks of which something is seen."""
+    held = ((lengths > _NO_LENGTH) & (overlaps > _NO_LENGTH)).int()
+    low, high = held.argmax(1), len(borders) - 1 - held.flip(1).argmax(1)
+    return borders[low].double(), borders[high].double()
