@@ -87,6 +87,9 @@ class Mix:
                 fire, or a label map cannot follow.
         """
         self._check("Mix.loss", output)
+        if self._targets is not None and not isinstance(target, Tensor):
+            fix = "The detector has its own loss: detector(images, mix.targets)."
+            raise FeatmixError("Mix.loss", "target", expected="labels of whole images", got="targets of detection", fix=fix)
         acting = [
             (s, self.params[key]) for key, s in self._strategies.items() if s.tags.mixes_labels and self.params[key].acts()
         ]

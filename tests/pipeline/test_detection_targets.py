@@ -136,6 +136,21 @@ def test_weights_of_ones_own_are_multiplied_and_what_is_to_stay_stays():
     assert other["size"].tolist() == [*SIZE]
 
 
+def unasked(mixer):
+    for _ in range(12):
+        mix = mixer.draw(IMAGES, target=targets())
+        output = mixer._root(IMAGES)
+    return mix, output
+
+
+def test_the_loss_of_whole_images_takes_no_boxes_and_boxes_that_nobody_asked_for_are_noticed():
+    with attached() as mixer:
+        with pytest.warns(UserWarning, match=r"features alone are mixed.*A detector learns from mix.targets"):
+            mix, output = unasked(mixer)
+        with pytest.raises(fm.FeatmixError, match=r"whole images, got targets of detection.*detector\(images, mix.targets\)"):
+            mix.loss(lambda x, y: x, output, targets())
+
+
 def test_loss_weight_is_in_the_weights():
     with attached(fm.CutMix(loss_weight=2.0), min_visible=0) as mixer:
         mix = mixer.draw(IMAGES, target=targets())
