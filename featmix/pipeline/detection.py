@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.pipeline.coordinates import XYXY, as_table, form_of, like_table
+from featmix.pipeline.coordinates import XYXY, as_table, form_of
 from featmix.pipeline.names import Name
 from featmix.pipeline.parts import Part, seen_of
+from featmix.pipeline.per_box import boxes_like, joined, masks_like, plain, points, taken, times
 from featmix.pipeline.targets import BOXES, KEYPOINTS, MAP, called, type_of
 
 WEIGHTS = "weights"
@@ -68,8 +69,7 @@ class Detections:
                 expected, got = f"dictionaries of {sorted(map(str, keys))}", f"one of {sorted(map(str, target))}"
                 raise FeatmixError(_WHO, "target", expected=expected, got=got)
         name = _boxes_among(keys, targets, stay)
-        told = (forms or {}).get(name)
-        seen = {told or form_of(target[name], name) for target in targets} or {XYXY}
+        seen = {_form(target[name], name, forms or {}) for target in targets} or {XYXY}
         if len(seen) > 1:
             raise _refused(name, "boxes of one form in a batch", " and ".join(sorted(seen)))
         form = seen.pop()
@@ -95,7 +95,7 @@ class Detections:
     def _mixed(self, row: int, parts: Sequence[Part], size: tuple[int, int], least: float) -> dict[str, Any]:
         own = self.targets[row]
         if len(parts) == 1 and parts[0].whole and parts[0].source == row:
-            device = _plain(own[self._name]).device
+            device = plain(own[self._name]).device
             return dict(own) if WEIGHTS in own else {**own, WEIGHTS: torch.ones(len(self.boxes[row]), device=device)}
         seen = [self._seen(part, size, least) for part in parts]
         mixed: dict[str, Any] = {}
@@ -103,12 +103,12 @@ class Detections:
             if role == _OF_IMAGE:
                 mixed[key] = own[key]
             elif role == BOXES:
-                mixed[key] = _boxes_like(torch.cat([each.boxes for each in seen]), own[key], size, self.form)
+                mixed[key] = boxes_like(torch.cat([each.boxes for each in seen]), own[key], size, self.form)
             else:
-                mixed[key] = _joined([self._value(key, role, each) for each in seen])
+                mixed[key] = joined([self._value(key, role, each) for each in seen])
         if WEIGHTS not in mixed:
             weights = [torch.full((len(each.kept),), each.part.weight) for each in seen]
-            mixed[WEIGHTS] = torch.cat(weights).to(_plain(own[self._name]).device)
+            mixed[WEIGHTS] = torch.cat(weights).to(plain(own[self._name]).device)
         return mixed
 
     @property
@@ -123,7 +123,7 @@ class Detections:
         share = torch.where(whole > 0, area / whole.where(whole > 0, torch.ones_like(whole)), torch.zeros_like(whole))
         masks: dict[str, Any] = {}
         for key in (key for key, role in self.roles.items() if role == _MASKS):
-            given = _plain(self.targets[part.source][key]).reshape(len(moved), *size)
+            given = plain(self.targets[part.source][key]).reshape(len(moved), *size)
             masks[key] = part.maps(given)
             full = (given != 0).flatten(1).sum(1).cpu().double() * (part.scale[0] * part.scale[1])
             held = (masks[key] != 0).flatten(1).sum(1).cpu().double()
@@ -135,13 +135,13 @@ class Detections:
     def _value(self, key: str, role: str, seen: _Seen) -> Any:
         given = self.targets[seen.part.source][key]
         if role == _MASKS:
-            return _masks_like(seen.masks[key], given)
-        taken = _taken(given, seen.kept)
+            return masks_like(seen.masks[key], given)
+        chosen = taken(given, seen.kept)
         if role == _AREA:
-            return _times(taken, seen.share * (seen.part.scale[0] * seen.part.scale[1]))
+            return times(chosen, seen.share * (seen.part.scale[0] * seen.part.scale[1]))
         if role == _WEIGHTS:
-            return _times(taken, torch.full((len(seen.kept),), seen.part.weight))
-        return _points(taken, seen.part) if role == KEYPOINTS else taken
+            return times(chosen, torch.full((len(seen.kept),), seen.part.weight))
+        return points(chosen, seen.part) if role == KEYPOINTS else chosen
 
 
 _LEAST = 1e-12
@@ -180,21 +180,22 @@ def _boxes_among(keys: Sequence[str], targets: Sequence[Mapping[str, Any]], stay
     return found[0]
 
 
+def _form(given: Any, name: str, forms: Mapping[str, str]) -> str:
+    """How the numbers of boxes are meant; an error where they may be corners by now, or what the ``sample`` part gave."""
+    if name in forms:
+        return forms[name]
+    others = [form for form in forms.values() if form != XYXY]
+    if others and not type_of(given) and not name.lower().endswith(("_xyxy", "_xywh", "_cxcywh")):
+        fix = "Keep the name 'bboxes', end it in _xyxy or _xywh, or use torchvision's tv_tensors.BoundingBoxes."
+        raise _refused(name, "a name, or a class, that says how boxes are meant", f"{others[0]} in sample=", fix)
+    return form_of(given, name)
+
+
 def _corners(given: Any, name: str, form: str, size: tuple[int, int]) -> Tensor:
     told = getattr(given, "canvas_size", None)
     if told is not None and tuple(told) != size:
         raise _refused(name, f"boxes on images of {size}", f"boxes on {tuple(told)}")
-    plain = _plain(given).detach().cpu()
-    return as_table(plain.double(), _WHO, f"target[{name!r}]", boxes=True, form=form)
-
-
-def _plain(given: Any) -> Tensor:
-    """A tensor of what was given: a tensor of any class, an array, or a list of either."""
-    if isinstance(given, Tensor):
-        return given.as_subclass(Tensor)
-    if isinstance(given, list | tuple) and given and isinstance(given[0], Tensor):
-        return torch.stack([each.as_subclass(Tensor) for each in given])
-    return torch.as_tensor(np.asarray(given))
+    return as_table(plain(given).detach().cpu().double(), _WHO, f"target[{name!r}]", boxes=True, form=form)
 
 
 def _role(key: str, values: Sequence[Any], counts: Sequence[int], size: tuple[int, int], stay: Sequence[Name]) -> str:
@@ -238,72 +239,3 @@ def _shape_of(value: Any) -> tuple[int, ...]:
         return tuple(value.shape)
     first = value[0] if len(value) else None
     return (len(value), *(_shape_of(first) if isinstance(first, list | tuple | Tensor | np.ndarray) else ()))
-
-
-def _taken(given: Any, kept: Tensor) -> Any:
-    if isinstance(given, Tensor):
-        return given[kept.to(given.device)]
-    if isinstance(given, np.ndarray):
-        return given[kept.numpy()]
-    return type(given)(given[k] for k in kept.tolist())
-
-
-def _times(values: Any, factors: Tensor) -> Any:
-    """Numbers of any kind, multiplied; whole ones become floating where a factor is none."""
-    if not isinstance(values, Tensor):
-        array = np.asarray(values, dtype=np.float64) * factors.double().numpy()
-        if isinstance(values, np.ndarray):
-            return array.astype(values.dtype) if values.dtype.kind == "f" else array
-        return type(values)(array.tolist())
-    dtype = values.dtype if values.is_floating_point() else torch.float32
-    return (values.double() * factors.double().to(values.device)).to(dtype)
-
-
-def _points(given: Any, part: Part) -> Any:
-    """Keypoints ``(N, K, 3)`` where they are now; those that are not seen are 0, and so is their visibility."""
-    table = _plain(given)
-    place = table[..., :2].double().cpu()
-    scale, shift = (place.new_tensor(list(pair)[::-1]) for pair in (part.scale, part.shift))
-    moved = (place + 0.5) * scale + shift  # the middle of a pixel is at half of it
-    new = torch.cat([moved - 0.5, table[..., 2:].double().cpu()], dim=-1)
-    if part.seen is not None:
-        high, wide = part.seen.shape
-        column, row = moved[..., 0].floor().long(), moved[..., 1].floor().long()
-        held = (column >= 0) & (column < wide) & (row >= 0) & (row < high)
-        held = held & part.seen[row.clamp(0, high - 1), column.clamp(0, wide - 1)]
-        new = new * held.unsqueeze(-1)
-    done = new.to(table.device, table.dtype if table.is_floating_point() or part.stands else torch.float32)
-    return _again(done, given)
-
-
-def _again(table: Tensor, given: Any) -> Any:
-    """A table in the kind that was given."""
-    if isinstance(given, Tensor):
-        return table if type(given) is Tensor else type(given)(table)
-    return table.cpu().numpy() if isinstance(given, np.ndarray) else table.tolist()
-
-
-def _masks_like(maps: Tensor, given: Any) -> Any:
-    """Maps of instances in the kind that was given; of a list, a list of maps."""
-    if isinstance(given, Tensor | np.ndarray):
-        return _again(maps, given)
-    arrays = not any(isinstance(each, Tensor) for each in given)
-    return type(given)(each.numpy() if arrays else each for each in maps)
-
-
-def _boxes_like(table: Tensor, given: Any, size: tuple[int, int], form: str) -> Any:
-    if isinstance(given, Tensor):
-        table = table.to(given.device, given.dtype if given.is_floating_point() else torch.float32)
-    elif not isinstance(given, np.ndarray) or given.dtype.kind != "f":
-        table = table.float()
-    return like_table(table, given, size, form=form)
-
-
-def _joined(values: Sequence[Any]) -> Any:
-    first = values[0]
-    if isinstance(first, Tensor):
-        joined = torch.cat([value.as_subclass(Tensor) for value in values])
-        return joined if type(first) is Tensor else type(first)(joined)
-    if isinstance(first, np.ndarray):
-        return np.concatenate(values)
-    return type(first)(each for value in values for each in value)

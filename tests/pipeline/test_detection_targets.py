@@ -180,6 +180,15 @@ def test_lists_by_key_as_albumentations_gives_them(form, numbers):
     assert set(found) == {*keys, "weights"}
 
 
+def test_boxes_whose_form_nobody_knows_any_more_are_refused():
+    sample = A.Compose([A.NoOp()], bbox_params=A.BboxParams("coco"))
+    table = [torch.tensor([[2.0, 1, 8, 5]])] * 2
+    with attached(fm.Mixup(), sample=sample) as mixer:
+        with pytest.raises(fm.FeatmixError, match=r"'boxes'.*how boxes are meant, got xywh in sample=.*_xyxy or _xywh"):
+            mixer.draw(IMAGES, target={"boxes": table})
+        assert mixer.draw(IMAGES, target={"boxes_xyxy": table}).targets["boxes_xyxy"][0][0].tolist() == [2, 1, 8, 5]
+
+
 def test_boxes_in_no_pixels_are_refused():
     sample = A.Compose([A.NoOp()], bbox_params=A.BboxParams("yolo"))
     with attached(sample=sample) as mixer, pytest.raises(fm.FeatmixError, match=r"xyxy, xywh or cxcywh.*yolo"):
