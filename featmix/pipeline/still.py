@@ -22,17 +22,25 @@ _ATTRIBUTES = """
 """
 _BUILTINS = "abs bool dict divmod enumerate float int len list max min range round slice sum tuple zip"
 _KNOWN, _SURE = frozenset(_ATTRIBUTES.split()), frozenset(_BUILTINS.split())
+_TORCHVISION = "torchvision.transforms.v2."
+_STILL = (
+    *("Compose", "Resize", "CenterCrop", "Pad", "Normalize", "Grayscale", "RGB", "Identity", "ConvertImageDtype"),
+    *("ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor", "PILToTensor", "ClampBoundingBoxes"),
+)
 _NAMES = ("LOAD_GLOBAL", "LOAD_NAME")
 _DOTS = ("LOAD_ATTR", "LOAD_METHOD")
 
 
 def draws_nothing(function: Any) -> bool:
-    """Return whether a function uses what is known to draw nothing, and nothing else.
+    """Return whether a function uses what is known to draw nothing, and nothing else, or is such a transform of torchvision.
 
     Example:
         >>> draws_nothing(lambda image: image[:, ::-1].copy()), draws_nothing(lambda image: image + np.random.rand())
         (True, False)
     """
+    kind = type(function)
+    if kind.__module__.startswith(_TORCHVISION):
+        return kind.__name__ in _STILL
     return _is_still(function, set())
 
 

@@ -10,6 +10,7 @@ import torch
 import featmix as fm
 from featmix.pipeline.generators import Sources
 from featmix.pipeline.still import draws_nothing
+from tests.interop.real_torchvision import torchvision_or_skip
 
 FACTOR, TABLE, PAIR = 3, np.arange(4), [2, 3]
 
@@ -80,6 +81,19 @@ def test_what_is_known_to_draw_nothing(function):
 @pytest.mark.parametrize("function", DRAWING)
 def test_whatever_else_may_draw(function):
     assert not draws_nothing(function)
+
+
+def test_transforms_of_torchvision_that_draw_nothing_are_known():
+    v2 = torchvision_or_skip("torchvision.transforms.v2")
+    still = [v2.Resize(4), v2.CenterCrop(3), v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.5])]
+    assert Sources(v2.Compose(still)).none
+    assert not Sources(v2.Compose([*still, v2.RandomHorizontalFlip()])).none
+    assert not Sources(v2.Compose([v2.Lambda(noise)])).none
+    image = torch.rand(1, 8, 8)
+    with torch.random.fork_rng():
+        before = torch.random.get_rng_state()
+        v2.Compose(still)(image)
+        assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_a_function_that_imports_or_is_not_closed_yet_may_draw():
