@@ -38,6 +38,7 @@ from featmix.strategies.manifold_mixup import ManifoldMixup as ManifoldMixup
 from featmix.strategies.mixstyle import MixStyle as MixStyle
 from featmix.strategies.mixup import Mixup as Mixup
 from featmix.strategies.moex import MoEx as MoEx
+from featmix.strategies.mosaic import Mosaic as Mosaic
 from featmix.strategies.padain import PAdaIN as PAdaIN
 from featmix.strategies.params import Draw as Draw
 from featmix.strategies.params import Params as Params

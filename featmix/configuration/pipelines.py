@@ -1,16 +1,18 @@
-"""Pipelines: ``sample``, ``batch``, ``mix``, ``seed``, ``images``, ``masks`` and ``stay``, each where there is one."""
+"""Pipelines: ``sample``, ``batch``, ``mix`` and the other settings, each where there is one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from featmix.configuration.place import Place
-from featmix.configuration.plain import Plain
+from featmix.configuration.place import Place, shown
+from featmix.configuration.plain import Plain, as_dict, as_list
 from featmix.configuration.trees import read_tree, write_tree
 from featmix.configuration.values import built, check_names, read, write
 from featmix.pipeline import Pipeline
+from featmix.pipeline.following import MIN_VISIBLE
 
-PARTS = ("sample", "batch", "mix", "seed", "images", "masks", "stay")
+PARTS = ("sample", "batch", "mix", "seed", "images", "masks", "stay", "min_visible", "mix_views")
 
 
 def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
@@ -28,6 +30,8 @@ def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
         "mix": None if pipeline.mix is None else write_tree(pipeline.mix, place.key("mix")),
         "seed": pipeline.seed,
         **{part: None if value is None else list(value) for part, value in names.items()},
+        **({} if pipeline.mix_views is None else {"mix_views": _write_views(pipeline.mix_views, place.key("mix_views"))}),
+        **({} if pipeline.min_visible == MIN_VISIBLE else {"min_visible": pipeline.min_visible}),
     }
 
 
@@ -41,5 +45,30 @@ def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
     parts: dict[str, Any] = {name: read(value.get(name), place.key(name)) for name in ("sample", "batch")}
     parts["mix"] = None if value.get("mix") is None else read_tree(value["mix"], place.key("mix"))
     parts |= {name: value.get(name) for name in ("seed", "images", "masks")} | {"stay": value.get("stay") or ()}
+    parts["mix_views"] = _read_views(value.get("mix_views"), place.key("mix_views"))
+    parts["min_visible"] = value.get("min_visible", MIN_VISIBLE)
     made: Pipeline = built(Pipeline, parts, place)
     return made
+
+
+def _write_views(views: Mapping[Any, Any], place: Place) -> list[Plain]:
+    """A list: views may be numbers, and keys of dictionaries in a file are text."""
+    return [
+        {"view": view, "mix": None if tree is None else write_tree(tree, place.item(i).key("mix"))}
+        for i, (view, tree) in enumerate(views.items())
+    ]
+
+
+def _read_views(value: Plain, place: Place) -> dict[Any, Any] | None:
+    if value is None:
+        return None
+    found: dict[Any, Any] = {}
+    for i, entry in enumerate(as_list(value, place, "a list of views")):
+        here = place.item(i)
+        given = as_dict(entry, here, "a view and its mix")
+        check_names(given, ("view", "mix"), here, "a part of a view")
+        view = given.get("view")
+        if isinstance(view, bool) or not isinstance(view, str | int) or view in found:
+            raise here.key("view").refuse("a name or a position, each once", shown(view))
+        found[view] = None if given.get("mix") is None else read_tree(given["mix"], here.key("mix"))
+    return found

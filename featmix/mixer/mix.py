@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
+from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.maps import mapped
 from featmix.mixer.origin import check_output
@@ -28,6 +30,7 @@ class Mix:
     ) -> None:
         self._params, self._mixture, self._strategies = params, mixture, strategies
         self.decision, self._switch = decision, switch
+        self._targets: Any = None
 
     @property
     def params(self) -> dict[str, Params]:
@@ -40,6 +43,28 @@ class Mix:
         """The labels of all sites composed, in the order of the forward pass."""
         self._asked()
         return self._mixture
+
+    @property
+    def targets(self) -> Any:
+        """Targets of detection for the mixed images, in the form that ``draw`` was given, for the detector.
+
+        Boxes of all samples that are seen in an image, cut to what is seen of them, with all that belongs to each box, and
+        with ``weights``: the share of a box's sample where images blend, else 1.
+
+        Raises:
+            FeatmixError: If ``draw`` was given none.
+        """
+        if self._targets is None:
+            fix = "mixer.draw(images, target=targets) of a pipeline's mixer, with a dictionary for each image."
+            raise FeatmixError(
+                "Mix.targets", expected="a decision that was drawn with targets of detection", got="none", fix=fix
+            )
+        self._asked()
+        return self._targets
+
+    def carry(self, targets: Any) -> None:
+        """Take over what :attr:`targets` is to give."""
+        self._targets = targets
 
     def loss(
         self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor, *, label_map: bool | None = None
@@ -62,6 +87,9 @@ class Mix:
                 fire, or a label map cannot follow.
         """
         self._check("Mix.loss", output)
+        if self._targets is not None and not isinstance(target, Tensor):
+            fix = "The detector has its own loss: detector(images, mix.targets)."
+            raise FeatmixError("Mix.loss", "target", expected="labels of whole images", got="targets of detection", fix=fix)
         acting = [
             (s, self.params[key]) for key, s in self._strategies.items() if s.tags.mixes_labels and self.params[key].acts()
         ]

@@ -31,7 +31,7 @@ from featmix.schedule import checked_progress
 from featmix.seeding import rank
 from featmix.strategies.border import Chosen, Partners, check_rows, own_partners, own_rows
 from featmix.strategies.memory import kept_unmixed
-from featmix.strategies.params import decisions_to
+from featmix.strategies.params import Params, decisions_to
 from featmix.support.compiling import never_traced
 
 
@@ -137,6 +137,7 @@ class Mixer(Automatic, Repeating, Resuming):
             drawn = dict(zip(self._leaves, self._reading.tree.draw(self._request(x, random, given)), strict=True))
         if self._draws is not None:
             self._draws += 1
+        self._decided(drawn)
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
         mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
@@ -152,6 +153,9 @@ class Mixer(Automatic, Repeating, Resuming):
         decision.record.mix = weakref.ref(mix)
         self._recent.appendleft(mix)
         return mix
+
+    def _decided(self, drawn: dict[str, Params]) -> None:
+        """Look at a decision while it is on the host; for subclasses."""
 
     @never_traced
     def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

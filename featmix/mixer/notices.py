@@ -126,7 +126,7 @@ class Notices:
                 "Mixer.draw",
                 expected="mix.loss(criterion, output, target), or targets from mix.dense(target)",
                 got=f"{UNASKED} decisions that mix labels, and nobody who asked what these became: features alone are mixed",
-                fix="Where there are no labels, look at mix.mixture once.",
+                fix="A detector learns from mix.targets. Where there are no labels, look at mix.mixture once.",
             )
 
 

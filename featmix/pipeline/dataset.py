@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from featmix.checks import whole
 from featmix.errors import FeatmixError
-from featmix.pipeline.generators import Sources
+from featmix.pipeline.generators import Drawing, Sources
 from featmix.pipeline.made import draws_within
 from featmix.pipeline.names import Names
 from featmix.pipeline.quick import quick_transform
@@ -32,6 +32,10 @@ class Work:
         names: Which entries of an item are images and masks.
         views: Several views of each item, by transforms of their own, and the names for each of them.
         around: Whether the data set holds others of the pipeline, which do the work.
+
+    Attributes:
+        idle: Whether items stay as they are.
+        made: What :meth:`ready` gives, once it has been asked.
     """
 
     def __init__(
@@ -43,26 +47,22 @@ class Work:
         around: bool = False,
     ) -> None:
         self.transform, self.names, self.views, self.around = transform, names, views, around
-        self._ready: tuple[Callable[[Any], Any], Sources] | None = None
-
-    @property
-    def idle(self) -> bool:
-        """Whether items stay as they are."""
-        return self.around or (self.transform is None and self.views is None)
+        self.idle = around or (transform is None and views is None)
+        self.made: tuple[Callable[[Any], Any], Sources] | None = None
 
     def ready(self) -> tuple[Callable[[Any], Any], Sources]:
         """What transforms an item, and what it draws from; found out at the first use in each process."""
-        if self._ready is None:
+        if self.made is None:
             if self.views is None:
-                self._ready = _applied(self.transform, self.names), Sources(self.transform)
+                self.made = _applied(self.transform, self.names), Sources(self.transform)
             else:
                 plan, names = self.views
                 each = [_applied(transform, own) for transform, own in zip(plan.transforms, names, strict=True)]
-                self._ready = partial(apply_views, plan, each, names=self.names), Sources(*plan.transforms)
-        return self._ready
+                self.made = partial(apply_views, plan, each, names=self.names), Sources(*plan.transforms)
+        return self.made
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_ready": None}
+        return {**vars(self), "made": None}
 
 
 def _applied(transform: Any, names: Names) -> Callable[[Any], Any]:
@@ -101,10 +101,14 @@ class Transformed(Streamed, Dataset[Any]):
         """The item, transformed."""
         if isinstance(index, Numbered):
             return self._read(index, index.place)[0]
-        if self.work.idle:
+        work = self.work
+        if work.idle:
             return self.source[index]
-        apply, sources = self.work.ready()
-        with sources.drawing(self.stream.next()):
+        apply, sources = work.made or work.ready()
+        if sources.none:
+            self.stream.pass_by()
+            return apply(self.source[index])
+        with Drawing(sources, self.stream.next()):
             return apply(self.source[index])
 
     def __getitems__(self, indices: Any) -> list[Any]:

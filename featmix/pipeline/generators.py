@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from featmix.pipeline.origin import parts_of
+from featmix.pipeline.still import draws_nothing
 from featmix.seeding import albumentations_within
 
 _OWN = ("albumentations.",)  # draw from generators of their own alone
@@ -63,6 +64,9 @@ class _Python(random.Random):
         return _shared, ()
 
 
+_BEGINNING: Any = {"bit_generator": "PCG64", "state": {"state": 0, "inc": 1}, "has_uint32": 0, "uinteger": 0}
+
+
 @cache
 def _drawn() -> tuple[np.random.PCG64, np.random.Generator, _Python]:
     """Return what transforms with generators of their own draw from: bits, and what NumPy and Python make of them."""
@@ -79,17 +83,22 @@ class Sources:
     """What a transform draws from.
 
     Transforms of albumentations have generators of their own, those of torchvision v2 and kornia use torch's default generator.
-    Anything else may use any of the global ones: torch's, NumPy's and Python's.
+    Anything else may use any of the global ones, torch's, NumPy's and Python's, unless its code says that it draws nothing.
 
     Args:
         transforms: One, or several; ``None`` draws nothing.
+
+    Attributes:
+        none: Whether there is nothing to seed.
     """
 
     def __init__(self, *transforms: Any) -> None:
-        homes = {_home(part) for transform in transforms for part in parts_of(transform)}
+        parts = [part for transform in transforms for part in parts_of(transform)]
+        homes = {_home(part) for part in parts if not draws_nothing(part)}
         self._everything = any(not home.startswith((*_OWN, *_TORCH)) for home in homes)
         self._torch = self._everything or any(home.startswith(_TORCH) for home in homes)
         self._own = tuple(albumentations_within(transforms))
+        self.none = not (self._torch or self._own)
 
     def seed(self, number: int, *, everything: bool = False) -> None:
         """Seed them.
@@ -108,12 +117,8 @@ class Sources:
             for transform in self._own:
                 if getattr(transform, "random_generator", None) is not drawn:
                     transform.set_random_state(drawn, python)
-            bits.state = {
-                "bit_generator": "PCG64",
-                "state": {"state": number << 64 | mixed(number, 0), "inc": 1},
-                "has_uint32": 0,
-                "uinteger": 0,
-            }
+            _BEGINNING["state"]["state"] = number << 64 | mixed(number, 0)
+            bits.state = _BEGINNING
             python.gauss_next = None
 
     def drawing(self, number: int, *, everything: bool = False) -> Drawing:
@@ -135,7 +140,7 @@ class Drawing:
 
     __slots__ = ("_everything", "_number", "_numpy", "_python", "_sources", "_torch")
 
-    def __init__(self, sources: Sources, number: int, everything: bool) -> None:
+    def __init__(self, sources: Sources, number: int, everything: bool = False) -> None:
         self._sources, self._number, self._everything = sources, number, everything
         self._torch: Tensor | None = None
         self._numpy: Any = None
@@ -145,12 +150,12 @@ class Drawing:
         if get_worker_info() is not None:
             self._sources.seed(self._number, everything=self._everything)
             return
-        from_torch, from_all = self._sources._globals
-        if from_torch:
+        sources = self._sources
+        if sources._torch:
             self._torch = torch.default_generator.get_state()
-        if from_all:
-            self._numpy, self._python = np.random.get_state(), random.getstate()
-        self._sources.seed(self._number)
+            if sources._everything:
+                self._numpy, self._python = np.random.get_state(), random.getstate()
+        sources.seed(self._number)
 
     def __exit__(self, *_: object) -> None:
         if self._torch is not None:

@@ -13,23 +13,21 @@ from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.mixer.mix import Mix
 from featmix.mixer.mixer import Mixer
-from featmix.mixer.tree import Compose, Tree
+from featmix.mixer.tree import Tree
 from featmix.pipeline.batch import apply_to_batch, apply_to_tables, check_are_maps
+from featmix.pipeline.by_view import ByView
 from featmix.pipeline.coordinates import Tables
+from featmix.pipeline.detection import are_detections
+from featmix.pipeline.following import Followed, Following
 from featmix.pipeline.generators import mixed
+from featmix.pipeline.names import Name
 from featmix.pipeline.origin import library_of
 from featmix.pipeline.prepared import Prepared
 from featmix.pipeline.rows_apart import check_rows_apart
 from featmix.seeding import derived, rank, seeded
 from featmix.strategies.base import Strategy
 from featmix.strategies.border import Chosen, Partners
-
-
-class NoMix(Compose):
-    """The tree of a pipeline without ``mix``: nothing is drawn, and labels stay."""
-
-    def __init__(self) -> None:
-        self.members, self.share_partner = (), False
+from featmix.strategies.params import Params
 
 
 class PipelineMixer(Mixer):
@@ -41,11 +39,22 @@ class PipelineMixer(Mixer):
         batch: The ``batch`` part, or ``None``.
         seed: Of everything that is drawn here, together with the rank.
         input: Which argument the batch is; see :func:`featmix.attach`.
+        following: How targets of detection follow.
     """
 
-    def __init__(self, model: nn.Module, tree: Tree, batch: Any, *, seed: int | None, input: str | int | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tree: Tree,
+        batch: Any,
+        *,
+        seed: int | None,
+        input: str | int | None = None,
+        following: Following | None = None,
+    ) -> None:
         super().__init__(model, tree, generator=None, seed=seed, input=input)
-        self._batch = batch
+        self._batch, self._following = batch, following or Following()
+        self._follows: Followed | None = None  # during a draw for detection
         self._batches = 0  # that were transformed
         self._prepared = Prepared()
         self._tried = library_of(batch) != "" or isinstance(batch, Strategy)  # known by its class
@@ -103,25 +112,58 @@ class PipelineMixer(Mixer):
     def draw(
         self,
         images: Any,
-        target: Tensor | None = None,
+        target: Any = None,
         domain: Tensor | None = None,
         mask: Tensor | Mapping[str, Tensor] | None = None,
         *,
         partner: Partners | None = None,
         rows: Chosen | None = None,
+        view: Name | None = None,
     ) -> Mix:
         """Draw as :meth:`featmix.Mixer.draw` does, for the images that :meth:`prepare` returned.
 
+        Targets of detection are a list with a dictionary for each image, ``{"boxes": (N, 4), "labels": (N,), ...}``, or a
+        dictionary of such lists. They follow what is mixed at the input, and :attr:`featmix.Mix.targets` has what the detector
+        is to learn. Give them on the host, before they are sent to a device: else each step waits for it.
+
+        A pipeline with ``mix_views`` has to be told which ``view`` these images are.
+
         Raises:
             FeatmixError: If the pipeline has a ``batch`` part, and these images did not go through ``prepare``, or are those
-                that went into it and not those that came out; or if several views are given, each a batch by itself.
+                that went into it and not those that came out; if several views are given, each a batch by itself; if boxes, or
+                what belongs to them, cannot follow; or if it is not said which view it is.
         """
         if _are_views(images):
             fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."
             raise FeatmixError("Mixer.draw", "images", expected="one batch", got="several views", fix=fix)
         if self._batch is not None and self._root.training:
             self._prepared.check(self._drawn_for(images))
-        return super().draw(images, target, domain, mask, partner=partner, rows=rows)
+        self._choose(view)
+        if not are_detections(target):
+            return super().draw(images, target, domain, mask, partner=partner, rows=rows)
+        x = self._drawn_for(images)
+        follows = self._following.of(target, x, [self._leaves[key] for key in self._order], mask)
+        if not self._root.training:
+            follows.stay()
+        self._follows = follows
+        try:
+            mix = super().draw(images, None, domain, mask, partner=partner, rows=rows)
+        finally:
+            self._follows = None
+        mix.carry(follows.targets)
+        return mix
+
+    def _choose(self, view: Name | None) -> None:
+        tree = self.acting
+        if isinstance(tree, ByView):
+            tree.chosen = tree.number(view, "Mixer.draw")
+        elif view is not None:
+            fix = "Pipeline(mix_views=...) has a tree for each view."
+            raise FeatmixError("Mixer.draw", "view", expected="None, for one tree", got=repr(view), fix=fix)
+
+    def _decided(self, drawn: dict[str, Params]) -> None:
+        if self._follows is not None:
+            self._follows.go([drawn[key] for key in self._order])
 
     def _own_state(self) -> dict[str, Any]:
         """Return this rank's state, the draws of the ``batch`` part included."""

@@ -71,6 +71,15 @@ def targets_of(transform: Any) -> dict[str, str]:
     return dict(found) if isinstance(found, dict) else {}
 
 
+def box_forms(sample: Any) -> dict[str, str]:
+    """How the numbers of boxes are meant that a transform of albumentations gives, by their names in an item."""
+    processors = getattr(sample, "processors", None) if library_of(sample) == "albumentations" else None
+    if not isinstance(processors, dict) or "bboxes" not in processors:
+        return {}
+    form = str(processors["bboxes"].params.format)
+    return {"bboxes": {"pascal_voc": "xyxy", "coco": "xywh"}.get(form, form)}
+
+
 def _checked(argument: str, names: Any) -> tuple[Name, ...] | None:
     if names is None:
         return None

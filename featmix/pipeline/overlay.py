@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from featmix.pipeline.batch import apply_to_batch, apply_to_tables, is_of_kornia
-from featmix.pipeline.coordinates import XYWH, as_table, form_of
+from featmix.pipeline.coordinates import CXCYWH, XYWH, XYXY, as_table, form_of
 from featmix.pipeline.images import as_mask
 from featmix.pipeline.items import take_apart
-from featmix.pipeline.names import Names
+from featmix.pipeline.names import Names, box_forms
 from featmix.pipeline.origin import library_of
 from featmix.pipeline.targets import BOXES, targets_in
 from featmix.support.extras import imported
@@ -57,10 +57,8 @@ def laid_on(item: Any, names: Names, sample: Any) -> Laid:
 
 def _form(value: Any, name: Any, sample: Any) -> str:
     """How numbers are meant; empty for those that are no pixels, or that nobody can tell."""
-    processors = getattr(sample, "processors", None) if library_of(sample) == "albumentations" else None
-    if isinstance(processors, dict) and name in processors:
-        return {"pascal_voc": "xyxy", "coco": XYWH}.get(str(processors[name].params.format), "")
-    return form_of(value, name)
+    form = box_forms(sample).get(name) or form_of(value, name)
+    return form if form in (XYXY, XYWH, CXCYWH) else ""
 
 
 def after_batch(batch: Any, x: Tensor, laid: Sequence[Laid]) -> tuple[Tensor, list[Laid]]:

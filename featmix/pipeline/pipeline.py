@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from featmix.checks import whole
+from featmix.checks import in_range, whole
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import replace
@@ -17,14 +17,16 @@ from featmix.mixer.mixer import Mixer
 from featmix.mixer.sites import unwrap
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
+from featmix.pipeline.by_view import ByView, NoMix
 from featmix.pipeline.check_labels import check_keeps_labels
 from featmix.pipeline.collate import collate
 from featmix.pipeline.dataset import Transformed, TransformedStream
+from featmix.pipeline.following import MIN_VISIBLE, Following
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.loader import PipelineLoader
-from featmix.pipeline.mixer import NoMix, PipelineMixer, drawing
-from featmix.pipeline.names import Name, Names, names_for
+from featmix.pipeline.mixer import PipelineMixer, drawing
+from featmix.pipeline.names import Name, Names, box_forms, names_for
 from featmix.pipeline.numbering import Numbering
 from featmix.pipeline.order import with_own_order
 from featmix.pipeline.table import summary
@@ -52,6 +54,9 @@ class Pipeline:
             entry of the image's height and width is refused.
         stay: Entries that ``sample`` is to leave as they are though they look like boxes, keypoints or masks: a key or
             position, or several.
+        min_visible: Boxes of which a smaller share is seen after mixing are dropped from :attr:`featmix.Mix.targets`.
+        mix_views: In the place of ``mix``, what it takes, or ``None``, for each of several views, by the name of a group or the
+            position in the list: ``{"weak": None, "strong": {"input": CutMix()}}``.
 
     Raises:
         FeatmixError: If a part is none, or a transform mixes labels.
@@ -86,6 +91,8 @@ class Pipeline:
         images: Name | Sequence[Name] | None = None,
         masks: Name | Sequence[Name] | None = None,
         stay: Name | Sequence[Name] = (),
+        min_visible: float = MIN_VISIBLE,
+        mix_views: Mapping[Name, Any] | None = None,
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
             if transform is not None and (not callable(transform) or isinstance(transform, type)):
@@ -95,9 +102,13 @@ class Pipeline:
         self.sample, self.batch = sample, batch
         self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
-        self.tree = None if mix is None else as_tree(mix)
+        self.mix_views = None if mix_views is None else dict(mix_views) if isinstance(mix_views, Mapping) else mix_views
+        if mix is not None and mix_views is not None:
+            raise FeatmixError("Pipeline", "mix_views", expected="mix= or mix_views=", got="both")
+        self.tree = ByView.of(mix_views) if mix_views is not None else None if mix is None else as_tree(mix)
         self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
+        self.min_visible = in_range("Pipeline", "min_visible", min_visible, 0, 1)
 
     @property
     def images(self) -> tuple[Name, ...] | None:
@@ -226,7 +237,8 @@ class Pipeline:
         if not isinstance(model, nn.Module):
             raise FeatmixError("Pipeline.attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
         seed = self.seed if seed is None else seed
-        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=seed, input=input)
+        following = Following(self.min_visible, self.stay, box_forms(self.sample))
+        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=seed, input=input, following=following)
         if example is not None:
             try:
                 mixer.learn_shapes(self._after_batch(example, Wanted.of(unwrap(model), input)))
@@ -257,10 +269,12 @@ class Pipeline:
         classes: Sequence[str] | None = None,
         progress: float = 0.5,
         seed: int = 0,
+        view: Name | None = None,
     ) -> Any:
         """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
 
-        Masks and boxes are drawn over images that are not mixed. Shares are those of the whole tree, hidden layers included.
+        Masks and boxes are drawn too; of images that are mixed, boxes where they can follow. Shares are those of the whole
+        tree, hidden layers included.
         One step is drawn; the pipeline's own streams, the model and the global generators stay as they are.
 
         Args:
@@ -270,6 +284,7 @@ class Pipeline:
             classes: What class indices stand for.
             progress: How far training is, for settings that are schedules.
             seed: Of the step; another one shows another.
+            view: As which view images are mixed, for ``mix_views``.
 
         Returns:
             A :class:`matplotlib.figure.Figure`.
@@ -281,17 +296,20 @@ class Pipeline:
         from featmix.pipeline.overlay import laid_on
         from featmix.pipeline.preview import one_step, picture, transformed_items
 
+        tree: Tree | None = self.tree
+        if isinstance(tree, ByView):
+            tree = tree.members[tree.number(view, "Pipeline.preview")]
         before = [as_float_image(take_apart(image, self._names).images[0]) for image in images]
         if not before:
             raise FeatmixError("Pipeline.preview", "images", expected="at least one", got="none")
         names = names_of(labels, len(before), classes, "Pipeline.preview")
         after, moved = transformed_items(self.sample, self.batch, images, seed, self._names)
-        laid = [laid_on(image, self._names, self.sample) for image in images], moved
-        if self.tree is None:
-            return picture(before, after, Mixture.identity(len(after)), names, laid)
-        shapes = self._shapes(model, after)
-        drawn = one_step(self.tree, after, shapes, target=labels, progress=progress, seed=seed)
-        return picture(before, *drawn, names, laid)
+        laid, mixture = [laid_on(image, self._names, self.sample) for image in images], Mixture.identity(len(after))
+        if tree is not None:
+            shapes, least = self._shapes(model, after), Following(self.min_visible)
+            said: dict[str, Any] = {"target": labels, "progress": progress, "seed": seed, "laid": moved, "following": least}
+            after, mixture, moved = one_step(tree, after, shapes, **said)
+        return picture(before, after, mixture, names, (laid, moved))
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
         if model is None or self.tree is None:
@@ -310,8 +328,10 @@ class Pipeline:
 
     def __repr__(self) -> str:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
-        told += [] if self.tree is None else [f"mix={self.tree!r}"]
+        told += [] if self.mix is None else [f"mix={self.tree!r}"]
+        told += [] if self.mix_views is None else [f"mix_views={self.mix_views!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]
+        told += [] if self.min_visible == MIN_VISIBLE else [f"min_visible={self.min_visible}"]
         entries = (("images", self.images), ("masks", self.masks), ("stay", self.stay or None))
         told += [f"{name}={value!r}" for name, value in entries if value is not None]
         lines = ",\n".join(told).replace("\n", "\n    ")

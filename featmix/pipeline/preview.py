@@ -13,9 +13,10 @@ from torch import Generator, Tensor
 from featmix.errors import FeatmixError
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
-from featmix.mixer.tree import INPUT, Request, Tree
+from featmix.mixer.tree import INPUT, At, Request, Tree
 from featmix.pictures import ACROSS, Row, as_target, captions, draw_rows
 from featmix.pipeline.collate import collate
+from featmix.pipeline.following import Following
 from featmix.pipeline.items import IMAGE, take_apart
 from featmix.pipeline.mixer import drawing
 from featmix.pipeline.names import Names
@@ -24,14 +25,33 @@ from featmix.pipeline.overlay import Laid, after_batch, draw_laid, laid_on
 from featmix.pipeline.sample import apply_to_item
 from featmix.sampling.draws import stream
 from featmix.seeding import seed_transforms
+from featmix.strategies.params import Params
 
 _PLAIN = Names()
 
 
 def one_step(
-    tree: Tree, images: Tensor, shapes: dict[str, tuple[int, ...]], *, target: Any, progress: float, seed: int
-) -> tuple[Tensor, Mixture]:
-    """Images after what the tree does at the input, and what the whole tree makes of the labels, for one step.
+    tree: Tree,
+    images: Tensor,
+    shapes: dict[str, tuple[int, ...]],
+    *,
+    target: Any,
+    progress: float,
+    seed: int,
+    laid: Sequence[Laid] = (),
+    following: Following | None = None,
+) -> tuple[Tensor, Mixture, list[Laid]]:
+    """Images after what the tree does at the input, and what the whole tree makes of labels and boxes, for one step.
+
+    Args:
+        tree: What is mixed, and where.
+        images: ``(B, C, H, W)``.
+        shapes: Of features in hidden layers, where they are needed.
+        target: Labels.
+        progress: How far training is.
+        seed: Another one shows another step.
+        laid: What lies on each of the images. On those that are mixed boxes alone are left, where they can follow.
+        following: How boxes follow.
 
     Raises:
         FeatmixError: If a strategy needs to know the shape of features that are not in ``shapes``.
@@ -55,7 +75,23 @@ def one_step(
     for leaf, params in drawn:
         if leaf.site == INPUT:
             images = leaf.strategy.transform(images, params.to(images.device))
-    return images, mixture
+    return images, mixture, _laid_after(drawn, laid, mixture, images, following or Following())
+
+
+def _laid_after(
+    drawn: Sequence[tuple[At, Params]], laid: Sequence[Laid], mixture: Mixture, images: Tensor, following: Following
+) -> list[Laid]:
+    """What lies on images that are as they were, and the boxes of those that are mixed."""
+    whole = (mixture.matrix().diagonal() == 1).tolist()
+    boxes = [torch.zeros(0, 4)] * len(laid)
+    if any(len(each.boxes) for each in laid):
+        try:
+            followed = following.of([{"boxes": each.boxes} for each in laid], images, [leaf for leaf, _ in drawn])
+            followed.go([params for _, params in drawn])
+            boxes = [target["boxes"] for target in followed.targets]
+        except FeatmixError:  # they cannot follow, and training says so
+            pass
+    return [own if stays else Laid(None, new) for own, stays, new in zip(laid, whole, boxes, strict=False)]
 
 
 def transformed(sample: Any, batch: Any, images: Any, seed: int, names: Names = _PLAIN) -> Tensor:
@@ -108,7 +144,7 @@ def picture(
         after: ``(B, C, H, W)``.
         mixture: What the labels became.
         labels: What the images were called.
-        laid: Masks and boxes before and after; those of images that are mixed are not drawn.
+        laid: Masks and boxes before and after.
 
     Returns:
         A :class:`matplotlib.figure.Figure`.
@@ -118,12 +154,11 @@ def picture(
     """
     rows = [Row("before", before, above=labels), Row("after", list(after), above=captions(mixture, labels))]
     figure = draw_rows(rows, subject="Pipeline.preview", extra="pipeline", cell=(1.6, 1.7))
-    whole = (mixture.matrix().diagonal() == 1).tolist()
     axes = iter([axis for axis in figure.axes if axis.get_images()])
     for start in range(0, len(before), ACROSS):
-        for part, own in zip(laid, (True, False), strict=True):
+        for part in laid:
             for row in range(start, min(start + ACROSS, len(before))):
                 axis = next(axes)
-                if part and (own or whole[row]):
+                if part:
                     draw_laid(axis, part[row])
     return figure

@@ -95,6 +95,11 @@ class Stream:
             self._key = where, key
         return mixed(self._key[1], first)
 
+    def pass_by(self) -> None:
+        """Count an item for which nothing is drawn."""
+        if _Around.place is None and (self.seed is not None or get_worker_info() is not None):
+            self.taken += 1
+
     @property
     def first_seed(self) -> int:
         """A seed for the order before anything was drawn; without one of the pipeline's, it is made of torch's."""

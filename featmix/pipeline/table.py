@@ -10,6 +10,7 @@ from torch import nn
 
 from featmix.mixer.tree import INPUT, At, OneOf, Tree
 from featmix.mixer.words import options_in_words, strategy_in_words
+from featmix.pipeline.by_view import ByView
 from featmix.pipeline.origin import library_of
 
 _OF_CONTAINERS = ("p", "n", "probabilities", "random_apply", "same_on_batch", "additional_targets")
@@ -32,6 +33,10 @@ def _tree_rows(tree: Tree, how: str) -> Iterator[tuple[str, str, str, str]]:
         labels = "mixed" if tree.strategy.tags.mixes_labels else "stay"
         where = "input" if tree.site == INPUT else tree.place
         yield "mix", where, strategy_in_words(tree.strategy) + how, labels
+        return
+    if isinstance(tree, ByView):
+        for member, view in zip(tree.members, tree.views, strict=True):
+            yield from _tree_rows(member, f"{how}, of view {view!r}")
         return
     if isinstance(tree, OneOf):
         total = sum(tree.weights)

@@ -71,6 +71,16 @@ def _type_of(kind: type) -> str:
     return next((_OF_TORCHVISION[name] for name in names if name in _OF_TORCHVISION), "")
 
 
+def called(name: Any) -> str:
+    """What an entry of this name is, as far as the name says it; empty where it says nothing.
+
+    Example:
+        >>> called("gt_bboxes"), called("labels")
+        ('boxes', '')
+    """
+    return next((kind for kind, pattern in _CALLED.items() if isinstance(name, str) and pattern.search(name)), "")
+
+
 def targets_in(
     item: Any, taken: Sequence[Name] = (), stay: Sequence[Name] = (), *, size: tuple[int, ...] | None = None
 ) -> list[Target]:
@@ -145,9 +155,7 @@ def _positions(item: Any, names: Sequence[Name]) -> list[Name]:
 
 def _called(way: tuple[Name, ...], value: Any) -> str:
     """What an entry is by its name, if it can be that."""
-    if not isinstance(way[-1], str):
-        return ""
-    kind = next((kind for kind, pattern in _CALLED.items() if pattern.search(way[-1])), "")
+    kind = called(way[-1])
     return kind if kind and _has_places(value, kind) else ""
 
 

@@ -11,7 +11,7 @@ from featmix.compare.stand_ins import on_small_network
 from featmix.errors import FeatmixError
 from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
 from featmix.pipeline import Pipeline
-from featmix.pipeline.mixer import NoMix
+from featmix.pipeline.by_view import NoMix
 from featmix.pipeline.names import Names
 from featmix.presets.registry import list_presets, preset
 from featmix.spec import at_site, parse, parts_of

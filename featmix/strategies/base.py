@@ -35,6 +35,7 @@ from featmix.strategies.border import (
 )
 from featmix.strategies.noticing import Noticing
 from featmix.strategies.params import Draw, Params, decisions_to
+from featmix.strategies.pieces import Piece
 from featmix.strategies.restoring import check_state
 from featmix.strategies.tags import Tags
 from featmix.support.compiling import never_traced
@@ -274,6 +275,28 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             expected="a strategy that says which position comes from where, such as cutmix",
             got="one whose label shares have no place",
             fix="For label maps use spatial strategies, or those that leave labels alone.",
+        )
+
+    def pieces(self, params: P) -> list[Piece] | None:
+        """Return what each row is put together of, for boxes and masks of instances that go along.
+
+        Args:
+            params: The decision.
+
+        Returns:
+            ``None`` where the strategy leaves labels alone: what lies on a sample then stays where it is.
+
+        Raises:
+            FeatmixError: If the strategy mixes labels without saying what is seen where.
+        """
+        if not self.tags.mixes_labels:
+            return None
+        raise FeatmixError(
+            self._who,
+            "boxes",
+            expected="a strategy that says what is seen where, such as cutmix, mosaic or mixup",
+            got="one whose label shares have no place",
+            fix="For detection use content strategies, or those that leave labels alone.",
         )
 
     # -- what everybody calls --------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from featmix.labels.mixture import Mixture
 from featmix.sampling.draws import Stream
 from featmix.strategies.base import P, Strategy
 from featmix.strategies.memory import Memory, RecalledFeatures, check_can_remember, recalled_features
+from featmix.strategies.pieces import Piece
 
 
 class ContentStrategy(Strategy[P]):
@@ -158,6 +159,45 @@ class ContentStrategy(Strategy[P]):
         blends = share.dtype != torch.bool
         mixed = torch.lerp(maps, partner, share.to(maps.dtype)) if blends else torch.where(share, partner, maps)
         return torch.where(gate, mixed, maps).view(target_map.shape).to(target_map.dtype)
+
+    def pieces(self, params: P) -> list[Piece]:
+        """Return the sample and its partner; see :meth:`featmix.Strategy.pieces`.
+
+        Raises:
+            FeatmixError: If labels are not the content, or that is not in one place: a memory, padding, soft masks.
+        """
+        own = torch.arange(len(params.partner), device=params.partner.device)
+        if not self.tags.mixes_labels:
+            self._no_pieces("one that mixes content and leaves labels")
+        if self.remembers:
+            self._no_pieces("one that takes from remembered samples, whose boxes are not kept: leave out memory=")
+        if params.mask is not None:
+            self._no_pieces("a mask for padding")
+        sizes = self.grid_of(params)
+        if sizes is None:
+            lam = torch.where(params.active, params.own_share(), 1.0)
+            return [Piece(own, weight=lam), Piece(params.partner, weight=1 - lam)]
+        share = self.partner_share(params, sizes)
+        if share.dtype != torch.bool or share.shape[1] != 1:
+            self._no_pieces("one that blends some positions, or channels by themselves")
+        taken = (share & self._gate(params, share)).squeeze(1).expand(-1, *sizes)
+        scale, shift = (None, None) if self.keeps_places else self.partner_moved(params)
+        return [Piece(own, ~taken), Piece(params.partner, taken, scale=scale, shift=shift)]
+
+    def partner_moved(self, params: P) -> tuple[Tensor, Tensor]:
+        """Return where a partner's positions have gone, of a strategy whose partner does not stand still.
+
+        Returns:
+            ``scale`` and ``shift``, each ``(B, d)``; see :class:`~featmix.strategies.pieces.Piece`.
+
+        Raises:
+            FeatmixError: If the strategy does not say it.
+        """
+        self._no_pieces("one that moves its partner, and does not say where")
+
+    def _no_pieces(self, got: str) -> NoReturn:
+        expected = "a strategy that says which sample is seen where, such as cutmix, mosaic or mixup"
+        raise FeatmixError(self._who, "boxes", expected=expected, got=got)
 
     def _gate(self, params: P, share: Tensor) -> Tensor:
         """Return where the decision applies: active rows, and of these what padding lets be reached."""

@@ -26,6 +26,7 @@ from featmix.strategies.base import CommonSettings
 from featmix.strategies.content import ContentStrategy
 from featmix.strategies.memory import RecalledFeatures, lender_of
 from featmix.strategies.params import Draw, Params, decided_sizes
+from featmix.strategies.pieces import Piece
 from featmix.strategies.registry import register
 from featmix.strategies.tags import Tags
 
@@ -153,6 +154,12 @@ class CutMix(ContentStrategy[CutMixParams]):
             got = f"own_term={self.own_term}"
             raise FeatmixError(self._who, "dense_targets", expected="labels that are what features hold", got=got)
         return super().dense_targets(target_map, params)
+
+    def pieces(self, params: CutMixParams) -> list[Piece]:
+        """Return the sample around the box and its partner inside; see :meth:`featmix.Strategy.pieces`."""
+        if self.own_term:
+            self._no_pieces(f"own_term={self.own_term}, by which labels are not what features hold")
+        return super().pieces(params)
 
     def act(self, x: Tensor, params: CutMixParams) -> Tensor:
         """Return the features with the partner's box pasted in."""

@@ -175,6 +175,13 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
             taken = taken.gather(2 + k, index.expand_as(taken))
         return taken
 
+    def partner_moved(self, params: ResizeMixParams) -> tuple[Tensor, Tensor]:
+        """Return how the partner was shrunk; see :meth:`featmix.strategies.content.ContentStrategy.partner_moved`."""
+        first, past = params.box.double().unbind(2)
+        if params.step is not None:
+            return (1 / params.step.double()).unsqueeze(1).expand_as(first), first
+        return (past - first) / torch.tensor(params.sizes, device=first.device).clamp(min=1), first
+
     def reach(self, params: ResizeMixParams, mask: Tensor) -> Tensor:
         """Return where the sample is real, and so is what the partner's shrunk copy has there."""
         return mask & self.partner_map(mask.unsqueeze(1), params).squeeze(1)

@@ -111,4 +111,4 @@ def test_masks_and_boxes_are_drawn_over_images_before_and_after(form):
     drawn = [axis for axis in figure.axes if axis.get_images()]
     assert [len(axis.patches) for axis in drawn] == [1] * 22
     mixed = fm.Pipeline(sample=sample, mix={"input": fm.Mixup()}).preview([item] * 2, [0, 1])
-    assert [len(axis.patches) for axis in mixed.axes] == [1, 1, 0, 0]
+    assert [len(axis.patches) for axis in mixed.axes] == [1, 1, 2, 2]  # of the sample, and of its partner

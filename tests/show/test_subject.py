@@ -2,7 +2,7 @@ import pytest
 from torch import nn
 
 import featmix as fm
-from featmix.pipeline.mixer import NoMix
+from featmix.pipeline.by_view import NoMix
 from featmix.show.subject import subject_of
 
 

@@ -29,6 +29,7 @@ def the_strategies() -> list[fm.Strategy]:
         fm.CutMix(alpha=1.0, loss_weight=fm.schedule.constant(1.0), own_term=0.5, layout="bhwc"),
         fm.FMix(decay=3.0, max_soft=0.1, labels="sampled", spectrum="published"),
         fm.ResizeMix(scope=(0.1, 0.8), sampling="published", lam_per="batch", p=fm.schedule.cosine(0.5, 1)),
+        fm.Mosaic(scope=(0.2, 0.8), lam_per="batch", p=0.5),
         fm.PatchUp("hard", gamma=0.5, block_size=7, third_term="own", p=fm.schedule.switch_off(0.5, at=0.9)),
         fm.ManifoldMixup(alpha=2.0, per="batch", partner="derangement"),
     ]
