@@ -306,17 +306,27 @@ def show(
         ),
     ] = None,
     pipeline: Annotated[Path | None, typer.Option(help="A file with a pipeline, tree or strategy, in place of one.")] = None,
-    data: Annotated[str | None, typer.Option(help="digits, fashion-mnist or folder:PATH.", show_default="digits")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, fashion-mnist, folder:PATH, torchvision:NAME or hf:PATH.", show_default="digits"),
+    ] = None,
     images: Annotated[
         list[Path] | None, typer.Option(help="Your own: a picture, or a folder of them; may be given several times.")
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder with the files of fashion-mnist, or torchvision's.")] = None,
     size: Annotated[int | None, typer.Option(help="Side that images are resized to.", show_default="what suits them")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The network that is looked into, as compare takes it.", show_default="the small one"),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file of its weights, as compare takes it.", show_default="random ones")
+    ] = None,
     site: Annotated[
         str | None,
         typer.Option(
-            help="A hidden layer to look at: stem, layer1, layer2, layer3. A strategy that usually stands in a hidden layer, "
-            "and names none, acts there.",
+            help="A hidden layer to look at: stem, layer1, layer2, layer3, or a module of the model. A strategy that usually "
+            "stands in a hidden layer, and names none, acts there.",
             show_default="all in which something acts",
         ),
     ] = None,
@@ -332,7 +342,8 @@ def show(
         from featmix.cli.show import run_show
 
         run_show(
-            strategy, pipeline=pipeline, data=data, images=images or (), root=root, size=size, site=site, seed=seed,
+            strategy, pipeline=pipeline, data=data, images=images or (), root=root, size=size, model=model,
+            weights=weights, site=site, seed=seed,
             count=count, out=out,
         )  # fmt: skip
 

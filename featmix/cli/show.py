@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch import nn
 
 import featmix as fm
+from featmix.compare.models import SMALL, TIMM
+from featmix.compare.settings import resolve
 from featmix.compare.stand_ins import told
+from featmix.compare.training import make_network
 from featmix.errors import FeatmixError
 from featmix.pictures import captions
 from featmix.pipeline import Pipeline
@@ -25,6 +31,8 @@ def run_show(
     images: Sequence[Path] = (),
     root: Path | None = None,
     size: int | None = None,
+    model: str | None = None,
+    weights: Path | None = None,
     site: str | None = None,
     seed: int = 0,
     count: int = 5,
@@ -35,10 +43,12 @@ def run_show(
     Args:
         strategy: As ``featmix compare`` takes it, or the name of a preset.
         pipeline: A file that :func:`featmix.save` wrote, in place of a strategy.
-        data: ``digits``, ``fashion-mnist`` or ``folder:PATH``; digits where neither this nor ``images`` is given.
+        data: One of `featmix.compare.data.DATA_SETS`; digits where neither this nor ``images`` is given.
         images: Pictures, and folders of pictures.
-        root: Where the files of fashion-mnist are.
+        root: Where the files of fashion-mnist are, or those of torchvision.
         size: Side in pixels that images are resized to.
+        model: The network whose layers are looked at, as ``featmix compare`` takes it; the small one where not given.
+        weights: A file of its weights.
         site: The hidden layer to look at.
         seed: Of all that is drawn.
         count: How many images at most.
@@ -55,10 +65,13 @@ def run_show(
         raise FeatmixError("show", "images", expected="either --data or --images", got="both")
     what: Any = strategy if pipeline is None else fm.load(pipeline)
     samples = _samples(what, data, images, root, size, seed, count)
-    step = _looked(what, samples, site, seed, count)
+    network = _network(model, weights, samples, seed)
+    step = _looked(what, samples, network, site, seed, count)
+    if network is not None:
+        step = replace(step, random_weights=weights is None and str(model).startswith(TIMM))  # one's own may be trained
     written = write(step, out)
     known = isinstance(what, str) and what.strip().lower() in fm.list_presets()
-    _report(step, written, told(preset(what.strip())) if known else "")
+    _report(step, written, told(preset(what.strip())) if known and network is None else "")
     return written
 
 
@@ -73,15 +86,26 @@ def _samples(
     return from_files(images, count=count, seed=seed, size=size, as_they_are=crops)
 
 
-def _looked(what: Any, samples: Samples, site: str | None, seed: int, count: int) -> Step:
+def _network(model: str | None, weights: Path | None, samples: Samples, seed: int) -> nn.Module | None:
+    """The network that is asked for; none is the small one with random weights."""
+    settings = resolve({"model": model, "weights": weights})
+    if settings.model == SMALL and not settings.weights:
+        return None
+    height, width = samples.images[0].shape[-2:]
+    with torch.random.fork_rng(devices=[]):
+        return make_network(settings, len(samples.classes), seed, size=(height, width))
+
+
+def _looked(what: Any, samples: Samples, network: nn.Module | None, site: str | None, seed: int, count: int) -> Step:
     try:
         return look(
-            what, images=list(samples.images), labels=samples.labels, classes=samples.classes, site=site, seed=seed, count=count
-        )
+            what, images=list(samples.images), labels=samples.labels, classes=samples.classes, site=site, model=network,
+            seed=seed, count=count,
+        )  # fmt: skip
     except FeatmixError as error:
-        if (error.subject, error.argument) != ("attach", "site"):
+        if network is not None or (error.subject, error.argument) != ("attach", "site"):
             raise
-        fix = "The command knows the network of featmix compare. For your own: featmix.show.show(..., model=...) in Python."
+        fix = "Of another network: --model, or featmix.show.show(..., model=...) in Python."
         expected = "a layer of the small network"
         raise FeatmixError("show", "site", expected=expected, got=error.got, fix=f"{error.fix} {fix}") from None
 

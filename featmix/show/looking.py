@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,11 +11,15 @@ from torch import Tensor, nn
 
 from featmix.checks import whole
 from featmix.compare.network import SmallResNet
+from featmix.compare.places import Places
+from featmix.compare.stand_ins import moved
 from featmix.errors import FeatmixError, nearest
+from featmix.mixer.sites import find, unwrap
 from featmix.mixer.tree import INPUT
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.preview import transformed
+from featmix.presets.registry import list_presets
 from featmix.schedule import checked_progress
 from featmix.show.samples import from_data
 from featmix.show.step import Step, take_step
@@ -50,8 +55,8 @@ def look(
         labels: One for each: class indices, names, or vectors.
         classes: What class indices stand for.
         site: The hidden layer to look at, whether or not anything acts in it; all in which something acts where not given.
-        model: Where the hidden layers are, named as :func:`featmix.attach` takes them. Where not given, the network of
-            ``featmix compare`` with random weights.
+        model: Where the hidden layers are, named as :func:`featmix.attach` takes them; a strategy in words may name stages as
+            in ``featmix compare``. Where not given, the network of ``featmix compare`` with random weights.
         seed: Of all that is drawn; another one shows another step.
         count: How many images at most.
         progress: How far training is, for settings that are schedules.
@@ -69,6 +74,8 @@ def look(
     """
     _check(model, site, seed, count)
     subject = subject_of(what, site, any_site=model is not None)
+    if model is not None and isinstance(what, str):
+        subject, site = _placed(subject, site, model, published=what.strip().lower() in list_presets())
     if images is None:
         if labels is not None or classes is not None:
             raise FeatmixError("show", "images", expected="images for these labels", got="none")
@@ -101,6 +108,20 @@ def look(
         seed=seed,
         progress=checked_progress("show", progress),
     )
+
+
+def _placed(subject: Subject, site: str | None, model: nn.Module, *, published: bool) -> tuple[Subject, str | None]:
+    """Have sites that the model has no module for stand at its stages."""
+    places = Places(unwrap(model), "show")
+
+    def where(name: str) -> str:
+        try:
+            find(unwrap(model), name)
+        except FeatmixError:
+            return places.find(name, published=published)
+        return name
+
+    return replace(subject, tree=moved(subject.tree, where)), None if site is None else where(site)
 
 
 def _check(model: Any, site: Any, seed: Any, count: Any) -> None:

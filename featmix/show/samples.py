@@ -41,11 +41,11 @@ def from_data(name: str, *, count: int, seed: int, size: int | None = None, root
     """Some images of a data set, of all of its domains.
 
     Args:
-        name: ``digits``, ``fashion-mnist`` or ``folder:PATH``.
+        name: One of `featmix.compare.data.DATA_SETS`.
         count: How many.
         seed: Decides which.
         size: Their side in pixels.
-        root: Where the files of fashion-mnist are.
+        root: Where the files of fashion-mnist are, or those of torchvision.
 
     Raises:
         FeatmixError: As ``featmix compare`` does, and where there are not so many.
@@ -56,7 +56,7 @@ def from_data(name: str, *, count: int, seed: int, size: int | None = None, root
     """
     _check(count, seed, size)
     side = SIZE if size is None else size
-    source = read(name, root=root, size=side if name.startswith("folder") else None)
+    source = read(name, root=root, size=side if ":" in name else None)
     images = source.trial(seed, "", _CANDIDATES * count).train
     rows = _chosen(len(images), count, seed, name)
     pixels = tuple(resized(images.pixels[row], side) for row in rows)

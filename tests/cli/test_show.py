@@ -63,6 +63,28 @@ def test_a_site_to_look_at(folder):
     assert not list(folder.glob("other/moments-layer2.png"))
 
 
+NET = """from collections import OrderedDict
+from torch import nn
+
+def make(num_classes):
+    return nn.Sequential(OrderedDict(conv1=nn.Conv2d(3, 4, 3), layer1=nn.Conv2d(4, 4, 3), fc=nn.Identity()))
+"""
+
+
+def test_layers_of_a_network_of_ones_own(folder):
+    (folder / "own_net_to_show.py").write_text(NET)
+    result = show("moex:lam=0.8", "--model", "own_net_to_show.py:make", "--count", "2")
+    assert result.exit_code == 0, result.output
+    assert "At('conv1', MoEx(norm='pono', lam=0.8, p=1.0))" in result.stdout  # its stem
+    assert "random" not in result.stdout
+    result = show("moex/imagenet-resnet50", "--model", "own_net_to_show.py:make", "--site", "stage1", "--count", "2")
+    assert result.exit_code == 0, result.output
+    assert (folder / "show-out" / "moments-layer1.png").exists()
+    result = show("moex@nowhere", "--model", "own_net_to_show.py:make")
+    assert result.exit_code == 2
+    assert "show: site: expected a module or a stage of the network, got 'nowhere'" in result.output
+
+
 def test_a_strategy_at_the_input_has_no_hidden_maps(folder):
     result = show("mixup")
     assert result.exit_code == 0
@@ -127,7 +149,7 @@ def test_a_step_that_mixes_nothing_says_so():
             ["cutmix", "--site", "layr1"],
             "show: site: expected a layer of the small network, got 'layr1'. Did you mean 'layer1'",
         ),
-        (["cutmix", "--site", "layr1"], "For your own: featmix.show.show(..., model=...) in Python."),
+        (["cutmix", "--site", "layr1"], "Of another network: --model, or featmix.show.show(..., model=...) in Python."),
         (["moex", "--data", "digts"], "Did you mean 'digits'"),
         (["moex", "--data", "digits", "--images", "."], "show: images: expected either --data or --images, got both"),
         (["moex", "--images", "nowhere"], "got nowhere, which does not exist"),
