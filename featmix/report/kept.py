@@ -69,6 +69,7 @@ def _curves(groups: Groups) -> Section:
                 label=for_figure(names[label]),
             )
         panel.set_xlabel("epochs")
+        panel.xaxis.get_major_locator().set_params(integer=True)
         panel.set_title(title, loc="left", fontsize=11)
         panel.grid(color="#DDDDDD")
         panel.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from featmix.support.extras import imported
 
-_REM_PER_INCH = 4.2  # at the least, so that letters stay readable on a telephone
+_REM_PER_INCH = (4.2, 6.6)  # at the least and at the most: letters are readable on a telephone, and no larger than text
 _SIZE = re.compile(r'<svg ([^>]*?)width="[^"]*"([^>]*?)height="[^"]*"', re.DOTALL)
 _SIZE_TURNED = re.compile(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', re.DOTALL)
 
@@ -29,6 +29,6 @@ def inline_svg(figure: Any, name: str) -> str:
     for size in (_SIZE, _SIZE_TURNED):
         drawn = size.sub(r"<svg \1\2", drawn, count=1)
     drawn = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", drawn)  # ids are the page's, not the picture's
-    width = f"{_REM_PER_INCH * figure.get_size_inches()[0]:.1f}rem"
-    drawn = drawn.replace("<svg ", f'<svg style="min-width: {width}" ', 1)
+    least, most = (f"{rem * figure.get_size_inches()[0]:.1f}rem" for rem in _REM_PER_INCH)
+    drawn = drawn.replace("<svg ", f'<svg style="min-width: {least}; max-width: {most}" ', 1)
     return re.sub(r"<metadata>.*?</metadata>", "", drawn, flags=re.DOTALL).strip()

@@ -4,10 +4,12 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from featmix import FeatmixError
+from featmix.compare.kept import name_of
 from featmix.compare.output import OutputFolder
 from featmix.compare.results import Row
 from featmix.report import report
@@ -66,12 +68,12 @@ def read(page):
 
 
 def test_the_page_has_every_number_and_needs_no_other_file(folder):
-    page = reported(folder(make_rows()))
-    seen = read(page)
+    where = folder(make_rows())
+    seen = read(reported(where))
     text = " ".join(" ".join(seen.text).split())
     for part in ("Result", "All pairs", "Accuracy by held-out domain", "What was run", "3 strategies · 3 seeds · 18 runs"):
         assert part in text
-    summaries = json.loads((folder(make_rows()) / "report.json").read_text())["strategies"]
+    summaries = json.loads((where / "report.json").read_text())["strategies"]
     for one in summaries:
         assert f"{100 * one['held_out']['mean']:.1f} ±" in text
     assert seen.tags.count("svg") == 2 + 2  # levels and pairs, and one for each domain
@@ -111,6 +113,40 @@ def test_latex_and_json(folder):
     assert [one["label"] for one in data["strategies"]] == ["moex", "none", "cutmix"]
     assert len(data["runs"]) == 18
     assert len(data["pairs"]) == 2 * 3
+
+
+def keep(folder, rows, classes=("zero", "<b>one</b>")):
+    """Writes what is kept as a run does, with answers that are known."""
+    where = folder / "kept"
+    where.mkdir()
+    (where / "about.json").write_text(json.dumps({"classes": classes, "domains": ["plain"]}))
+    for row in rows:
+        path = where / name_of(row.key)
+        confusion = np.array([[8, 2], [5, 5]])
+        points = [{"epoch": n, "loss": 1 / n, "in_domain_accuracy": 0.5, "held_out_accuracy": 0.4} for n in (1, 2)]
+        accuracy = {where: [0.8, 0.5] for where in ("in_domain", "held_out")}
+        path.with_name(path.name + ".pt").write_bytes(b"")
+        np.savez(path.with_name(path.name + ".npz"), in_domain_confusion=confusion, held_out_confusion=confusion)
+        record = {"key": list(row.key), "curve": points, "class_accuracy": accuracy}
+        path.with_name(path.name + ".json").write_text(json.dumps(record))
+
+
+def test_what_was_kept_is_shown(folder):
+    rows = make_rows(domains=("plain", "noisy"))
+    where = folder(rows)
+    keep(where, rows)
+    page = reported(where)
+    seen = read(page)
+    text = " ".join(" ".join(seen.text).split())
+    for part in ("Learning curves", "Accuracy by class", "Who is taken for whom"):
+        assert part in text
+    assert seen.tags.count("svg") == 2 + 2 + 3 + 3  # and three curves, and a matrix for each strategy
+    assert "80.0 ±0.0" in text
+    assert "<b>" not in page
+    assert "b" not in seen.tags
+    (where / "kept" / f"{name_of(rows[0].key)}.json").write_text("[]")
+    with pytest.raises(FeatmixError, match="what is kept of a run"):
+        reported(where)
 
 
 def test_one_seed_and_one_domain_have_no_intervals(folder):
