@@ -74,8 +74,12 @@ def read_layout(root: Path) -> Layout:
         got = f"{len(bare)} folders without images" + (f", {len(loose)} images beside them" if loose else "")
         raise FeatmixError(f"folder:{root}", expected=f"images laid out as {LAYOUTS}", got=got)
     entries = _without_splits(root, entries)
-    shallow = [entry for entry in entries if not entry.folders]
-    loose, entries = loose + shallow, [entry for entry in entries if entry.folders]
+    direct, within, tops = _held(entries)
+    if direct != tops and direct <= within:  # domains, in some of which images lie beside the class folders
+        loose += [entry for entry in entries if len(entry.folders) < 2]
+        entries = [entry for entry in entries if len(entry.folders) >= 2]
+    loose += [entry for entry in entries if not entry.folders]
+    entries = [entry for entry in entries if entry.folders]
     if not entries:
         raise FeatmixError(f"folder:{root}", expected=f"images laid out as {LAYOUTS}", got="images that no class folder holds")
     if loose:
@@ -131,10 +135,16 @@ def _without_splits(root: Path, entries: Sequence[Entry]) -> list[Entry]:
     return list(entries)
 
 
+def _held(entries: Sequence[Entry]) -> tuple[set[str], set[str], set[str]]:
+    """Folders at the top that hold images themselves, those whose folders do, and all."""
+    direct = {entry.folders[0] for entry in entries if len(entry.folders) == 1}
+    within = {entry.folders[0] for entry in entries if len(entry.folders) > 1}
+    return direct, within, direct | within
+
+
 def _with_domains(root: Path, entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
     """Give each image its domain and class; the second list is those in folders inside class folders."""
-    direct = {entry.folders[0] for entry in entries if len(entry.folders) == 1}
-    tops = {entry.folders[0] for entry in entries}
+    direct, _, tops = _held(entries)
     if direct and direct != tops:
         got = f"images in {min(direct)}/ but none in {min(tops - direct)}/, only in folders of it"
         raise FeatmixError(f"folder:{root}", expected=f"one layout, {LAYOUTS}", got=got)

@@ -82,14 +82,19 @@ class Photos:
                     raise FeatmixError(self.name, expected="training and test images of each domain", got=got)
 
     def _missing(self) -> list[str]:
-        """Classes that a domain, or a split, has no images of."""
+        """Classes that a domain, or its training or test images, lack."""
         told = []
         for number, domain in enumerate(self.domains):
-            here = set(self.labels[self.domain_labels == number].tolist())
-            told += _lacking(f"domain {domain!r} has no images of", self.classes, here) if len(self.domains) > 1 else []
-        for test, kind in ((False, "training"), (True, "test")):
-            if self.test is not None:
-                told += _lacking(f"there are no {kind} images of", self.classes, set(self.labels[self.test == test].tolist()))
+            here = self.domain_labels == number
+            has = set(self.labels[here].tolist())
+            of_domain = f" of domain {domain!r}" if len(self.domains) > 1 else ""
+            told += _lacking(f"no images{of_domain} are of", self.classes, has)
+            for test, kind in ((False, "training"), (True, "test")):
+                if self.test is not None:
+                    split = set(self.labels[here & (self.test == test)].tolist())
+                    told += _lacking(
+                        f"no {kind} images{of_domain} are of", self.classes, split | (set(range(len(self.classes))) - has)
+                    )
         return told
 
     def _copies(self) -> list[str]:

@@ -57,9 +57,17 @@ def test_domains_have_splits_above_or_below(pictures, below):
 
 def test_a_class_that_a_domain_lacks_is_said(pictures):
     source = read_folder(pictures(photo__cat=2, photo__dog=2, sketch__cat=2), 8)
-    assert source.notes == ("domain 'sketch' has no images of 'dog'",)
+    assert source.notes == ("no images of domain 'sketch' are of 'dog'",)
     source = read_folder(pictures(photo__cat=2, sketch__dog=2), 8)
     assert source.notes == ()
+
+
+def test_a_class_that_a_split_lacks_is_said(pictures):
+    root = pictures(train__photo__cat=2, train__photo__dog=2, train__sketch__cat=2, train__sketch__dog=2)
+    assert read_folder(pictures(test__photo__cat=2, test__photo__dog=2, test__sketch__cat=1), 8).notes == (
+        "no test images of domain 'sketch' are of 'dog'",
+    )
+    assert read_folder(root / "train", 8).notes == ()
 
 
 def test_what_is_nested_loose_or_no_image_is_counted(pictures, tmp_path):
@@ -76,6 +84,14 @@ def test_what_is_nested_loose_or_no_image_is_counted(pictures, tmp_path):
         "3 image(s) in folders inside class folders, taken as of the class "
         "(cat/outdoors/0.png, cat/outdoors/1.png, cat/outdoors/2.png)",
     )
+
+
+def test_loose_images_in_a_domain_are_counted(pictures, tmp_path):
+    root = pictures(train__photo__cat=2, train__photo__dog=2, train__sketch__cat=2, train__sketch__dog=2)
+    fill(tmp_path / "train" / "photo", 1, value=250)
+    source = read_folder(root, 8)
+    assert (source.domains, len(source.labels)) == (("photo", "sketch"), 8)
+    assert source.notes == ("1 image(s) in no class folder passed over (train/photo/0.png)",)
 
 
 def test_a_split_beside_something_else_is_refused(pictures):
