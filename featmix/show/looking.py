@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -88,10 +89,11 @@ def look(
         prepared, place = _as_rgb(prepared), _small_network(seed)
     elif hidden and model is not None:
         place = model
-    return take_step(
+    last = subject.normalization
+    step = take_step(
         subject.tree,
         [as_float_image(take_apart(item, subject.names).images[0]) for item in items],
-        prepared,
+        prepared if last is None else last(prepared),
         target=target[:count],
         classes=classes,
         model=place,
@@ -101,6 +103,7 @@ def look(
         seed=seed,
         progress=checked_progress("show", progress),
     )
+    return step if last is None else replace(step, prepared=prepared, mixed=last.undone(step.mixed))
 
 
 def _check(model: Any, site: Any, seed: Any, count: Any) -> None:
