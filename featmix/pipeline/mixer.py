@@ -141,7 +141,8 @@ class PipelineMixer(Mixer):
 
         Raises:
             FeatmixError: If the pipeline has a ``batch`` part or normalizes, and these images did not go through ``prepare``,
-                or are those that went into it and not those that came out; or if several views are given, each a batch by itself.
+                or are those that went into it and not those that came out; or if several views are given, each a batch by
+                itself.
         """
         if _are_views(images):
             fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."

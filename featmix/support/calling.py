@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
-import torch
 from torch import nn
+
+from featmix.support.compiling import never_traced
 
 
 def acts(module: nn.Module) -> bool:
@@ -14,8 +15,7 @@ def acts(module: nn.Module) -> bool:
 
     ``container.eval()`` reaches what is registered in it. torchvision's ``v2.Compose`` and its kin keep their members in plain
     lists, so that these stay in training mode; whoever holds them so decides by a mode of its own: a member does not act in
-    the ``forward`` of a module that is in eval mode and does not have it registered. Compilers are told of a module's own mode
-    alone.
+    the ``forward`` of a module that is in eval mode and does not have it registered.
 
     Example:
         >>> class Held(nn.Module):
@@ -30,9 +30,12 @@ def acts(module: nn.Module) -> bool:
         >>> Held(Asks())(), Held(Asks()).eval()()
         (True, False)
     """
-    if not module.training:
-        return False
-    frame: FrameType | None = None if torch.compiler.is_compiling() else sys._getframe(1)
+    return module.training and _called_in_training(module)
+
+
+@never_traced
+def _called_in_training(module: nn.Module) -> bool:
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "forward":
             caller = frame.f_locals.get("self")
