@@ -105,12 +105,14 @@ def _read_infinite(value: dict[str, Plain], place: Place) -> float:
     sign = inner(value, INFINITE, place)
     if sign not in (1, -1) or isinstance(sign, bool):
         raise place.key(INFINITE).refuse("1 or -1", shown(sign))
-    return math.inf * int(sign)  # type: ignore[call-overload, no-any-return] # one of these
+    return math.inf * int(sign)
 
 
 def _write_tensor(value: Tensor, place: Place) -> dict[str, Plain]:
     if value.dtype not in _HELD or value.requires_grad:
         raise place.refuse(f"a tensor without gradient, {_of_held()}", f"one of {value.dtype}")
+    if value.is_floating_point() and not value.isfinite().all():
+        raise place.refuse("a tensor of finite numbers", shown(value))
     return {"tensor": write(numbers(value), place), **_write_dtype(value.dtype, place)}
 
 
