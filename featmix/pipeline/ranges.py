@@ -16,6 +16,7 @@ from featmix.support.warning import warn
 
 _SLACK = 0.25  # over [0, 1], that interpolation may overshoot
 _BYTES = 3.0  # a value that no image in [0, 1] has
+_CLOSE = 1e-6
 _TRIES = 8  # batches that are looked at for clipping, where they lie outside [0, 1]
 _SCALE = "Divide by 255, or hand over bytes (uint8): those are divided by 255 in the batch."
 _ONCE = "Leave Normalize out of sample=, batch= and the data set."
@@ -63,8 +64,19 @@ class Ranges:
         self._looked_at: set[bool] = set()  # in training mode, in eval mode
         self.awaits_evaluation = normalization is not None
 
-    def transformed(self, given: Tensor, done: Tensor) -> None:
-        """Look at a batch before and after the ``batch`` part, until one is clipped or lies within [0, 1]."""
+    @property
+    def awaits_transformed(self) -> bool:
+        """Whether there is anything left to look at before and after a transform."""
+        return self._left > 0
+
+    def transformed(self, given: Tensor, done: Tensor, argument: str = "batch") -> None:
+        """Look at a batch before and after a part of a pipeline, until one is clipped or lies within [0, 1].
+
+        Args:
+            given: ``(B, ...)``.
+            done: The same afterwards, of any size.
+            argument: Which part.
+        """
         if not self._left:
             return
         self._left -= 1
@@ -77,7 +89,7 @@ class Ranges:
             self._left = 0
             warn(
                 "Pipeline",
-                "batch",
+                argument,
                 expected="images in [0, 1], as transforms of colours take them",
                 got=f"{before}, of which {share:.0%} of the values were clipped",
                 fix=_LAST if before.low < -_SLACK else _SCALE,
@@ -134,8 +146,19 @@ def contradiction(seen: Range | None, by: Normalization) -> tuple[str, str, str]
 
 
 def _clipped(given: Tensor, done: Tensor) -> float:
-    """The share of values that a transform clipped to [0, 1], in rows of which nothing is left outside."""
+    """The share of values that a transform clipped to [0, 1], in rows of which nothing is left outside.
+
+    Values that are clipped come together at the ends of a row's range; those that are scaled do not.
+    """
     before = ((given < 0) | (given > 1)).flatten(1).float().mean(1)
-    after = ((done < 0) | (done > 1)).flatten(1).float().amax(1)
-    share = torch.where((before > 0.01) & (after == 0), before, 0).mean()
+    after = ((done < 0) | (done > 1)).flatten(1).any(1)
+    gathered = _at_ends(done) - _at_ends(given)
+    share = torch.where((before > 0.01) & ~after & (gathered > before / 2), before, 0).mean()
     return float(share)
+
+
+def _at_ends(x: Tensor) -> Tensor:
+    """The share of a row's values that are its smallest or its largest."""
+    rows = x.flatten(1).float()
+    low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
+    return ((rows <= low + _CLOSE) | (rows >= high - _CLOSE)).float().mean(1)

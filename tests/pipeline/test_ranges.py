@@ -1,5 +1,7 @@
 """Ranges that contradict what is done with images: warned of on the first batch, with what to change."""
 
+import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -39,6 +41,9 @@ def test_normalized_images_before_colours_are_noticed():
     assert told(fm.Pipeline(batch=K.RandomHorizontalFlip(), seed=0), Z, Z) == []
     assert told(fm.Pipeline(batch=K.RandomAffine(30.0, p=1.0), seed=0), Z) == []  # zeros at the border are no clipping
     assert told(fm.Pipeline(batch=lambda x: x.clamp(0, 1)), Z)
+    white = torch.where(X > 0.4, 1.0, X)
+    for scaled in (X * 255, white * 255):
+        assert told(fm.Pipeline(batch=lambda x: x / 255), scaled) == []
 
 
 def test_one_that_seldom_acts_is_noticed_when_it_does():
@@ -120,3 +125,44 @@ def test_a_normalization_in_sample_is_traced_to_the_colours_that_it_comes_before
     (message,) = told(pipeline, images)
     assert "clipped" in message
     assert "no Normalize" in message or "Leave Normalize out of sample=" in message
+
+
+def of_sample(sample, image):
+    """What is warned of while items go through ``sample``."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = fm.Pipeline(sample=sample, seed=0).dataset([(image, 0)] * 12)
+        for k in range(12):
+            data[k]
+    return [str(each.message) for each in caught if issubclass(each.category, FeatmixWarning)]
+
+
+def test_floats_up_to_255_are_noticed_in_sample_too():
+    A = pytest.importorskip("albumentations")
+    image = np.float32(X[0].movedim(0, -1).numpy() * 255)
+    for sample in (A.ColorJitter(p=1.0), A.Compose([A.HorizontalFlip(), A.ColorJitter(p=0.5)])):
+        (message,) = of_sample(sample, image)
+        assert message.startswith("Pipeline: sample")
+        assert "Divide by 255" in message
+    (message,) = of_sample(K.ColorJiggle(0.1, 0.1, p=1.0), X[0] * 255)
+    assert "Divide by 255" in message
+    for quiet in (np.uint8(image), image / 255):
+        assert of_sample(A.ColorJitter(p=1.0), quiet) == []
+    assert of_sample(lambda x: x / 255, image) == []
+
+
+def test_the_look_at_evaluation_is_in_no_graph_and_in_no_copy():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    with fm.Pipeline(normalize=(MEAN, STD), mix={"0": fm.MixStyle(p=1.0)}, seed=0).attach(model) as mixer:
+        compiled = torch.compile(model, backend="eager", fullgraph=True)
+        images, labels = mixer.prepare(X), torch.arange(8) % 2
+        mix = mixer.draw(images, target=labels)
+        assert bool(mix.loss(nn.functional.cross_entropy, compiled(images), labels).isfinite())
+        twin = copy.deepcopy(model).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            twin(X)
+            pickle.loads(pickle.dumps(model)).eval()(X)
+            torch.testing.assert_close(compiled.eval()(images), twin(images))
+    assert not model._forward_pre_hooks
+    torch.compiler.reset()
