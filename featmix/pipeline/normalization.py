@@ -16,7 +16,7 @@ from featmix.errors import FeatmixError
 
 NORMALIZE = "normalize"
 _WHO = "Pipeline"
-_WIDEST = 0.55  # the largest standard deviation that values in [0, 1] have is 0.5
+WIDEST = 0.55  # the largest standard deviation that values in [0, 1] have is 0.5
 _FIX = (
     "normalize=((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), for images in [0, 1]; one number each stands for all channels."
 )
@@ -78,7 +78,7 @@ class Normalization:
     @property
     def is_of_unit(self) -> bool:
         """Whether mean and standard deviation are such as images in [0, 1] have."""
-        return all(0 < m < 1 for m in self.mean) and max(self.std) <= _WIDEST
+        return all(0 < m < 1 for m in self.mean) and max(self.std) <= WIDEST
 
     def _check(self, x: Tensor) -> None:
         if x.dtype != torch.uint8 and not x.is_floating_point():

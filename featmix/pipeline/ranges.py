@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from featmix.pipeline.normalization import Normalization
+from featmix.pipeline.normalization import WIDEST, Normalization
 from featmix.support.warning import warn
 
 _SLACK = 0.25  # over [0, 1], that interpolation may overshoot
+_FAR = 0.75
 _BYTES = 3.0  # a value that no image in [0, 1] has
 _CLOSE = 1e-6
 _TRIES = 8  # batches that are looked at for clipping, where they lie outside [0, 1]
@@ -136,7 +137,8 @@ def contradiction(seen: Range | None, by: Normalization) -> tuple[str, str, str]
     if unit and seen.low >= -_SLACK and seen.high > _BYTES:
         return "images in [0, 1], as mean and std say", str(seen), _SCALE
     shifted = max(map(abs, by.mean)) > 1.5 or not 0.3 < max(by.std) < 3
-    if (unit and seen.low < -_SLACK) or (shifted and seen.low < 0 and abs(seen.mean) < 0.5 and 0.5 < seen.std < 1.5):
+    wide = seen.std > WIDEST or seen.low < -_FAR  # wider than noise makes images in [0, 1]
+    if (unit and seen.low < -_SLACK and wide) or (shifted and seen.low < 0 and abs(seen.mean) < 0.5 and 0.5 < seen.std < 1.5):
         fix = f"{_ONCE} Those of pipeline.eval_dataset are ready, and go into the model without prepare."
         return "images that are not normalized yet", f"{seen}, which look normalized already", fix
     if not unit and seen.low >= 0 and seen.high <= 1 + _SLACK and min(by.mean) > 1.5 and min(by.std) > 4 * seen.std:

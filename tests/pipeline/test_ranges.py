@@ -65,6 +65,10 @@ def test_what_is_normalized_already_is_noticed(evaluation):
     (message,) = told(fm.Pipeline(normalize=(MEAN, STD)), Z, Z, evaluation=evaluation)
     assert "look normalized already" in message
     assert told(fm.Pipeline(normalize=(MEAN, STD)), X, evaluation=evaluation) == []
+    noisy = X + 0.1 * torch.randn(X.shape, generator=Generator().manual_seed(0))
+    assert told(fm.Pipeline(normalize=(MEAN, STD)), noisy, evaluation=evaluation) == []
+    (message,) = told(fm.Pipeline(normalize=(0.5, 0.5)), 2 * X - 1, evaluation=evaluation)
+    assert "look normalized already" in message
     decibels = 15 * torch.randn(4, 1, 8, 8, generator=Generator().manual_seed(0)) - 40
     assert told(fm.Pipeline(normalize=(-40.0, 15.0)), decibels, evaluation=evaluation) == []
     (message,) = told(fm.Pipeline(normalize=(-40.0, 15.0)), (decibels + 40) / 15, evaluation=evaluation)
