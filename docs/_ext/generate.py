@@ -20,6 +20,7 @@ import outputs
 import presets
 import programs
 import pytested
+import recipes
 import reference
 import shown
 import sphinx.util.logging
@@ -33,7 +34,7 @@ logger = sphinx.util.logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
 # What the pages are made of: where none of it has changed, neither have they.
 SOURCES = ("featmix/**/*.py", "benchmarks/**/*.py", "tests/broken/**/*.py", "tests/correct/**/*.py", "pytest_featmix.py",
-           "tools/*.py", "study/*.py", "docs/evidence/*/*", "docs/_ext/*.py", "examples/*.py",
+           "tools/*.py", "study/*.py", "docs/evidence/*/*", "docs/_ext/*.py", "examples/**/*.py",
            "docs/benchmarks/results.json", "constraints.txt")  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def generate(app: Sphinx) -> None:
         shown,
         presets,
         programs,
+        recipes,
         reference,
         commands,
         laws,

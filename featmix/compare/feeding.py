@@ -73,6 +73,9 @@ def check_images(pipeline: fm.Pipeline, feed: Feed) -> None:
     Raises:
         FeatmixError: If a part fails, changes the number of channels, or leaves less than two thirds of the values in [0, 1].
     """
+    fix = "Leave normalization out: it follows by itself, and test images get it too."
+    if pipeline.normalize is not None:
+        raise FeatmixError("compare", "pipeline", expected="images in [0, 1] back", got="normalize=", fix=fix)
     if pipeline.sample is None and pipeline.batch is None:
         return
     size = " x ".join(map(str, feed.images.pixels.shape[-2:]))
@@ -86,7 +89,6 @@ def check_images(pipeline: fm.Pipeline, feed: Feed) -> None:
         raise FeatmixError("compare", "pipeline", expected="images with 3 channels back", got=f"shape {tuple(x.shape)}")
     inside = float(((x >= 0) & (x <= 1)).float().mean())
     if inside < 2 / 3:
-        fix = "Leave normalization out: it follows by itself, and test images get it too."
         got = f"{1 - inside:.0%} of the values outside"
         raise FeatmixError("compare", "pipeline", expected="images in [0, 1] back", got=got, fix=fix)
 

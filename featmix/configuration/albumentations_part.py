@@ -119,12 +119,21 @@ def _checked(value: Plain, place: Place) -> dict[str, Any]:
     check_bounds(cls, {key: item for key, item in arguments.items() if key != _MEMBERS}, place)
     if cls.__module__.partition(".")[0] != "featmix":
         _check_reads_nothing(cls, arguments, place)
+    for key, item in arguments.items():
+        if key in parameters and isinstance(item, list) and _is_of_whole_numbers(item, parameters[key]):
+            arguments[key] = tuple(item)  # type: ignore[assignment] # of a list albumentations would make floats
     if _MEMBERS in arguments:
         listed = as_list(arguments[_MEMBERS], place.key(_MEMBERS), "a list of transforms")
         arguments[_MEMBERS] = [_checked(item, place.key(_MEMBERS).item(i)) for i, item in enumerate(listed)]
     if "p" in parameters and "p" not in arguments and parameters["p"].default is not inspect.Parameter.empty:
         arguments["p"] = parameters["p"].default
     return {_CLASS: name, **arguments, **({"strict": True} if _validates(cls) else {})}
+
+
+def _is_of_whole_numbers(item: list[Plain], parameter: inspect.Parameter) -> bool:
+    """Return whether numbers are whole, and mean something else than the same as fractions: pixels, and not shares."""
+    hint = str(parameter.annotation)
+    return "tuple[int" in hint and "tuple[float" in hint and all(type(number) is int for number in item)
 
 
 def _check_reads_nothing(cls: type, arguments: dict[str, Plain], place: Place) -> None:

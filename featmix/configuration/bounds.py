@@ -22,6 +22,7 @@ class Bound(NamedTuple):
     least: float = 0.0
 
 
+INFINITE = "infinite"  # the tag of a number that is beyond all bounds
 SIDE = Bound(4096)  # pixels of a side, and whatever else is not named below
 STRATEGY = Bound(1e6)  # strategies check their own ranges; what this leaves out is counted
 
@@ -91,6 +92,8 @@ def _numbers(name: str, value: Plain, place: Place) -> Iterator[tuple[str, float
     elif isinstance(value, list):
         for i, item in enumerate(value):
             yield from _numbers(name, item, place.item(i))
+    elif list(value) == [INFINITE]:
+        yield name, math.inf, place
     elif "class" not in value and "strategy" not in value:  # others check their own
         for key, item in value.items():
             yield from _numbers(key if key.isascii() and key not in _TAGS else name, item, place.key(key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from featmix import schedule
+from featmix.configuration.bounds import INFINITE
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
 from featmix.configuration.values import Codec, add_codec, built, check_names, read, snake_case, write
@@ -95,9 +97,22 @@ def numbers(value: Tensor) -> Any:
     return value.tolist()
 
 
+def _write_infinite(value: float, place: Place) -> dict[str, Plain]:
+    return {INFINITE: 1 if value > 0 else -1}
+
+
+def _read_infinite(value: dict[str, Plain], place: Place) -> float:
+    sign = inner(value, INFINITE, place)
+    if sign not in (1, -1) or isinstance(sign, bool):
+        raise place.key(INFINITE).refuse("1 or -1", shown(sign))
+    return math.inf * int(sign)
+
+
 def _write_tensor(value: Tensor, place: Place) -> dict[str, Plain]:
     if value.dtype not in _HELD or value.requires_grad:
         raise place.refuse(f"a tensor without gradient, {_of_held()}", f"one of {value.dtype}")
+    if value.is_floating_point() and not value.isfinite().all():
+        raise place.refuse("a tensor of finite numbers", shown(value))
     return {"tensor": write(numbers(value), place), **_write_dtype(value.dtype, place)}
 
 
@@ -133,4 +148,5 @@ for _cls in list(vars(schedule).values()):
         add_dataclass(_cls)
 add_codec(Codec("normalizer", lambda value: isinstance(value, Normalizer), _write_normalizer, _read_normalizer))
 add_codec(Codec("tensor", lambda value: isinstance(value, Tensor), _write_tensor, _read_tensor))
+add_codec(Codec(INFINITE, lambda value: type(value) is float and math.isinf(value), _write_infinite, _read_infinite))
 add_codec(Codec("dtype", lambda value: isinstance(value, torch.dtype), _write_dtype, _read_dtype))

@@ -5,6 +5,7 @@ A tag stands for a kind of value that is known here, in code; a file can use tag
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def write(value: Any, place: Place, *, exact: bool = False) -> Plain:
         return write(value.item(), place, exact=exact)
     if type(value) is str:
         return value
-    if type(value) is int or type(value) is float:
+    if type(value) is int or (type(value) is float and not math.isinf(value)):
         return checked_number(value, place)
     for codec in _codecs.values():
         if codec.handles(value):

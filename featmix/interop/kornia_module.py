@@ -11,6 +11,7 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
+from featmix.support.calling import acts
 
 _DECISION = "decision"
 
@@ -49,7 +50,7 @@ class KorniaModule(MixAugmentationBaseV2):
     def forward_parameters(self, batch_shape: Any) -> dict[str, Any]:
         """Decide, from torch's default generator; in eval mode that nothing is mixed."""
         shape = tuple(batch_shape)
-        params = self.strategy.training_params(shape) if self.training else self.strategy.make_params(shape).idle()
+        params = self.strategy.training_params(shape) if acts(self) else self.strategy.make_params(shape).idle()
         return {
             _DECISION: params,
             "batch_prob": params.active.to(torch.get_default_dtype()),
@@ -60,7 +61,7 @@ class KorniaModule(MixAugmentationBaseV2):
         """Mix the images."""
         self._params = params  # of a replay too, so that labels() speaks of it
         images, decision = self.transform_tensor(input), self._decided(params)
-        if self.training:
+        if acts(self):
             self.strategy.remember(images, decision)
         mixed = self.strategy.transform(images, decision)
         return mixed.reshape(input.shape) if self.keepdim else mixed

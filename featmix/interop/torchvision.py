@@ -97,9 +97,12 @@ def to_torchvision(
     """A strategy as a transform for torchvision's pipelines, for batches: in ``v2.Compose``, or in a loader's ``collate_fn``.
 
     It draws from torch's default generator, as all of torchvision does; in eval mode it is the identity, with labels in the
-    same form. Samples may be nested as torchvision takes them. All images of a sample are mixed by one decision,
-    ``tv_tensors.Mask`` goes along, boxes and keypoints stay where the strategy leaves labels alone and are refused elsewhere,
-    and everything else stays.
+    same form. torchvision's containers hold their transforms in plain lists, which ``eval()`` does not reach: so it asks who
+    calls it, and is the identity in a ``v2.Compose(...).eval()`` too, however deep. What has no modes, such as a function, has
+    to call it in training alone.
+
+    Samples may be nested as torchvision takes them. All images of a sample are mixed by one decision, ``tv_tensors.Mask`` goes
+    along, boxes and keypoints stay where the strategy leaves labels alone and are refused elsewhere, and everything else stays.
 
     Args:
         strategy: Any strategy for images ``(B, C, H, W)``.

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from featmix.errors import FeatmixError
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
+from featmix.support.calling import acts
 from featmix.support.extras import imported
 
 
@@ -107,7 +108,7 @@ class TorchvisionTransform(nn.Module):
 
     def _decide(self, images: Tensor, labels: Tensor | None) -> Params:
         x = images.as_subclass(Tensor)
-        if not self.training:
+        if not acts(self):
             resting: Params = self.strategy.make_params(tuple(x.shape), target=labels).idle()
             return resting
         params: Params = self.strategy.training_params(tuple(x.shape), target=labels).to(x.device)

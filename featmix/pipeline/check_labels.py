@@ -24,7 +24,19 @@ _ADAPTERS = {
 }
 
 
-def check_keeps_labels(argument: str, transform: Any) -> None:
+def check_transform(argument: str, transform: Any, *, who: str = "Pipeline") -> None:
+    """Refuse what is no transform, and one that mixes samples.
+
+    Raises:
+        FeatmixError: If it is one of these.
+    """
+    if not callable(transform) or isinstance(transform, type):
+        fix = "Compose several with the Compose of their library."
+        raise FeatmixError(who, argument, expected="a transform", got=repr(transform), fix=fix)
+    check_keeps_labels(argument, transform, who=who)
+
+
+def check_keeps_labels(argument: str, transform: Any, *, who: str = "Pipeline") -> None:
     """Refuse a transform that mixes samples, or holds one that does.
 
     Raises:
@@ -40,7 +52,7 @@ def check_keeps_labels(argument: str, transform: Any) -> None:
         else:
             continue
         raise FeatmixError(
-            "Pipeline",
+            who,
             argument,
             expected="transforms that leave each sample its own label",
             got=f"{type(part).__name__}, which mixes samples, so that the labels would be wrong",

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.pipeline.generators import Drawing, Sources
+from featmix.pipeline.item_ranges import looked_at
 from featmix.pipeline.made import draws_within
 from featmix.pipeline.names import Names
 from featmix.pipeline.quick import quick_transform
@@ -54,12 +55,18 @@ class Work:
         """What transforms an item, and what it draws from; found out at the first use in each process."""
         if self.made is None:
             if self.views is None:
-                self.made = _applied(self.transform, self.names), Sources(self.transform)
+                apply, sources = _applied(self.transform, self.names), Sources(self.transform)
+                self.made = looked_at(apply, self.names, self._looked), sources
             else:
                 plan, names = self.views
                 each = [_applied(transform, own) for transform, own in zip(plan.transforms, names, strict=True)]
                 self.made = partial(apply_views, plan, each, names=self.names), Sources(*plan.transforms)
         return self.made
+
+    def _looked(self, apply: Callable[[Any], Any]) -> None:
+        """Go on without a look at ranges."""
+        if self.made is not None:
+            self.made = apply, self.made[1]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "made": None}

@@ -21,9 +21,12 @@ from featmix.pipeline.detection import are_detections
 from featmix.pipeline.following import Followed, Following
 from featmix.pipeline.generators import mixed
 from featmix.pipeline.names import Name
+from featmix.pipeline.normalization import Normalization
 from featmix.pipeline.origin import library_of
 from featmix.pipeline.prepared import Prepared
+from featmix.pipeline.ranges import Ranges
 from featmix.pipeline.rows_apart import check_rows_apart
+from featmix.pipeline.unprepared import UnpreparedPreHook
 from featmix.seeding import derived, rank, seeded
 from featmix.strategies.base import Strategy
 from featmix.strategies.border import Chosen, Partners
@@ -37,6 +40,7 @@ class PipelineMixer(Mixer):
         model: The model.
         tree: What is mixed, and where.
         batch: The ``batch`` part, or ``None``.
+        normalization: What is done after it, in eval mode too, or ``None``.
         seed: Of everything that is drawn here, together with the rank.
         input: Which argument the batch is; see :func:`featmix.attach`.
         following: How targets of detection follow.
@@ -47,20 +51,27 @@ class PipelineMixer(Mixer):
         model: nn.Module,
         tree: Tree,
         batch: Any,
+        normalization: Normalization | None = None,
         *,
         seed: int | None,
         input: str | int | None = None,
         following: Following | None = None,
     ) -> None:
+        self._batch, self._normalization = batch, normalization
+        self._ranges = Ranges(normalization)
         super().__init__(model, tree, generator=None, seed=seed, input=input)
-        self._batch, self._following = batch, following or Following()
+        self._following = following or Following()
         self._follows: Followed | None = None  # during a draw for detection
         self._batches = 0  # that were transformed
         self._prepared = Prepared()
         self._tried = library_of(batch) != "" or isinstance(batch, Strategy)  # known by its class
 
     def prepare(self, images: Any, *masks: Tensor, boxes: Any = None, keypoints: Any = None) -> Any:
-        """Apply the ``batch`` part to a training batch; in eval mode, or without such a part, everything comes back as it is.
+        """Apply the ``batch`` part to a training batch, and normalize batches of training and evaluation.
+
+        In eval mode there is no ``batch`` part; without ``normalize`` everything then comes back as it is. Normalized are the
+        images alone: bytes are divided by 255 first, floats are taken to be in the units of mean and standard deviation. The
+        first batches are looked at, and a range that contradicts what is done with them is warned of.
 
         What kornia, torchvision and other callables draw from global generators is drawn from the mixer's own seed, and the
         global generators are left as they were. In training every batch that is drawn for has to go through.
@@ -77,7 +88,11 @@ class PipelineMixer(Mixer):
             The images, or a tuple of images, masks, boxes and keypoints, of which there are some.
 
         Raises:
-            FeatmixError: If the transform does not return as many rows as it was given, or cannot move what it was given.
+            FeatmixError: If the transform does not return as many rows as it was given, or cannot move what it was given; or if
+                images have other channels than mean and standard deviation.
+
+        Warns:
+            FeatmixWarning: If images are out of the range that they should have, or look normalized already.
         """
         views = _are_views(images)
         if views and not masks and boxes is None and keypoints is None:
@@ -105,6 +120,11 @@ class PipelineMixer(Mixer):
                     back = [one.again(new, done.shape[-2:]) for one, new in zip(given, tables, strict=True)]
                 else:
                     done, maps = apply_to_batch(self._batch, images, masks)
+            self._ranges.transformed(images, done)
+        if self._normalization is not None:
+            self._ranges.normalized(done, training=self._root.training)
+            done = self._normalization(done)
+        if self._prepares:
             self._prepared.note(images, done)
         more = [value for value in back if value is not None]
         return (done, *maps, *more) if masks or more else done
@@ -129,14 +149,14 @@ class PipelineMixer(Mixer):
         A pipeline with ``mix_views`` has to be told which ``view`` these images are.
 
         Raises:
-            FeatmixError: If the pipeline has a ``batch`` part, and these images did not go through ``prepare``, or are those
-                that went into it and not those that came out; if several views are given, each a batch by itself; if boxes, or
-                what belongs to them, cannot follow; or if it is not said which view it is.
+            FeatmixError: If the pipeline has a ``batch`` part or normalizes, and these images did not go through ``prepare``,
+                or are those that went into it and not those that came out; if several views are given, each a batch by itself;
+                if boxes, or what belongs to them, cannot follow; or if it is not said which view it is.
         """
         if _are_views(images):
             fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."
             raise FeatmixError("Mixer.draw", "images", expected="one batch", got="several views", fix=fix)
-        if self._batch is not None and self._root.training:
+        if self._prepares:
             self._prepared.check(self._drawn_for(images))
         self._choose(view)
         if not are_detections(target):
@@ -164,6 +184,25 @@ class PipelineMixer(Mixer):
     def _decided(self, drawn: dict[str, Params]) -> None:
         if self._follows is not None:
             self._follows.go([drawn[key] for key in self._order])
+
+    @property
+    def _prepares(self) -> bool:
+        """Whether a batch that is drawn for has to have gone through ``prepare``."""
+        return bool(self._root.training) and (self._batch is not None or self._normalization is not None)
+
+    def learn_shapes(self, example: Any) -> None:
+        """Learn shapes as :meth:`featmix.Mixer.learn_shapes` does, from an example as the model takes it."""
+        awaits, self._ranges.awaits_evaluation = self._ranges.awaits_evaluation, False
+        try:
+            super().learn_shapes(example)
+        finally:
+            self._ranges.awaits_evaluation = awaits
+
+    def _hook(self) -> None:
+        super()._hook()
+        if self._normalization is not None:
+            look = UnpreparedPreHook(self._switch, self._ranges)
+            self._switch.handles.append(self._root.register_forward_pre_hook(look, with_kwargs=True))
 
     def _own_state(self) -> dict[str, Any]:
         """Return this rank's state, the draws of the ``batch`` part included."""

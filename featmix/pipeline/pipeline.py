@@ -18,15 +18,18 @@ from featmix.mixer.sites import unwrap
 from featmix.mixer.tree import Tree, as_tree
 from featmix.pipeline.batch import apply_to_batch
 from featmix.pipeline.by_view import ByView, NoMix
-from featmix.pipeline.check_labels import check_keeps_labels
+from featmix.pipeline.check_labels import check_transform
+from featmix.pipeline.check_normalize import check_normalizes_once
 from featmix.pipeline.collate import collate
 from featmix.pipeline.dataset import Transformed, TransformedStream
+from featmix.pipeline.evaluation import Evaluated, EvaluatedStream, evaluated
 from featmix.pipeline.following import MIN_VISIBLE, Following
 from featmix.pipeline.images import as_float_image
 from featmix.pipeline.items import take_apart
 from featmix.pipeline.loader import PipelineLoader
 from featmix.pipeline.mixer import PipelineMixer, drawing
 from featmix.pipeline.names import Name, Names, box_forms, names_for
+from featmix.pipeline.normalization import NORMALIZE, Normalization, without_normalization
 from featmix.pipeline.numbering import Numbering
 from featmix.pipeline.order import with_own_order
 from featmix.pipeline.table import summary
@@ -39,13 +42,18 @@ class Pipeline:
     """Everything that is done to images and features in training: per sample, per batch, and mixed.
 
     Labels are mixed by ``mix`` alone, so that they are right whatever is stacked: a transform that mixes samples in ``sample``
-    or ``batch`` is refused. In eval mode neither ``batch`` nor ``mix`` does anything: what validation needs too, resizing and
-    normalizing, belongs into its data set or into the model.
+    or ``batch`` is refused. In eval mode neither ``batch`` nor ``mix`` does anything, and ``normalize`` what it does in
+    training; resizing for validation is :meth:`eval_dataset`'s.
+
+    Bytes (uint8) are divided by 255 where they become a batch, floats stay as they are: ``normalize`` is for images in [0, 1],
+    and so are transforms of colours in ``batch``.
 
     Args:
         sample: Applied to each sample in the loader's workers: of albumentations, torchvision v2, or any callable of an image.
         batch: Applied to each batch on its device: of kornia, torchvision v2 (which draws once for the whole batch), or any
             callable of a batch of images.
+        normalize: ``(mean, std)``, each a number or one for each channel, for images as they are in a batch: with bytes in
+            [0, 1]. It is done last of all, by the mixer's ``prepare``, in training and in eval mode, before anything is mixed.
         mix: Strategies at sites, as :func:`featmix.attach` takes them.
         seed: Makes all of it repeatable; without one, torch's default generator decides.
         images: Which entries of an item are images, where it is not the key ``image`` or the first entry: a key or position,
@@ -59,7 +67,10 @@ class Pipeline:
             position in the list: ``{"weak": None, "strong": {"input": CutMix()}}``.
 
     Raises:
-        FeatmixError: If a part is none, or a transform mixes labels.
+        FeatmixError: If a part is none, a transform mixes labels, or two parts normalize.
+
+    Warns:
+        FeatmixWarning: If a transform in ``batch`` normalizes, which evaluation does not.
 
     Example:
         >>> import featmix as fm
@@ -86,6 +97,7 @@ class Pipeline:
         *,
         sample: Any = None,
         batch: Any = None,
+        normalize: tuple[Any, Any] | None = None,
         mix: Tree | Mapping[str, Strategy] | None = None,
         seed: int | None = None,
         images: Name | Sequence[Name] | None = None,
@@ -95,10 +107,10 @@ class Pipeline:
         mix_views: Mapping[Name, Any] | None = None,
     ) -> None:
         for argument, transform in (("sample", sample), ("batch", batch)):
-            if transform is not None and (not callable(transform) or isinstance(transform, type)):
-                fix = "Compose several with the Compose of their library."
-                raise FeatmixError("Pipeline", argument, expected="a transform", got=repr(transform), fix=fix)
-            check_keeps_labels(argument, transform)
+            if transform is not None:
+                check_transform(argument, transform)
+        self._normalization = None if normalize is None else Normalization.of(normalize)
+        check_normalizes_once(sample, batch, normalize)
         self.sample, self.batch = sample, batch
         self.seed = None if seed is None else whole("Pipeline", "seed", seed)
         self.mix = dict(mix) if isinstance(mix, Mapping) else mix
@@ -109,6 +121,11 @@ class Pipeline:
         self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
         self.min_visible = in_range("Pipeline", "min_visible", min_visible, 0, 1)
+
+    @property
+    def normalize(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation, one for each channel or one for all."""
+        return None if self._normalization is None else (self._normalization.mean, self._normalization.std)
 
     @property
     def images(self) -> tuple[Name, ...] | None:
@@ -151,6 +168,33 @@ class Pipeline:
         """
         work = work_for(source, views, self.sample, self._names, self._numbering.family)
         return source if work is None else wrapped(source, work, self._numbering.stream(self.seed))
+
+    def eval_dataset(self, source: Any, *, sample: Any = None) -> Evaluated | EvaluatedStream:
+        """A data set for evaluation: each item goes through ``sample``, and its images are normalized as in training.
+
+        What it gives goes into the model as it is, without ``prepare``, which would normalize once more. It takes no number
+        among the pipeline's data sets, and leaves generators as they are: an item is the same whenever it is asked for.
+
+        Args:
+            source: As :meth:`dataset` takes it, and not what this pipeline made.
+            sample: What evaluation does to each sample: resizing, cropping. Of the kinds that ``sample`` in training is of.
+
+        Raises:
+            FeatmixError: If it is no data set, or one of training; or ``sample`` is no transform, mixes samples, or normalizes
+                a second time.
+
+        Example:
+            >>> import torch
+            >>> pipeline = Pipeline(normalize=(0.5, 0.25))
+            >>> test = pipeline.eval_dataset([(torch.full((3, 8, 8), 255, dtype=torch.uint8), 1)])
+            >>> float(test[0][0].mean())
+            2.0
+        """
+        if sample is not None:
+            check_transform("sample", sample, who="Pipeline.eval_dataset")
+            check_normalizes_once(sample, None, self.normalize, who="Pipeline.eval_dataset")
+        names = names_for(self.images, self.masks, sample, self.stay)
+        return evaluated(source, sample, names, self._normalization)
 
     @property
     def collate(self) -> Callable[[Sequence[Any]], Any]:
@@ -206,7 +250,8 @@ class Pipeline:
             >>> [label for _, label in batches] == [label for _, label in resumed]
             True
         """
-        return self._numbering.state(self.seed)
+        state = self._numbering.state(self.seed)
+        return state if self.normalize is None else {**state, NORMALIZE: [list(values) for values in self.normalize]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken: each loader's next pass finishes the epoch that was begun.
@@ -216,7 +261,7 @@ class Pipeline:
         Raises:
             FeatmixError: If it is no such state, or that of another pipeline; then nothing is changed.
         """
-        self._numbering.load(state, self.seed)
+        self._numbering.load(without_normalization(state, self._normalization), self.seed)
 
     # -- batches ---------------------------------------------------------------------------------------------------
 
@@ -238,7 +283,8 @@ class Pipeline:
             raise FeatmixError("Pipeline.attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
         seed = self.seed if seed is None else seed
         following = Following(self.min_visible, self.stay, box_forms(self.sample))
-        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, seed=seed, input=input, following=following)
+        said: dict[str, Any] = {"seed": seed, "input": input, "following": following}
+        mixer = PipelineMixer(model, self.tree or NoMix(), self.batch, self._normalization, **said)
         if example is not None:
             try:
                 mixer.learn_shapes(self._after_batch(example, Wanted.of(unwrap(model), input)))
@@ -258,7 +304,7 @@ class Pipeline:
             mix   layer1  MixStyle(norm='in', alpha=0.1, p=0.5)      stay
             seed          torch's
         """
-        return summary(self.sample, self.batch, self.tree, self.seed)
+        return summary(self.sample, self.batch, self._normalization, self.tree, self.seed)
 
     def preview(
         self,
@@ -273,9 +319,9 @@ class Pipeline:
     ) -> Any:
         """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
 
-        Masks and boxes are drawn too; of images that are mixed, boxes where they can follow. Shares are those of the whole
-        tree, hidden layers included.
-        One step is drawn; the pipeline's own streams, the model and the global generators stay as they are.
+        What is normalized is mixed so, and drawn in the range that it had before. Masks and boxes are drawn too; of images that
+        are mixed, boxes where they can follow. Shares are those of the whole tree, hidden layers included. One step is drawn;
+        the pipeline's own streams, the model and the global generators stay as they are.
 
         Args:
             images: A batch ``(B, C, H, W)``, or a list of images as :meth:`dataset` takes them.
@@ -308,7 +354,9 @@ class Pipeline:
         if tree is not None:
             shapes, least = self._shapes(model, after), Following(self.min_visible)
             said: dict[str, Any] = {"target": labels, "progress": progress, "seed": seed, "laid": moved, "following": least}
-            after, mixture, moved = one_step(tree, after, shapes, **said)
+            last = self._normalization
+            mixed, mixture, moved = one_step(tree, after if last is None else last(after), shapes, **said)
+            after = mixed if last is None else last.undone(mixed)
         return picture(before, after, mixture, names, (laid, moved))
 
     def _shapes(self, model: nn.Module | None, example: Tensor) -> dict[str, tuple[int, ...]]:
@@ -319,15 +367,19 @@ class Pipeline:
             return mixer.shapes
 
     def _after_batch(self, example: Any, wanted: Wanted) -> Any:
-        if self.batch is None:
+        if self.batch is None and self._normalization is None:
             return example
-        x = batch_of(example, wanted, who="Pipeline.attach", mixed=True)
-        with drawing(0, x.device):
-            done, _ = apply_to_batch(self.batch, x, ())
+        done = x = batch_of(example, wanted, who="Pipeline.attach", mixed=True)
+        if self.batch is not None:
+            with drawing(0, x.device):
+                done, _ = apply_to_batch(self.batch, x, ())
+        if self._normalization is not None:
+            done = self._normalization(done)
         return replace(example, x, lambda _: done)
 
     def __repr__(self) -> str:
         told = [f"{name}={value!r}" for name, value in (("sample", self.sample), ("batch", self.batch)) if value is not None]
+        told += [] if self.normalize is None else [f"normalize={self.normalize!r}"]
         told += [] if self.mix is None else [f"mix={self.tree!r}"]
         told += [] if self.mix_views is None else [f"mix_views={self.mix_views!r}"]
         told += [] if self.seed is None else [f"seed={self.seed}"]

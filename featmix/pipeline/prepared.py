@@ -41,8 +41,8 @@ class Prepared:
             self._left = max(self._left - 1, 0)
             return
         else:
-            got = "images that did not go through it, so that the pipeline's batch= was not applied"
-        fix = f"{_EACH}; in eval mode, and without batch=, they come back as they are."
+            got = "images that did not go through it, so that the pipeline's batch= and normalize= were not applied"
+        fix = f"{_EACH}; in eval mode too, where batch= does nothing."
         raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got=got, fix=fix)
 
     def __reduce__(self) -> Any:

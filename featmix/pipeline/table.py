@@ -11,17 +11,20 @@ from torch import nn
 from featmix.mixer.tree import INPUT, At, OneOf, Tree
 from featmix.mixer.words import options_in_words, strategy_in_words
 from featmix.pipeline.by_view import ByView
+from featmix.pipeline.normalization import Normalization
 from featmix.pipeline.origin import library_of
 
 _OF_CONTAINERS = ("p", "n", "probabilities", "random_apply", "same_on_batch", "additional_targets")
 
 
-def summary(sample: Any, batch: Any, tree: Tree | None, seed: int | None) -> str:
+def summary(sample: Any, batch: Any, normalization: Normalization | None, tree: Tree | None, seed: int | None) -> str:
     """A table: which part, where it runs, what is in it, and what it does to labels."""
     rows = [("part", "where", "what", "labels")]
     for part, where, transform in (("sample", "loader's workers", sample), ("batch", "images' device", batch)):
         for place, line in enumerate(_transform_lines(transform)):
             rows.append(("", "", line, "") if place else (part, where, line, "stay"))
+    if normalization is not None:
+        rows.append(("normalize", "images' device, in evaluation too", str(normalization), "stay"))
     rows += list(_tree_rows(tree, "")) if tree is not None else []
     rows.append(("seed", "", "torch's" if seed is None else str(seed), ""))
     widths = [max(len(row[k]) for row in rows if row[0]) for k in range(4)]  # members are as long as they are

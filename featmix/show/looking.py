@@ -95,10 +95,11 @@ def look(
         prepared, place = _as_rgb(prepared), _small_network(seed)
     elif hidden and model is not None:
         place = model
-    return take_step(
+    last = subject.normalization
+    step = take_step(
         subject.tree,
         [as_float_image(take_apart(item, subject.names).images[0]) for item in items],
-        prepared,
+        prepared if last is None else last(prepared),
         target=target[:count],
         classes=classes,
         model=place,
@@ -108,6 +109,7 @@ def look(
         seed=seed,
         progress=checked_progress("show", progress),
     )
+    return step if last is None else replace(step, prepared=prepared, mixed=last.undone(step.mixed))
 
 
 def _placed(subject: Subject, site: str | None, model: nn.Module, *, published: bool) -> tuple[Subject, str | None]:

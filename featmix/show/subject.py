@@ -13,6 +13,7 @@ from featmix.mixer.tree import At, Compose, OneOf, SomeOf, Tree, as_tree
 from featmix.pipeline import Pipeline
 from featmix.pipeline.by_view import NoMix
 from featmix.pipeline.names import Names
+from featmix.pipeline.normalization import Normalization
 from featmix.presets.registry import list_presets, preset
 from featmix.spec import at_site, parse, parts_of
 from featmix.strategies.base import Strategy
@@ -27,12 +28,14 @@ class Subject:
         sample: A pipeline's ``sample`` part, or ``None``.
         batch: Its ``batch`` part, or ``None``.
         names: Which entries of an item are its images and masks.
+        normalization: What is done to batches before they are mixed, or ``None``.
     """
 
     tree: Tree
     sample: Any = None
     batch: Any = None
     names: Names = field(default_factory=Names)
+    normalization: Normalization | None = None
 
     @property
     def has_parts(self) -> bool:
@@ -61,7 +64,8 @@ def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) ->
         ('layer1', 'input')
     """
     if isinstance(what, Pipeline):
-        return Subject(what.tree or NoMix(), what.sample, what.batch, what.names)
+        last = None if what.normalize is None else Normalization.of(what.normalize)
+        return Subject(what.tree or NoMix(), what.sample, what.batch, what.names, last)
     if isinstance(what, At | Compose | OneOf | SomeOf | Mapping):
         return Subject(as_tree(what))
     if isinstance(what, Strategy):

@@ -38,6 +38,7 @@ from featmix.strategies.params import Draw, Params, decisions_to
 from featmix.strategies.pieces import Piece
 from featmix.strategies.restoring import check_state
 from featmix.strategies.tags import Tags
+from featmix.support.calling import acts
 from featmix.support.compiling import never_traced
 
 P = TypeVar("P", bound=Params, default=Any)
@@ -456,6 +457,8 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Draw and apply in training mode, identity in eval mode.
 
+        A container in eval mode that calls it counts too, where its ``eval()`` did not reach it.
+
         Args:
             x: ``(B, ...)``.
             target: Class indices, one-hot, soft, multi-label or regression targets; see :meth:`Mixture.dense`.
@@ -470,7 +473,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             ``y``, or ``(y, soft targets)`` where a target is given.
         """
         self._check_features(x)
-        if self.training:
+        if acts(self):
             given: dict[str, Any] = {"target": target, "domain": domain, "partner": partner, "rows": rows, "mask": mask}
             drawn = self.training_params(x.shape, generator=generator, **given)
             params: P = decisions_to([drawn], x.device, takers=x.requires_grad)[0]

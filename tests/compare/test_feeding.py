@@ -74,6 +74,7 @@ def test_the_seed_decides(images):
         ({"sample": lambda image: image[:, :, :1]}, r"3 channels back, got shape \(4, 1, 8, 8\)"),
         ({"sample": lambda image: image / 0.0 if image.sum() < 0 else image["x"]}, "takes images of 8 x 8, got IndexError"),
         ({"batch": lambda x: (x - 0.45) / 0.22}, "Leave normalization out"),
+        ({"normalize": (0.45, 0.22)}, "Leave normalization out"),
         ({"batch": lambda x: x[:2]}, "got FeatmixError: Pipeline: batch"),
     ],
 )

@@ -1,5 +1,6 @@
 """Transforms of albumentations 2.0.8, through its own serialization."""
 
+import inspect
 import os
 import sys
 
@@ -203,3 +204,19 @@ def test_where_it_is_missing_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "albumentations", None)
     with pytest.raises(fm.FeatmixError, match=r"sample\.albumentations: expected albumentations to be installed"):
         fm.from_dict({"sample": {"albumentations": FLIP}})
+
+
+def test_whole_numbers_stay_whole_where_they_mean_pixels():
+    tried = set()
+    for parameter in every_transform():
+        cls, required = parameter.values
+        for name, told in inspect.signature(cls).parameters.items():
+            if "tuple[int" in str(told.annotation) and "tuple[float" in str(told.annotation):
+                try:
+                    transform = cls(**{**required, name: (2, 3)})
+                except ValueError:  # shares alone
+                    continue
+                again = fm.from_dict(fm.to_dict(fm.Pipeline(sample=transform))).sample
+                assert repr(getattr(again, name)) == repr(getattr(transform, name)), f"{cls.__name__}: {name}"
+                tried.add((cls.__name__, name))
+    assert ("CoarseDropout", "hole_height_range") in tried

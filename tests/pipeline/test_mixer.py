@@ -147,7 +147,7 @@ def test_a_forgotten_prepare_is_refused_as_a_forgotten_forward_is():
     model = net()
     with both().attach(model) as mixer:
         for _ in range(2):
-            with pytest.raises(fm.FeatmixError, match=r"batch= was not applied\. Write images = mixer\.prepare\(images\)"):
+            with pytest.raises(fm.FeatmixError, match=r"were not applied\. Write images = mixer\.prepare\(images\)"):
                 mixer.draw(images())
         steps(mixer, model, 1)
         with pytest.raises(fm.FeatmixError, match="did not go through it"):  # in each step, and not in the first alone

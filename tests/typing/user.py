@@ -107,6 +107,9 @@ def a_pipeline() -> None:
     pipeline = fm.Pipeline(sample=lambda image: image, mix={"input": fm.Mixup(memory=8)}, seed=0, images=(0, 1), masks="depth")
     assert_type(pipeline.summary(), str)
     assert_type(fm.Pipeline(stay="boxes").stay, tuple[str | int, ...])
+    normalized = fm.Pipeline(normalize=((0.5, 0.5, 0.5), 0.25))
+    assert_type(normalized.normalize, tuple[tuple[float, ...], tuple[float, ...]] | None)
+    assert len(normalized.eval_dataset([(torch.rand(3, 4, 4), 0)], sample=lambda image: image)) == 1
     same = fm.from_dict(fm.to_dict({"input": fm.Mixup(alpha=0.4)}))
     assert fm.configuration.to_dict(same)
     with tempfile.TemporaryDirectory() as folder:
