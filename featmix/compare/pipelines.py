@@ -74,6 +74,11 @@ def _read(file: Path) -> PipelineContender:
         raise FeatmixError(
             "compare", PIPELINE, expected="a file with a pipeline or a tree", got=f"a {type(made).__name__}", fix=fix
         )
+    if made.mix_views is not None:
+        fix = "Save one of them as a pipeline of its own: mix=."
+        raise FeatmixError(
+            "compare", PIPELINE, expected="one tree", got=f"a tree for each of {len(made.mix_views)} views", fix=fix
+        )
     written = fm.to_dict(made)
     digest = hashlib.sha256(json.dumps(written).encode()).hexdigest()[:_DIGITS]
     return PipelineContender(PIPELINE, f"{file.stem[:_LONGEST_STEM]}-{digest}", configuration=written)

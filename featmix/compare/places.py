@@ -101,8 +101,7 @@ def placed(pipeline: fm.Pipeline, places: Places, *, published: bool = False) ->
     """
     if pipeline.tree is None:
         return pipeline
-    parts = {name: getattr(pipeline, name) for name in ("sample", "batch", "images", "masks", "seed")}
-    return fm.Pipeline(**parts, mix=places.placed(pipeline.tree, published=published))
+    return pipeline.replace(mix=places.placed(pipeline.tree, published=published))
 
 
 def _numbered(network: nn.Module) -> dict[str, str]:

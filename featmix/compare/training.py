@@ -175,8 +175,7 @@ def pipeline_of(run: Run, network: nn.Module, settings: Settings) -> fm.Pipeline
 
 def with_seed(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
     """The same pipeline with another seed: a run's own."""
-    parts = {name: getattr(pipeline, name) for name in ("sample", "batch", "mix", "images", "masks")}
-    return fm.Pipeline(**parts, seed=seed)
+    return pipeline.replace(seed=seed)
 
 
 def attach(pipeline: fm.Pipeline, network: nn.Module, feed: Feed) -> PipelineMixer:

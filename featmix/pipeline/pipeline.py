@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from torch import Tensor, nn
 
 from featmix.checks import in_range, whole
-from featmix.errors import FeatmixError
+from featmix.errors import FeatmixError, nearest
 from featmix.labels.mixture import Mixture
 from featmix.mixer.containers import replace
 from featmix.mixer.given import Wanted, batch_of
@@ -121,6 +122,25 @@ class Pipeline:
         self._names = names_for(images, masks, sample, stay)
         self._numbering = Numbering()
         self.min_visible = in_range("Pipeline", "min_visible", min_visible, 0, 1)
+
+    def replace(self, **parts: Any) -> Pipeline:
+        """Return a new pipeline of the same parts, some replaced; it begins anew, where this one may have drawn already.
+
+        Args:
+            parts: Arguments of the class.
+
+        Raises:
+            FeatmixError: As the class does, and for what is none of its arguments.
+
+        Example:
+            >>> Pipeline(sample=str, seed=0).replace(seed=1).seed
+            1
+        """
+        own = {name: getattr(self, name) for name in signature(type(self)).parameters}
+        unknown = next((name for name in parts if name not in own), None)
+        if unknown is not None:
+            raise FeatmixError("Pipeline", unknown, expected="an argument of Pipeline", got=unknown, fix=nearest(unknown, own))
+        return type(self)(**{**own, **parts})
 
     @property
     def normalize(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -1,3 +1,4 @@
+import inspect
 import os
 
 import numpy as np
@@ -138,3 +139,24 @@ def test_different_pipelines_do_not_read_alike():
     assert lines[2] == " " * lines[1].index("albumentations") + "  HorizontalFlip(p=0.5)"
     assert "    NoOp(p=0.5)" in lines[5]
     assert "0x" not in fm.Pipeline(sample=object.__new__(type("Mine", (), {"__call__": lambda self, x: x}))).summary()
+
+
+def test_a_replaced_part_leaves_all_others():
+    parts = {
+        "sample": lambda image: image,
+        "batch": lambda images: images,
+        "normalize": ((0.5,), (0.2,)),
+        "mix": {"input": fm.Mixup()},
+        "seed": 3,
+        "images": ("left",),
+        "masks": ("mask",),
+        "stay": ("boxes",),
+        "min_visible": 0.3,
+        "mix_views": None,
+    }
+    assert parts.keys() == inspect.signature(fm.Pipeline).parameters.keys(), "a new part needs a value here"
+    made = fm.Pipeline(**parts).replace(seed=4)
+    found = {name: getattr(made, name) for name in parts}
+    assert found == {**parts, "seed": 4}
+    with pytest.raises(fm.FeatmixError, match="Did you mean 'seed'"):
+        made.replace(sead=1)
