@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 import featmix as fm
+from featmix.compare.network import site_of_another
 from featmix.compare.stand_ins import told
 from featmix.errors import FeatmixError
 from featmix.pictures import captions
@@ -55,7 +56,7 @@ def run_show(
         raise FeatmixError("show", "images", expected="either --data or --images", got="both")
     what: Any = strategy if pipeline is None else fm.load(pipeline)
     samples = _samples(what, data, images, root, size, seed, count)
-    step = _looked(what, samples, site, seed, count)
+    step = _looked(what, pipeline, samples, site, seed, count)
     written = write(step, out)
     known = isinstance(what, str) and what.strip().lower() in fm.list_presets()
     _report(step, written, told(preset(what.strip())) if known else "")
@@ -73,7 +74,7 @@ def _samples(
     return from_files(images, count=count, seed=seed, size=size, as_they_are=crops)
 
 
-def _looked(what: Any, samples: Samples, site: str | None, seed: int, count: int) -> Step:
+def _looked(what: Any, pipeline: Path | None, samples: Samples, site: str | None, seed: int, count: int) -> Step:
     try:
         return look(
             what, images=list(samples.images), labels=samples.labels, classes=samples.classes, site=site, seed=seed, count=count
@@ -82,6 +83,9 @@ def _looked(what: Any, samples: Samples, site: str | None, seed: int, count: int
         if (error.subject, error.argument) != ("attach", "site"):
             raise
         fix = "The command knows the network of featmix compare. For your own: featmix.show.show(..., model=...) in Python."
+        if pipeline is not None:
+            more = " Or show it in your own: featmix.show.show(pipeline, model=model, out=folder) in Python."
+            raise site_of_another(error, "show", str(pipeline), more) from None
         expected = "a layer of the small network"
         raise FeatmixError("show", "site", expected=expected, got=error.got, fix=f"{error.fix} {fix}") from None
 

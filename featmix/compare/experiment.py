@@ -17,8 +17,9 @@ from featmix.compare.contenders import BASELINE, DEFAULT_STRATEGIES, Contender, 
 from featmix.compare.data import read
 from featmix.compare.escaping import for_terminal, shown_labels
 from featmix.compare.feeding import Feed, check_images
+from featmix.compare.network import site_of_another
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
-from featmix.compare.pipelines import read_pipelines
+from featmix.compare.pipelines import PipelineContender, read_pipelines
 from featmix.compare.pool import Pool
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.resources import available_memory, bearable_jobs, cores
@@ -197,8 +198,10 @@ def rehearse(spec: Contender, settings: Settings, source: Source) -> None:
                     images = feed(torch.arange(4), mixer)
                     mixer.draw(images, target=noise.labels, domain=noise.domains)
                     network(images)
-        except FeatmixError:
-            raise
+        except FeatmixError as error:
+            if not isinstance(spec, PipelineContender):
+                raise
+            raise site_of_another(error, "compare", f"{spec.settings.rpartition('-')[0]!r}") from None
         except Exception:
             return
 
