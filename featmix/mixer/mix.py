@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
 from featmix.support.arguments import helpful
 
-_REDUCTION = "It is the criterion's: mix.loss(nn.CrossEntropyLoss(reduction='sum'), output, target)."
+REDUCTION = "It is the criterion's: mix.loss(nn.CrossEntropyLoss(reduction='sum'), output, target)."
 
 
 class Mix:
@@ -69,7 +69,7 @@ class Mix:
         """
         return self._mixture.own_weight
 
-    @helpful("Mix.loss", {"reduction": _REDUCTION}, write="mix.loss(criterion, output, target)")
+    @helpful("Mix.loss", {"reduction": REDUCTION}, write="mix.loss(criterion, output, target)")
     def loss(
         self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor, *, label_map: bool | None = None
     ) -> Tensor:
@@ -136,12 +136,15 @@ class Mix:
             return mix_in_words(self._params, self._mixture, self._strategies, drawn=self.decision is not None)
         return object.__repr__(self)
 
-    def __getattr__(self, name: str) -> Any:
+    def _missing(self, name: str) -> Any:
         """Say where to find what a decision is made of: it is one for each site."""
         hint = "mix.own_weight is the weight of the own label after all sites. " if name in ("lam", "lam_", "lambda_") else ""
         if name in ("active", "lam", "lambda_", "partner"):
             hint += f"Decisions are by site: mix.params['layer1'].{name.rstrip('_')}."
         raise AttributeError(f"'Mix' object has no attribute {name!r}" + (f". {hint}" if hint else ""), name=name, obj=self)
+
+    if not TYPE_CHECKING:  # checkers would take any name for one that is there
+        __getattr__ = _missing
 
     def _noted(self, mixed: Tensor, target: Tensor) -> Tensor:
         """Return mixed targets, and remember them, weakly: a loss would mix them again."""

@@ -1,4 +1,4 @@
-"""``repr`` says what is attached where, what was drawn, and the labels' shares; it never fails and reads nothing off a device."""
+"""``repr`` says what is attached where, what was drawn, and the labels' shares; it never fails and reads no device."""
 
 import copy
 
