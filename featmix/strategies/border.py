@@ -157,6 +157,8 @@ def how_to_batch(x: object) -> str:
     kind = type(x)
     if isinstance(x, list | tuple) and len(x) == 2 and all(isinstance(part, Tensor) for part in x) and x[0].ndim > x[1].ndim:
         return "Images and labels are two arguments: strategy(*batch)."
+    if isinstance(x, list | tuple) and x and isinstance(x[0], list | tuple | dict):
+        return "Samples are collated first, as in collate_fn=lambda samples: strategy(*default_collate(samples))."
     if isinstance(x, list | tuple):
         return "Stack samples of one shape: torch.stack(list(x))."
     if kind.__module__.partition(".")[0] == "numpy":

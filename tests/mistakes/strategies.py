@@ -59,6 +59,10 @@ CALLS: list[Mistake] = [
     ("fm.CutMix()(images[0])", ("CutMix: layout", "a grid", "x.unsqueeze(0)")),
     ("fm.CutMix()(list(images))", ("CutMix: x", "a tensor, got list", "torch.stack(list(x))")),
     ("fm.CutMix()((images, labels))", ("CutMix: x", "a tensor, got tuple", "strategy(*batch)")),
+    (
+        "next(iter(torch.utils.data.DataLoader(list(zip(images, labels)), collate_fn=fm.CutMix(num_classes=5))))",
+        ("CutMix: x", "a tensor, got list", "strategy(*default_collate(samples))"),
+    ),
     ("fm.MoEx('gn3')(torch.rand(6, 4, 3, 3))", ("gn3: x", "a number of channels that 3 divides")),
     ("fm.Mixup(images, labels)", ("Mixup", "settings by name", "Mixup()(images)")),
     ("fm.MoEx().make_params(images)", ("MoEx: shape", "the sizes of a tensor's axes", "x.shape")),

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import featmix as fm
 from featmix.cli.main import app
+from featmix.compare.pool import Pool
 from featmix.errors import FeatmixWarning
 from tests.mistakes import attaching, commands, scene, steps, strategies
 
@@ -52,6 +53,7 @@ def test_what_is_not_wrong_for_certain_is_warned_of_once(code, said):
 @pytest.mark.parametrize(("arguments", "said"), commands.COMMANDS, ids=[" ".join(one) for one, _ in commands.COMMANDS])
 def test_a_mistake_on_the_command_line(arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Pool, "start", lambda self, limit=None: None)  # nothing is to be run
     fm.save(fm.Pipeline(mix={"input": fm.CutMix(p=0.5), "1": fm.MoEx()}), "aug.yaml")
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
