@@ -105,7 +105,7 @@ def _number_meant(argument: str, value: object, low: float, high: float) -> str:
         with suppress(ValueError):
             return f"Without quotes: {argument}={float(value):g}." if low <= float(value) <= high else ""
     if isinstance(value, int | float) and not isinstance(value, bool) and (low, high) == (0, 1) and 1 < value <= 100:
-        return f"In percent it would be {argument}={float(value) / 100:g}."
+        return f"{float(value):g} percent is {argument}={float(value) / 100:g}."
     return ""
 
 

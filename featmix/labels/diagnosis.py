@@ -117,13 +117,13 @@ def counting(low: int, high: int, classes: int) -> str:
 
     Example:
         >>> counting(1, 10, 10), counting(0, 10, 10)
-        ('Labels that count from 1: write labels - 1.', 'For these labels there must be at least 11 classes.')
+        ('The labels count from 1: write labels - 1.', 'These labels need at least 11 classes.')
     """
     if low == 1 and high == classes:
-        return "Labels that count from 1: write labels - 1."
+        return "The labels count from 1: write labels - 1."
     if low < 0:
-        return "Negative labels are none: leave these rows out, or give them to a criterion with ignore_index=."
-    return f"For these labels there must be at least {high + 1} classes."
+        return "A negative label is no class: leave these rows out, or pass a criterion with ignore_index=."
+    return f"These labels need at least {high + 1} classes."
 
 
 def misshapen(of_classes: bool, output: Tensor, target: Tensor) -> FeatmixError:

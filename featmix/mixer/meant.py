@@ -26,11 +26,11 @@ def strategy_meant(value: object, site: object) -> str:
     Example:
         >>> import featmix as fm
         >>> strategy_meant(fm.MoEx, "layer1"), strategy_meant("moxe", "layer1")
-        ('Make one of the class: MoEx().', "Make one with featmix.create('moex').")
+        ('Make an instance: MoEx().', "Make one with featmix.create('moex').")
     """
     where = repr(site) if isinstance(site, str) else "site"
     if isinstance(value, type):
-        return f"Make one of the class: {value.__name__}()." if issubclass(value, Strategy) else "Make one of the class first."
+        return f"Make an instance: {value.__name__}()." if issubclass(value, Strategy) else "Make an instance of it first."
     if isinstance(value, str):
         known = list_strategies()
         near = [name for name in known if name.replace("-", "") == value.lower().replace("_", "").replace("-", "")]
@@ -71,7 +71,7 @@ def tree_meant(value: object) -> str:
     if isinstance(value, Strategy):
         return f"Say where it acts: {{'layer1': {type(value).__name__}(...)}}."
     if isinstance(value, type) and issubclass(value, Strategy):
-        return f"Make one of the class, and say where it acts: {{'layer1': {value.__name__}()}}."
+        return f"Make an instance, and say where it acts: {{'layer1': {value.__name__}()}}."
     if isinstance(value, str):
         return "Presets by name: featmix.preset(name). One strategy: {'layer1': featmix.create(name)}."
     if isinstance(value, list | tuple):

@@ -240,7 +240,8 @@ class Mixer(Automatic, Repeating, Resuming):
                 "model",
                 expected="a model that nothing is attached to",
                 got="one with a mixer, on itself or on a part of it",
-                fix="Remove that one first, or compose both in one tree: the labels of two mixers would not compose.",
+                fix="Remove that one first, with mixer.remove() or featmix.detach(model), or compose both in one tree: the "
+                "labels of two mixers would not compose.",
             )
         by_site: dict[str, dict[str, At]] = {}
         for key, leaf in self._leaves.items():

@@ -89,7 +89,7 @@ def strategy_class(name: str) -> type[Strategy]:
     if found is None:
         fix = nearest(str(name).lower(), _strategies())
         if isinstance(name, type) and issubclass(name, Strategy):
-            fix = f"Make one of the class: {name.__name__}()."
+            fix = f"Make an instance: {name.__name__}()."
         raise FeatmixError("create", "name", expected="a strategy", got=repr(name), fix=fix)
     return found
 

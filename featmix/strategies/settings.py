@@ -42,7 +42,7 @@ def explained(init: _Init) -> _Init:
         featmix.errors.FeatmixError: Fade: alpha: expected a setting of this strategy, got 'alpha'. Did you mean 'lam'? ...
         >>> Fade(0.4)
         Traceback (most recent call last):
-        featmix.errors.FeatmixError: Fade: lam: expected settings by name, got 0.4 without one. Write Fade(lam=0.4).
+        featmix.errors.FeatmixError: Fade: lam: expected settings by name, got 0.4 without a name. Write Fade(lam=0.4).
     """
     parameters = list(inspect.signature(init).parameters.values())[1:]
     kinds = [parameter.kind for parameter in parameters]
@@ -101,7 +101,7 @@ def unnamed(cls: type, given: Sequence[Any], parameters: Sequence[inspect.Parame
     extra = list(zip(named, values[len(first) :], strict=False))
     call = ", ".join([*values[: len(first)], *(f"{name}={value}" for name, value in extra)])
     fix = f"Write {cls.__name__}({call})." if extra else ""
-    got = f"{', '.join(values[len(first) :])} without one"
+    got = f"{', '.join(values[len(first) :])} without a name"
     return FeatmixError(cls.__name__, extra[0][0] if extra else "", expected="settings by name", got=got, fix=fix)
 
 

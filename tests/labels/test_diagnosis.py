@@ -20,7 +20,7 @@ def test_labels_on_another_device():
 @pytest.mark.parametrize(
     ("output", "target", "said"),
     [
-        (torch.zeros(3, 5), torch.tensor([0, -1, 2]), "Negative labels"),
+        (torch.zeros(3, 5), torch.tensor([0, -1, 2]), "A negative label"),
         (torch.zeros(3, 5), torch.tensor([0, 7, 2]), "at least 8 classes"),
         (torch.zeros(3, 5, 2), torch.full((3, 2), 5), "at least 6 classes"),
     ],
@@ -48,7 +48,7 @@ def test_other_failures_keep_their_own_words():
 
 
 def test_words():
-    assert counting(-1, 3, 5).startswith("Negative")
+    assert counting(-1, 3, 5).startswith("A negative")
     assert how_to_tensor("target", object()) == ""
     assert how_to_tensor("output", {}) == ""
     assert how_to_tensor("target", torch.zeros(2).numpy()) == "Write torch.from_numpy(target)."

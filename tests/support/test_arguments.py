@@ -76,12 +76,12 @@ class Narrow(fm.Strategy):
 def test_strategies_of_ones_own():
     assert Own(alpha=1).given == {"alpha": 1}
     for call, said in (
-        (lambda: Plain(0.5), "Plain: p: expected settings by name, got 0.5 without one. Write Plain(p=0.5)."),
+        (lambda: Plain(0.5), "Plain: p: expected settings by name, got 0.5 without a name. Write Plain(p=0.5)."),
         (
             lambda: Plain(prob=0.5),
             "Plain: prob: expected a setting of this strategy, got 'prob'. Did you mean 'p'? Write Plain(",
         ),
-        (lambda: Narrow(0.5, 0.5), "Narrow: expected settings by name, got 0.5 without one."),
+        (lambda: Narrow(0.5, 0.5), "Narrow: expected settings by name, got 0.5 without a name."),
         (lambda: Narrow(shar=0.5), "Did you mean 'share'? Write Narrow(share=0.5)."),
         (lambda: Plain(torch.rand(2, 3)), "Plain: expected settings by name, got a batch."),
     ):
