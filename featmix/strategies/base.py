@@ -470,7 +470,16 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             y, mixture = x, Mixture.identity(len(x), x.device)
         if target is None:
             return y
-        return y, mixture.dense(target, classes)
+        return y, self._dense(mixture, target, classes)
+
+    def _dense(self, mixture: Mixture, target: Tensor, num_classes: int | None) -> Tensor:
+        """Return soft targets; what is wrong with the labels is refused in the strategy's own name."""
+        if torch.compiler.is_compiling():
+            return mixture.dense(target, num_classes)
+        try:
+            return mixture.dense(target, num_classes)
+        except FeatmixError as error:
+            raise FeatmixError(self._who, error.argument, expected=error.expected, got=error.got, fix=error.fix) from None
 
     def gated(self, x: Tensor, params: P) -> Tensor:
         """Return ``act`` where rows are active and ``x`` elsewhere, in the dtype of ``x``. Faster ways override this."""

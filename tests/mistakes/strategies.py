@@ -42,11 +42,11 @@ SETTINGS: list[Mistake] = [
 
 CALLS: list[Mistake] = [
     ("fm.Mixup()(images, labels)", ("Mixup: num_classes", "the number of classes", "Mixup(num_classes=10)")),
-    ("fm.Mixup(num_classes=5)(images, labels.float())", ("target", "integer class indices", "labels.long()")),
-    ("fm.Mixup(num_classes=5)(images, labels + 1)", ("target", "class indices in [0, 5)", "labels - 1")),
-    ("fm.Mixup(num_classes=4)(images, labels)", ("target", "class indices in [0, 4)", "at least 5 classes")),
+    ("fm.Mixup(num_classes=5)(images, labels.float())", ("Mixup: target", "integer class indices", "labels.long()")),
+    ("fm.Mixup(num_classes=5)(images, labels + 1)", ("Mixup: target", "class indices in [0, 5)", "labels - 1")),
+    ("fm.Mixup(num_classes=4)(images, labels)", ("Mixup: target", "class indices in [0, 4)", "at least 5 classes")),
     ("fm.Mixup(num_classes=5)(images, labels.tolist())", ("Mixup: target", "a tensor of 6 rows", "torch.tensor(target)")),
-    ("fm.Mixup(num_classes=5)(images, labels[:, None])", ("target", "class indices (B,)", "target.squeeze(1)")),
+    ("fm.Mixup(num_classes=5)(images, labels[:, None])", ("Mixup: target", "class indices (B,)", "target.squeeze(1)")),
     ("fm.Mixup(num_classes=5)(images, labels[:4])", ("Mixup: target", "a tensor of 6 rows", "got shape (4,)")),
     ("fm.Mixup(num_classes=5)(labels, images)", ("Mixup: x", "a batch of samples", "strategy(images, target)")),
     ("fm.Mixup()((images * 255).byte())", ("Mixup: x", "a floating tensor", "x.float() / 255")),
