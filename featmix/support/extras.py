@@ -28,14 +28,13 @@ def imported(module: str, *, subject: str, install: str, argument: str = "") -> 
         featmix.errors.FeatmixError: from_nowhere: expected nowhere to be installed, got ModuleNotFoundError: ...
     """
     package = module.partition(".")[0]
-    install = pip_install(install)
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        expected, fix = f"{package} to be installed", f"Install it: {install}."
+        expected, fix = f"{package} to be installed", f"Install it: {pip_install(install)}."
         raise FeatmixError(subject, argument, expected=expected, got=f"{type(error).__name__}: {error}", fix=fix) from error
     except Exception as error:  # binary parts that were built for another torch raise whatever they like
-        fix = f"Reinstall it, in the build that belongs to this torch: {install}."
+        fix = f"Reinstall it, in the build that belongs to this torch: {pip_install(install)}."
         got = f"{type(error).__name__}: {error}"
         raise FeatmixError(subject, argument, expected=f"{package} to be loadable", got=got, fix=fix) from error
 
