@@ -86,6 +86,11 @@ def __getattr__(name: str) -> Any:
         for registered in list_strategies():
             if strategy_class(registered).__name__ == name:
                 return strategy_class(registered)
+        short = name.lower().replace("_", "")
+        for registered in list_strategies():
+            if registered.replace("-", "") == short:  # Python itself would suggest whatever is spelt alike
+                meant = f"The strategy {registered!r} is featmix.{strategy_class(registered).__name__}."
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {meant}", name=name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 

@@ -15,7 +15,9 @@ def main() -> None:
         if error.name not in NEEDED:
             raise
         if not _answered(sys.argv[1:]):
-            sys.exit(f'featmix: the command needs {error.name}: pip install "featmix[compare]"')
+            from featmix.support.extras import pip_install
+
+            sys.exit(f"featmix: the command needs {error.name}: {pip_install('featmix[compare]')}")
         return
     command()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import cast
 
-from featmix.errors import FeatmixError, told
+from featmix.errors import FeatmixError, nearest, told
 from featmix.schedule import Schedule
 
 _BITS = 63  # of the whole numbers that tensors and generators hold
@@ -32,7 +33,8 @@ def whole(subject: str, argument: str, value: int, *, least: int = 0) -> int:
         featmix.errors.FeatmixError: fade: count: expected a whole number from 1 up, got 0.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise FeatmixError(subject, argument, expected=f"a whole number from {least} up", got=told(value))
+        fix = f"Without quotes: {argument}={value}." if isinstance(value, str) and value.isdecimal() else ""
+        raise FeatmixError(subject, argument, expected=f"a whole number from {least} up", got=told(value), fix=fix)
     if int(value).bit_length() > _BITS:
         raise FeatmixError(subject, argument, expected="a whole number of at most 64 bits", got=told(value))
     return int(value)
@@ -57,7 +59,8 @@ def in_range(subject: str, argument: str, value: float, low: float, high: float,
         1.0
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
-        raise FeatmixError(subject, argument, expected=f"a number in [{low}, {high}]{also}", got=told(value))
+        fix = _number_meant(argument, value, low, high)
+        raise FeatmixError(subject, argument, expected=f"a number in [{low}, {high}]{also}", got=told(value), fix=fix)
     return float(value)
 
 
@@ -90,8 +93,20 @@ def one_of(subject: str, argument: str, value: str, choices: Sequence[str]) -> s
         FeatmixError: If it is none of them.
     """
     if not isinstance(value, str) or value not in choices:
-        raise FeatmixError(subject, argument, expected=f"one of {', '.join(choices)}", got=told(value))
+        near = nearest(value, choices) if isinstance(value, str) else ""
+        fix = near if near.startswith("Did you mean") else ""
+        raise FeatmixError(subject, argument, expected=f"one of {', '.join(choices)}", got=told(value), fix=fix)
     return value
+
+
+def _number_meant(argument: str, value: object, low: float, high: float) -> str:
+    """Return how to write a number that came as text, or in percent."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return f"Without quotes: {argument}={float(value):g}." if low <= float(value) <= high else ""
+    if isinstance(value, int | float) and not isinstance(value, bool) and (low, high) == (0, 1) and 1 < value <= 100:
+        return f"{float(value):g} percent is {argument}={float(value) / 100:g}."
+    return ""
 
 
 def flag(subject: str, argument: str, value: bool) -> bool:

@@ -113,10 +113,17 @@ def layout(name: str) -> Layout:
                 "layout",
                 expected="'b', then a lower-case letter for each axis, no letter twice, exactly one of them 'c'",
                 got=repr(name),
-                fix=nearest(name, _LAYOUTS),
+                fix=_meant(name),
             )
         _OTHERS[name] = found
     return found
+
+
+def _meant(name: str) -> str:
+    """Return the layout that is meant by a name of torch's, or by one with ``n`` for the batch."""
+    small = name.lower()
+    known = {"channels_last": "bhwc", "channels_first": "bchw"}.get(small, f"b{small[1:]}" if small[:1] == "n" else small)
+    return f"Did you mean {known!r}? The batch is 'b'." if known in _LAYOUTS and known != name else nearest(name, _LAYOUTS)
 
 
 def check_layout(name: str) -> None:

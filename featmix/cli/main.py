@@ -371,7 +371,9 @@ def _refusals_explained() -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "featmix":
             raise
         extra = "testing" if error.name == "hypothesis" else "compare"
-        _fail(f"{error.name} is missing: install featmix[{extra}].")
+        from featmix.support.extras import pip_install
+
+        _fail(f"{error.name} is missing: install featmix[{extra}]. {pip_install(f'featmix[{extra}]')}.")
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -13,6 +13,7 @@ from torch import nn
 
 import featmix as fm
 from featmix.compare.models import SMALL, TIMM
+from featmix.compare.network import site_of_another
 from featmix.compare.settings import resolve
 from featmix.compare.stand_ins import told
 from featmix.compare.training import make_network
@@ -66,7 +67,7 @@ def run_show(
     what: Any = strategy if pipeline is None else fm.load(pipeline)
     samples = _samples(what, data, images, root, size, seed, count)
     network = _network(model, weights, samples, seed)
-    step = _looked(what, samples, network, site, seed, count)
+    step = _looked(what, pipeline, samples, network, site, seed, count)
     if network is not None:
         step = replace(step, random_weights=weights is None and str(model).startswith(TIMM))  # one's own may be trained
     written = write(step, out)
@@ -96,7 +97,9 @@ def _network(model: str | None, weights: Path | None, samples: Samples, seed: in
         return make_network(settings, len(samples.classes), seed, size=(height, width))
 
 
-def _looked(what: Any, samples: Samples, network: nn.Module | None, site: str | None, seed: int, count: int) -> Step:
+def _looked(
+    what: Any, pipeline: Path | None, samples: Samples, network: nn.Module | None, site: str | None, seed: int, count: int
+) -> Step:
     try:
         return look(
             what, images=list(samples.images), labels=samples.labels, classes=samples.classes, site=site, model=network,
@@ -106,6 +109,9 @@ def _looked(what: Any, samples: Samples, network: nn.Module | None, site: str | 
         if network is not None or (error.subject, error.argument) != ("attach", "site"):
             raise
         fix = "Of another network: --model, or featmix.show.show(..., model=...) in Python."
+        if pipeline is not None:
+            more = " Or show it in your own: --model, or featmix.show.show(pipeline, model=model, out=folder) in Python."
+            raise site_of_another(error, "show", str(pipeline), more) from None
         expected = "a layer of the small network"
         raise FeatmixError("show", "site", expected=expected, got=error.got, fix=f"{error.fix} {fix}") from None
 

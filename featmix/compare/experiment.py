@@ -24,9 +24,10 @@ from featmix.compare.intervals import SEEDS, Interval
 from featmix.compare.kept import KEPT, is_kept, throw_away, write_about
 from featmix.compare.loggers import LOGS, checked_logger
 from featmix.compare.models import SMALL, is_nameless
+from featmix.compare.network import site_of_another
 from featmix.compare.network_check import checked_network
 from featmix.compare.output import PAIRS, RUNS, SUMMARY_FIGURE, SUMMARY_TABLE, SUMMARY_TEXT, OutputFolder, done
-from featmix.compare.pipelines import read_pipelines
+from featmix.compare.pipelines import PipelineContender, read_pipelines
 from featmix.compare.report import Circumstances, print_results, write_report
 from featmix.compare.resources import available_memory, bearable_jobs, cores
 from featmix.compare.results import Row, read_rows
@@ -243,8 +244,12 @@ def rehearse(spec: Contender, settings: Settings, source: Source, network: nn.Mo
                     images = feed(torch.arange(4), mixer)
                     mixer.draw(images, target=noise.labels, domain=noise.domains)
                     network(images)
-        except FeatmixError:
-            raise
+        except FeatmixError as error:
+            if not isinstance(spec, PipelineContender) or settings.model != SMALL:
+                raise
+            raise site_of_another(
+                error, "compare", f"{spec.settings.rpartition('-')[0]!r}", " Or --model names yours."
+            ) from None
         except Exception:
             return
 

@@ -87,6 +87,27 @@ def check_site(site: str, subject: str, *, any_site: bool = False) -> str:
     return site
 
 
+def site_of_another(error: FeatmixError, subject: str, file: str, fix: str = "") -> FeatmixError:
+    """Return the refusal of a site in a file that was made for another model than this network; others as they are.
+
+    Args:
+        error: What attaching to the network raised.
+        subject: The command that was given the file, for messages.
+        file: The file, or its name.
+        fix: What else can be done.
+    """
+    if (error.subject, error.argument) != ("attach", "site"):
+        return error
+    return FeatmixError(
+        subject,
+        "site",
+        expected=f"a site of the network that the command brings: {', '.join(SITES)}",
+        got=f"{error.got} in {file}",
+        fix="The file is for another model. Save it once more with the names of the layers here that are like those, such as "
+        f"fm.Pipeline(..., mix={{'stem': strategy}}) for an early one.{fix}",
+    )
+
+
 def usual_site(name: str) -> str:
     """Return where a strategy usually stands in the network: the input, the first hidden site, or one of the first three.
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from torch import nn
+
 from featmix.configuration.allowed import allow
 from featmix.configuration.document import read_document, write_document
 from featmix.configuration.files import read_text, write_text
 from featmix.configuration.place import Place
 from featmix.configuration.plain import Plain
 from featmix.configuration.yaml_text import emit, parse
+from featmix.errors import FeatmixError
+from featmix.mixer.mixer import Mixer
+from featmix.strategies.base import Strategy
 
 __all__ = ["allow", "from_dict", "load", "save", "to_dict"]
 
@@ -64,8 +69,20 @@ def save(thing: Any, path: str | os.PathLike[str]) -> None:
     Raises:
         FeatmixError: If something in it cannot be written, or the file cannot.
     """
+    if not isinstance(path, str | os.PathLike):
+        fix = "The order is save(thing, path)."
+        raise FeatmixError("save", "path", expected="the path of a file", got=type(path).__name__, fix=fix)
+    if isinstance(thing, Mixer):
+        fix = "What it attaches: save(mixer.tree, path). Where it is: torch.save(mixer.state_dict(), path)."
+        raise FeatmixError("save", "thing", expected="a pipeline, a tree or a strategy", got="a Mixer", fix=fix)
     place = Place(str(path))
-    written = write_document(thing, place)
+    try:
+        written = write_document(thing, place)
+    except FeatmixError as error:
+        if isinstance(thing, nn.Module) and not isinstance(thing, Strategy):
+            fix = f"{error.fix} Weights of a model: torch.save(model.state_dict(), path)."
+            raise FeatmixError(error.subject, error.argument, expected=error.expected, got=error.got, fix=fix) from None
+        raise
     text = emit(written)
     if parse(text, place) != written:
         raise place.refuse("text that YAML gives back as it is", "text that it does not")

@@ -10,6 +10,8 @@ from featmix.configuration.plain import MOST_BYTES
 from featmix.errors import FeatmixError
 from featmix.support.files import write
 
+_OF_TORCH = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
+
 
 def read_text(path: str | os.PathLike[str]) -> str:
     """The text of a file of bearable size.
@@ -30,7 +32,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise place.refuse("a file in UTF-8", f"{error.reason} at byte {error.start}") from error
+        fix = "A checkpoint is read by torch.load." if Path(path).suffix.lower() in _OF_TORCH else ""
+        raise place.refuse("a file in UTF-8", f"{error.reason} at byte {error.start}", fix) from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

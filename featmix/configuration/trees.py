@@ -57,6 +57,8 @@ def read_tree(value: Plain, place: Place) -> Tree | dict[str, Strategy]:
     kind = next((kind for kind in _KINDS if kind in given), None)
     if kind is None:
         fix = nearest(next(iter(given), "")[:40], _KINDS)
+        if not fix.startswith("Did you mean"):
+            fix = "Strategies by site: {sites: {layer1: {name: moex}}}."
         raise place.refuse(f"a tree: one of {', '.join(_KINDS)}", shown(list(given)), fix)
     known = {"at": ["strategy", *_SAID_AT], "sites": []}.get(kind) or (_options_of(kind) if kind in _BRANCHES else [])
     check_names(given, [kind, *known], place, f"an entry beside {kind}")

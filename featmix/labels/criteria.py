@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the field's name for it
 
 from featmix.errors import FeatmixError
+from featmix.labels.diagnosis import misshapen
 from featmix.labels.reducing import beside, class_counts, reduced
 from featmix.labels.sharing import OnHost, is_identity, shared_scale, shared_weights
 from featmix.labels.targets import INTEGERS
@@ -72,6 +73,8 @@ def mixed_loss(
     known = recognised(criterion)
     if _are_indices(known, output, target) and target.dtype != torch.int64:
         target = target.long()
+    if known is not None and known.function not in _OF_CLASSES and output.shape[1:] != target.shape[1:]:
+        raise misshapen(False, output, target)  # torch would spread the one over the other, with a warning or without
     if untouched:
         return _unmixed(criterion, output, target)
     found = None if known is None else _in_one_call(known, output, target, index, weight)
@@ -81,6 +84,11 @@ def mixed_loss(
     if mixture is not None and is_identity(mixture):
         return _unmixed(criterion, output, target)
     each, reduction = unreduced(criterion)
+    if reduction == "mean" and known is None:  # whose divisor is its own: its class weights, or what it ignores
+        if mixture is not None and shared_weights(mixture) is not None and shared_scale(mixture) is not None:
+            each = criterion
+        else:
+            _check_mean_is_plain(criterion, output, target)
     parts = (each(output, target[column]) for column in index.T)
     first = next(parts, None)
     if isinstance(first, Tensor) and first.ndim == 0:
@@ -195,6 +203,27 @@ def _sum_of_means(first: Tensor, rest: Iterable[Any], rows: int, mixture: OnHost
     for share, mean in zip(weights[1:], rest, strict=True):
         total = total + scale * share * mean
     return total
+
+
+def _check_mean_is_plain(criterion: Callable[..., Any], output: Tensor, target: Tensor) -> None:
+    """Check that a mean over weighted losses divides by their number, as far as the host can tell.
+
+    Raises:
+        FeatmixError: For a criterion derived from torch's, with a forward of its own, that weighs classes or ignores targets.
+    """
+    if not isinstance(criterion, nn.CrossEntropyLoss | nn.NLLLoss) or target.ndim != output.ndim - 1:
+        return
+    ignores = not _counts_everything(target, criterion.ignore_index) and target.device.type == "cpu"
+    if criterion.weight is None and not ignores:
+        return
+    raise FeatmixError(
+        "Mixture.loss",
+        "criterion",
+        expected="a mean that divides by the number of losses, or rows that share their weights",
+        got=f"{type(criterion).__name__} with {'ignored targets' if criterion.weight is None else 'class weights'}, whose "
+        "forward is its own, for rows that do not share their weights",
+        fix="Pass it with reduction='none' and average, or let all rows share their weights: lam_per='batch'.",
+    )
 
 
 def unreduced(criterion: Callable[..., Any]) -> tuple[Callable[..., Any], str]:

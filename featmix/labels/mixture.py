@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
-from featmix.labels.criteria import mixed_loss
+from featmix.labels.criteria import mixed_loss, recognised
+from featmix.labels.diagnosis import check_criterion, how_to_tensor, why_it_failed
 from featmix.labels.scores import weighted_accuracy
 from featmix.labels.sharing import OnHost
 from featmix.labels.targets import blended
@@ -87,6 +88,17 @@ class Mixture:
 
     def __len__(self) -> int:
         return self.index.shape[0]
+
+    @property
+    def own_weight(self) -> Tensor:
+        """The weight of each row's own label, ``(B,)``: λ after all that was mixed; 1 where a row keeps its label.
+
+        Example:
+            >>> Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.75, 1.0])).own_weight
+            tensor([0.7500, 1.0000])
+        """
+        rows = torch.arange(len(self), device=self.index.device).unsqueeze(1)
+        return torch.where(self.index == rows, self.weight, 0).sum(1)
 
     @property
     def _known(self) -> int:
@@ -192,7 +204,9 @@ class Mixture:
         other means are over losses.
 
         *A criterion that only gives a mean* (or another single number) is exact where all rows share their weights, as with one
-        strength for the batch: ``sum_k weight_k * criterion(output, target[index[:, k]])``. Else it is refused.
+        strength for the batch: ``sum_k weight_k * criterion(output, target[index[:, k]])``. Else it is refused. So is the mean
+        of a criterion derived from torch's, with a ``forward`` of its own, under class weights or with ignored targets: what it
+        divides by is not known.
 
         Args:
             criterion: A torch loss function, or a loss module of any reduction (its ``mean``, ``sum`` or ``batchmean`` is
@@ -213,17 +227,28 @@ class Mixture:
             >>> mx.loss(torch.nn.functional.cross_entropy, torch.zeros(2, 4), torch.tensor([0, 3]))
             tensor(1.3863)
         """
+        check_criterion(criterion)
         self._check_batch("loss", output=output, target=target)
         if len(self) == 0:
             raise FeatmixError("Mixture.loss", "output", expected="at least one row", got="an empty batch", fix="Skip it.")
-        if not callable(criterion):
-            raise FeatmixError("Mixture.loss", "criterion", expected="a loss function or module", got=repr(criterion))
         if self.index.device != target.device:
             return self.to(target.device).loss(criterion, output, target)
-        target = self._with_beyond("loss", target)
-        index, weight, scale = self.index, self.weight, self.scale
+        if torch.compiler.is_compiling():
+            return self._loss(criterion, output, target)
+        try:
+            return self._loss(criterion, output, target)
+        except Exception as error:
+            known = recognised(criterion)
+            ignored = None if known is None else known.settings.get("ignore_index", -100)
+            why = why_it_failed(error, known and known.function, output, target, ignored)
+            if why is None:
+                raise
+            raise why from error
+
+    def _loss(self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor) -> Tensor:
+        known, index, weight, scale = self._with_beyond("loss", target), self.index, self.weight, self.scale
         return mixed_loss(
-            criterion, output, target, index, weight, scale=scale, on_host=self._on_host, untouched=self._untouched
+            criterion, output, known, index, weight, scale=scale, on_host=self._on_host, untouched=self._untouched
         )
 
     def accuracy(self, output: Tensor, target: Tensor, *, top_k: int = 1, threshold: float | None = None) -> Tensor:
@@ -282,7 +307,8 @@ class Mixture:
         for name, value in tensors.items():
             if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != len(self):
                 got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-                raise FeatmixError(f"Mixture.{method}", name, expected=f"a tensor of {len(self)} rows", got=got)
+                fix = how_to_tensor(name, value)
+                raise FeatmixError(f"Mixture.{method}", name, expected=f"a tensor of {len(self)} rows", got=got, fix=fix)
 
 
 def made(index: Tensor, weight: Tensor, beyond: Tensor | None = None, scale: Tensor | None = None) -> Mixture:

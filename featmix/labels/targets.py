@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.labels.diagnosis import counting
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
 
@@ -49,8 +50,8 @@ def check_classes(target: Tensor, num_classes: int) -> None:
     values = target.detach().numpy()
     low, high = int(values.min()), int(values.max())
     if not 0 <= low <= high < num_classes:
-        expected = f"class indices in [0, {num_classes})"
-        raise FeatmixError("Mixture.dense", "target", expected=expected, got=f"{low} to {high}")
+        expected, fix = f"class indices in [0, {num_classes})", counting(low, high, num_classes)
+        raise FeatmixError("Mixture.dense", "target", expected=expected, got=f"{low} to {high}", fix=fix)
 
 
 def _check_vectors(target: Tensor, num_classes: int | None, integers: bool) -> None:
@@ -64,10 +65,13 @@ def _check_vectors(target: Tensor, num_classes: int | None, integers: bool) -> N
         )
     vectors = target.ndim == 2 and num_classes in (None, target.shape[1])
     if not vectors and not (target.ndim == 1 and not integers and num_classes is None):
+        fix = "Pass num_classes=... for class indices." if integers and target.ndim == 1 else ""
+        if target.ndim == 1 and not integers:
+            fix = "Class indices are integers: labels.long(). Values to be regressed go without num_classes."
         raise FeatmixError(
             "Mixture.dense",
             "target",
             expected="integer class indices (B,) with num_classes=, or targets (B, L), or floating targets (B,) without it",
             got=f"{target.dtype} of shape {tuple(target.shape)} with num_classes={num_classes}",
-            fix="Pass num_classes=... for class indices." if integers and target.ndim == 1 else "",
+            fix=fix,
         )

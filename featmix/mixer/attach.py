@@ -54,7 +54,9 @@ def attach(
         >>> mixer.remove()
     """
     if not isinstance(model, nn.Module):
-        raise FeatmixError("attach", "model", expected="a torch.nn.Module", got=type(model).__name__)
+        first = "The model comes first: attach(model, {'layer1': strategy})."
+        fix = f"Make it first: {model.__name__}(...)." if isinstance(model, type) else first
+        raise FeatmixError("attach", "model", expected="a torch.nn.Module", got=type(model).__name__, fix=fix)
     mixer = Mixer(model, as_tree(tree), generator=generator, seed=seed, input=input, auto=auto)
     if example is not None:
         try:

@@ -15,9 +15,10 @@ from featmix.mixer.given import Wanted
 from featmix.mixer.hooked import Hook
 from featmix.mixer.hooks import in_backward
 from featmix.mixer.lineage import ALL, sources
-from featmix.mixer.mix import Mix
+from featmix.mixer.mix import REDUCTION, Mix
 from featmix.mixer.record import Record
 from featmix.mixer.switch import Decision, Switch
+from featmix.support.arguments import helpful
 from featmix.support.compiling import run_as_plain_python
 
 AlsoGiven = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
@@ -52,6 +53,7 @@ class Automatic:
         """The number by which the graphs of outputs know the model."""
         return self._switch.number
 
+    @helpful("Mixer.loss", {"reduction": REDUCTION}, write="mixer.loss(criterion, output, target)")
     def loss(
         self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor, *, label_map: bool | None = None
     ) -> Tensor:

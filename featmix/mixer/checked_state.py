@@ -67,7 +67,7 @@ def checked_state(
     known = {*ENTRIES, *more}
     if not isinstance(state, Mapping) or set(state) != known:
         got = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
-        raise FeatmixError(WHO, "state", expected=_in_words(known), got=got)
+        raise FeatmixError(WHO, "state", expected=_in_words(known), got=got, fix="Pass what mixer.state_dict() returned.")
     strategies = state["strategies"]
     if not isinstance(strategies, Mapping) or set(strategies) != set(leaves):
         got = sorted(map(str, strategies)) if isinstance(strategies, Mapping) else type(strategies).__name__

@@ -48,6 +48,9 @@ def dry_run(
     Raises:
         FeatmixError: If the forward does not come past a site, or features there are not what their strategy takes.
     """
+    if isinstance(example, tuple) and example and all(isinstance(size, int) for size in example):
+        fix = f"Write example=torch.zeros{tuple(example)}."
+        raise FeatmixError("attach", "example", expected="a batch as the model takes it", got=repr(example), fix=fix)
     try:
         batch = batch_of(example, wanted, who="attach", mixed=False)
     except FeatmixError:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from featmix.errors import FeatmixError, nearest
 from featmix.mixer.containers import Path, by_name, child_at, paths, step_to
+from featmix.strategies.border import how_to_batch
 
 NAMES = ("images", "pixel_values", "input_values", "inputs_embeds")  # what models call their batch
 _LABELS = ("label", "labels", "target", "targets", "y")
@@ -180,6 +181,10 @@ def _chosen(images: Any, wanted: Wanted, who: str, mixed: bool) -> Tensor:
         got = f"a list of {len(first)} tensors, the first of shape {tuple(first[0].shape)}"
         fix = "A list of samples is no batch: stack them, or draw for the tensor that goes into the model."
         raise FeatmixError(who, "images", expected="a batch, in one tensor", got=got, fix=fix)
+    if not found and not isinstance(images, Mapping | list | tuple):
+        raise FeatmixError(
+            who, "images", expected="a batch, in one tensor", got=type(images).__name__, fix=how_to_batch(images)
+        )
     got = ", ".join(f"{_told((0, *by_name(images, path)))} {tuple(x.shape)}" for path, x in batches) or type(images).__name__
     expected = "a batch: a tensor, or a container with one floating tensor of samples or with one called " + ", ".join(NAMES)
     raise FeatmixError(who, "images", expected=expected, got=got, fix=_SAY_WHICH)

@@ -144,6 +144,8 @@ class _Restore:
         self.mix = drawn and drawn()  # kept for whoever asks with the output alone
 
     def __call__(self, gradient: Tensor) -> None:
+        if self.decision is not None:
+            self.decision.record.learned_from = True
         self.switch.current, self.switch.replaying = self.decision, True
         if self.decision is self.switch.pending:
             self.switch.pending = None

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from featmix.errors import FeatmixError
+from featmix.labels.diagnosis import check_criterion
 from featmix.labels.mixture import Mixture
+from featmix.mixer.by_site import BySite
 from featmix.mixer.maps import mapped
 from featmix.mixer.origin import check_output
+from featmix.mixer.printed import mix_in_words
 from featmix.mixer.switch import Decision, Switch
 from featmix.strategies.base import Strategy
 from featmix.strategies.params import Params
+from featmix.support.arguments import helpful
+
+REDUCTION = "It is the criterion's: mix.loss(nn.CrossEntropyLoss(reduction='sum'), output, target)."
 
 
 class Mix:
@@ -28,9 +37,10 @@ class Mix:
         decision: Decision | None = None,
         switch: Switch | None = None,
     ) -> None:
-        self._params, self._mixture, self._strategies = params, mixture, strategies
+        self._params, self._mixture, self._strategies = BySite(params), mixture, strategies
         self.decision, self._switch = decision, switch
         self._targets: Any = None
+        self._mixed_targets: list[weakref.ref[Tensor]] = []  # what dense and dense_targets gave
 
     @property
     def params(self) -> dict[str, Params]:
@@ -66,6 +76,22 @@ class Mix:
         """Take over what :attr:`targets` is to give."""
         self._targets = targets
 
+    def own_weight(self) -> Tensor:
+        """The effective λ: the weight of each sample's own label after all sites, ``(B,)``; 1 where nothing was mixed.
+
+        To look at: ``log("lambda", mix.own_weight.mean())``. It does not stand for asking what labels became.
+
+        Example:
+            >>> import featmix as fm
+            >>> import torch
+            >>> from torch import nn
+            >>> with fm.attach(nn.Linear(4, 3), {"input": fm.MoEx(lam=0.75)}) as mixer:
+            ...     mixer.draw(torch.rand(2, 4)).own_weight
+            tensor([0.7500, 0.7500])
+        """
+        return self._mixture.own_weight
+
+    @helpful("Mix.loss", {"reduction": REDUCTION}, write="mix.loss(criterion, output, target)")
     def loss(
         self, criterion: Callable[..., Tensor], output: Tensor, target: Tensor, *, label_map: bool | None = None
     ) -> Tensor:
@@ -86,10 +112,19 @@ class Mix:
             FeatmixError: If no training forward has taken the decision, or the output is another forward's, or a site did not
                 fire, or a label map cannot follow.
         """
+        check_criterion(criterion)
         self._check("Mix.loss", output)
         if self._targets is not None and not isinstance(target, Tensor):
             fix = "The detector has its own loss: detector(images, mix.targets)."
             raise FeatmixError("Mix.loss", "target", expected="labels of whole images", got="targets of detection", fix=fix)
+        if any(one() is target for one in self._mixed_targets):
+            raise FeatmixError(
+                "Mix.loss",
+                "target",
+                expected="targets that are not mixed, as the loader gave them",
+                got="what dense or dense_targets of this mix returned: they would be mixed twice",
+                fix="Write criterion(output, mixed), or mix.loss(criterion, output, labels).",
+            )
         acting = [
             (s, self.params[key]) for key, s in self._strategies.items() if s.tags.mixes_labels and self.params[key].acts()
         ]
@@ -103,7 +138,7 @@ class Mix:
 
     def dense(self, target: Tensor, num_classes: int | None = None) -> Tensor:
         """See :meth:`Mixture.dense`."""
-        return self.mixture.dense(target, num_classes)
+        return self._noted(self.mixture.dense(target, num_classes), target)
 
     def dense_targets(self, target_map: Tensor) -> Tensor:
         """Return label maps for this step, for segmentation: boxes and masks of all sites, in the order of the forward pass.
@@ -116,9 +151,31 @@ class Mix:
                 the decision did not come past all sites.
         """
         self._check_sites()
+        mixed = target_map
         for key, strategy in self._strategies.items():
-            target_map = strategy.dense_targets(target_map, self.params[key])
-        return target_map
+            mixed = strategy.dense_targets(mixed, self.params[key])
+        return self._noted(mixed, target_map)
+
+    def __repr__(self) -> str:
+        with suppress(Exception):  # of one that is half made, or whose tensors cannot be read
+            return mix_in_words(self._params, self._mixture, self._strategies, drawn=self.decision is not None)
+        return object.__repr__(self)
+
+    def _missing(self, name: str) -> Any:
+        """Say where to find what a decision is made of: it is one for each site."""
+        hint = "mix.own_weight is the weight of the own label after all sites. " if name in ("lam", "lam_", "lambda_") else ""
+        if name in ("active", "lam", "lambda_", "partner"):
+            hint += f"Decisions are by site: mix.params['layer1'].{name.rstrip('_')}."
+        raise AttributeError(f"'Mix' object has no attribute {name!r}" + (f". {hint}" if hint else ""), name=name, obj=self)
+
+    if not TYPE_CHECKING:  # checkers would take any name for one that is there
+        __getattr__ = _missing
+
+    def _noted(self, mixed: Tensor, target: Tensor) -> Tensor:
+        """Return mixed targets, and remember them, weakly: a loss would mix them again."""
+        if mixed is not target and self.decision is not None and not torch.compiler.is_compiling():
+            self._mixed_targets.append(weakref.ref(mixed))
+        return mixed
 
     def _check(self, method: str, output: Tensor) -> None:
         if self.decision is not None and self._switch is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from torch import Generator, Tensor, nn
@@ -20,6 +21,7 @@ from featmix.mixer.hooks import ModelPostHook, ModelPreHook, SiteHook
 from featmix.mixer.mix import Mix
 from featmix.mixer.notices import Notices
 from featmix.mixer.outputs import check_places
+from featmix.mixer.printed import mixer_in_words
 from featmix.mixer.reading import Reading
 from featmix.mixer.repeating import Repeating
 from featmix.mixer.sites import find, runnable, unwrap
@@ -32,7 +34,10 @@ from featmix.seeding import rank
 from featmix.strategies.border import Chosen, Partners, check_rows, own_partners, own_rows
 from featmix.strategies.memory import kept_unmixed
 from featmix.strategies.params import Params, decisions_to
+from featmix.support.arguments import helpful
 from featmix.support.compiling import never_traced
+
+LABELS = dict.fromkeys(("label", "labels", "targets", "y"), "Write mixer.draw(images, target=labels).")  # for draw's target=
 
 
 class Mixer(Automatic, Repeating, Resuming):
@@ -84,6 +89,7 @@ class Mixer(Automatic, Repeating, Resuming):
         self._switch.notices.progress_was_set()
 
     @never_traced
+    @helpful("Mixer.draw", LABELS, write="mixer.draw(images, target=labels)")
     def draw(
         self,
         images: Any,
@@ -199,6 +205,16 @@ class Mixer(Automatic, Repeating, Resuming):
         self._switch.release()
         self._sent_by = None
 
+    def __repr__(self) -> str:
+        with suppress(Exception):  # of one that is half made
+            said = [f"seed {self._seed}"] if self._draws is not None else ["a generator of your own"]
+            said += [] if self._draws is None else [f"{self._draws} draw{'s' * (self._draws != 1)}"]
+            said += [f"progress {self._progress:g}"] if self._progress else []
+            said += [] if self._switch.handles else ["removed"]
+            said += ["a decision waits for its forward"] if self._switch.next is not None else []
+            return mixer_in_words(self._root, self.tree, self.shapes, said)
+        return object.__repr__(self)
+
     def __enter__(self) -> Self:
         return self
 
@@ -228,7 +244,8 @@ class Mixer(Automatic, Repeating, Resuming):
                 "model",
                 expected="a model that nothing is attached to",
                 got="one with a mixer, on itself or on a part of it",
-                fix="Remove that one first, or compose both in one tree: the labels of two mixers would not compose.",
+                fix="Remove that one first, with mixer.remove() or featmix.detach(model), or compose both in one tree: the "
+                "labels of two mixers would not compose.",
             )
         by_site: dict[str, dict[str, At]] = {}
         for key, leaf in self._leaves.items():

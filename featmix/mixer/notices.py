@@ -15,7 +15,7 @@ from featmix.support.warning import warn
 
 FORWARDS = 100  # of training, before the first draw
 EPOCH = 10  # of training, and then one in eval mode: the shortest epoch that is taken for one
-UNASKED = 10  # decisions that mixed labels, one after the other
+UNASKED = 10  # decisions that mixed labels, one after the other; a backward pass through one of them needs no more
 
 
 class Notices:
@@ -119,14 +119,17 @@ class Notices:
         if last is None or not last.taken:
             return
         self._unasked += 1
-        if last.asked or self._unasked == UNASKED:
+        certain = last.learned_from or self._unasked == UNASKED
+        if last.asked or certain:
             self._awaits_question, self._last = False, None
-        if not last.asked and self._unasked == UNASKED:
+        if certain and not last.asked:
+            count = f"{self._unasked} decision{'s' * (self._unasked != 1)} that mixed labels"
             warn(
                 "Mixer.draw",
                 expected="mix.loss(criterion, output, target), or targets from mix.dense(target)",
-                got=f"{UNASKED} decisions that mix labels, and nobody who asked what these became: features alone are mixed",
-                fix="A detector learns from mix.targets. Where there are no labels, look at mix.mixture once.",
+                got=f"{count}, and nobody who asked what these became: features alone are mixed",
+                fix="Write loss = mix.loss(F.cross_entropy, output, labels), not F.cross_entropy(output, labels). A detector "
+                "learns from mix.targets. Where there are no labels, look at mix.mixture once.",
             )
 
 

@@ -16,6 +16,7 @@ class Record:
     Attributes:
         taken: Whether a training forward took the decision.
         asked: Whether anybody asked what the labels became.
+        learned_from: Whether a backward pass has gone through an output that had it.
         outputs: Weak references to outputs of unknown origin that a loss was asked for.
         stamped: Whether outputs of its forwards tell by their graph where they came from.
         mix: A weak reference to what was drawn.
@@ -23,6 +24,7 @@ class Record:
 
     taken: bool = False
     asked: bool = False
+    learned_from: bool = False
     outputs: list[Any] = field(default_factory=list)
     stamped: bool = False
     mix: Any = None

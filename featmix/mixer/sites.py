@@ -9,6 +9,7 @@ from featmix.errors import FeatmixError, nearest
 from featmix.mixer.stages import stages
 from featmix.mixer.tree import INPUT
 
+_FEW = 4  # names that are listed
 _WRAPPED_AS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module", "_forward_module")
 
 
@@ -53,10 +54,19 @@ def find(root: nn.Module, site: str) -> nn.Module:
         found = named.get(meant, plainly.get(meant))
         if found is None:
             got = f"{site!r}, which its feature_info says is {meant!r}" if meant else repr(site)
-            near = nearest(site, [*plainly, *known, INPUT])
+            near = _of_class(root, site) or nearest(site, [*plainly, *known, INPUT])
             raise FeatmixError("attach", "site", expected="the name of a module", got=got, fix=near)
     module = unwrap(found)
     return _last(module) if any(getattr(m, "grad_checkpointing", False) is True for m in root.modules()) else module
+
+
+def _of_class(root: nn.Module, site: str) -> str:
+    """Return the names of modules whose class is called like a site."""
+    of_it = [plain(name) for name, module in root.named_modules() if name and type(module).__name__ == site]
+    if not of_it:
+        return ""
+    more = f" and {len(of_it) - _FEW} more" if len(of_it) > _FEW else ""
+    return f"That is a class; modules of it are {', '.join(map(repr, of_it[:_FEW]))}{more}."
 
 
 def _last(module: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
-from typing import Self
+from typing import NoReturn, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from featmix.checks import Checks, whole
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
+from featmix.mixer.meant import members_meant, several_as_one_list, site_meant, strategy_meant, tree_meant
 from featmix.mixer.words import tree_in_words
 from featmix.sampling.draws import Stream, partners
 from featmix.schedule import Schedule
@@ -57,12 +58,6 @@ class Request:
         return self.mask.get(site) if isinstance(self.mask, Mapping) else self.mask
 
 
-_ADAPTERS = {
-    "torchvision": "Adapt it: featmix.interop.torchvision.from_torchvision(transform), or tree_from_torchvision of a choice.",
-    "kornia": "Adapt it: featmix.interop.kornia.from_kornia(augmentation).",
-}
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class At:
     """A strategy at a site.
@@ -96,11 +91,11 @@ class At:
 
     def __post_init__(self) -> None:
         if not isinstance(self.site, str) or not self.site:
-            raise FeatmixError("At", "site", expected="the name of a module, or 'input'", got=repr(self.site))
+            fix = site_meant(self.site)
+            raise FeatmixError("At", "site", expected="the name of a module, or 'input'", got=repr(self.site), fix=fix)
         if not isinstance(self.strategy, Strategy):
-            library = type(self.strategy).__module__.partition(".")[0]
-            fix = _ADAPTERS.get(library, "Make one with featmix.create(name).")
-            raise FeatmixError("At", "strategy", expected="a strategy", got=repr(self.strategy), fix=fix)
+            fix = strategy_meant(self.strategy, self.site)
+            raise FeatmixError("At", "strategy", expected=f"a strategy at {self.site!r}", got=repr(self.strategy), fix=fix)
         if self.call is not None and (not isinstance(self.call, int) or isinstance(self.call, bool) or self.call < 0):
             raise FeatmixError("At", "call", expected="an index from 0", got=repr(self.call))
         if self.site == INPUT and (self.output is not None or self.groups != 1):
@@ -185,18 +180,19 @@ class _Branch:
 
     def __init__(self, members: Sequence[Tree]) -> None:
         who = type(self).__name__
-        if not isinstance(members, Sequence) or not members:
-            raise FeatmixError(who, "members", expected="at least one, in a list", got=repr(members))
+        if not isinstance(members, Sequence) or isinstance(members, str) or not members:
+            self.refuse_members(members)
         self.members = tuple(members)
         for member in self.members:
             if not isinstance(member, At | Compose | OneOf | SomeOf):
-                raise FeatmixError(
-                    who,
-                    "members",
-                    expected="At, Compose, OneOf or SomeOf",
-                    got=repr(member),
-                    fix="Say where: At('layer1', strategy).",
-                )
+                expected, fix = "At, Compose, OneOf or SomeOf", members_meant(who, member)
+                raise FeatmixError(who, "members", expected=expected, got=repr(member), fix=fix)
+
+    @classmethod
+    def refuse_members(cls, given: object) -> NoReturn:
+        """Refuse members that are not in one list."""
+        fix = members_meant(cls.__name__, given)
+        raise FeatmixError(cls.__name__, "members", expected="at least one, in a list", got=repr(given), fix=fix)
 
     def leaves(self) -> tuple[At, ...]:
         """Return all strategies with their sites, in the order in which they are listed."""
@@ -224,6 +220,7 @@ class Compose(_Branch):
         ['input', 'layer1']
     """
 
+    @several_as_one_list
     def __init__(self, members: Sequence[Tree], *, share_partner: bool = False) -> None:
         super().__init__(members)
         if not isinstance(share_partner, bool):
@@ -260,6 +257,7 @@ class OneOf(_Branch):
         >>> manifold = OneOf([At(site, fm.Mixup(alpha=2.0)) for site in ("input", "layer1", "layer2")], weights=[2, 1, 1])
     """
 
+    @several_as_one_list
     def __init__(self, members: Sequence[Tree], *, weights: Sequence[float] | None = None) -> None:
         super().__init__(members)
         if weights is not None and not isinstance(weights, Sequence):
@@ -289,7 +287,8 @@ class OneOf(_Branch):
             [('input', 'cutmix'), ('layer1', 'patchup')]
         """
         if not isinstance(strategy, Strategy):
-            raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy))
+            fix = strategy_meant(strategy, "layer1")
+            raise FeatmixError("OneOf.over", "strategy", expected="a strategy", got=repr(strategy), fix=fix)
         if isinstance(sites, str) or not isinstance(sites, Sequence):
             raise FeatmixError("OneOf.over", "sites", expected="names of sites, in a list", got=repr(sites))
         return cls([At(site, strategy.at_input() if site == INPUT else strategy) for site in sites], weights=weights)
@@ -320,6 +319,7 @@ class SomeOf(Checks, _Branch):
         >>> two = SomeOf([At(site, fm.CrossNorm(p=1.0)) for site in ("layer1", "layer2", "layer3")], count=2, p=0.5)
     """
 
+    @several_as_one_list
     def __init__(self, members: Sequence[Tree], *, count: int, p: float | Schedule = 1.0) -> None:
         super().__init__(members)
         self.count = self._whole("count", count, least=1)
@@ -350,10 +350,5 @@ def as_tree(spec: Tree | Mapping[str, Strategy]) -> Tree:
         return spec
     if isinstance(spec, Mapping):
         return Compose([At(site, strategy) for site, strategy in spec.items()])
-    raise FeatmixError(
-        "attach",
-        "tree",
-        expected="At, Compose, OneOf, SomeOf or {site: strategy}",
-        got=repr(spec),
-        fix="For example {'layer1': strategy}.",
-    )
+    expected = "At, Compose, OneOf, SomeOf or {site: strategy}"
+    raise FeatmixError("attach", "tree", expected=expected, got=repr(spec), fix=tree_meant(spec))

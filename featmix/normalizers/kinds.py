@@ -61,6 +61,20 @@ _OVER = f"{Over.kind}:"
 _NAME = re.compile(r"(?P<kind>gpono|gn)(?P<dash>-d)?(?P<number>[0-9]{1,9})|(?P<plain>[a-z]+)")
 
 
+_ALIKE = {"batch": "bn", "group": "gn8", "instance": "in", "layer": "ln", "positional": "pono"}  # by how long names begin
+
+
+def _meant(name: object) -> str:
+    """Return the name that is meant."""
+    said = str(name).lower()
+    if said in ("gn", "gpono"):
+        return f"Did you mean '{said}8' for 8 groups, or '{said}-d16' for groups of 16 channels?"
+    if isinstance(name, int) and not isinstance(name, bool) and name > 0:
+        return f"Did you mean 'gn{name}', for {name} groups of channels?"
+    found = next((ours for theirs, ours in _ALIKE.items() if said.startswith(theirs)), None)
+    return f"Did you mean {found!r}?" if found else nearest(said, list_normalizers())
+
+
 def list_normalizers() -> list[str]:
     """Return the names that :func:`normalizer` takes.
 
@@ -120,9 +134,7 @@ def normalizer(
     match = _NAME.fullmatch(name.lower()) if isinstance(name, str) else None
     kind = match and (match["kind"] or match["plain"])
     if match is None or kind not in _KINDS or (_KINDS[kind].grouped and not match["number"]):
-        raise FeatmixError(
-            "normalizer", "name", expected="a normalizer", got=repr(name), fix=nearest(str(name), list_normalizers())
-        )
+        raise FeatmixError("normalizer", "name", expected="a normalizer", got=repr(name), fix=_meant(name))
     number = int(match["number"]) if match["number"] else None
     return _KINDS[kind](
         layout=layout,

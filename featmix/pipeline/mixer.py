@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from featmix.checks import whole
 from featmix.errors import FeatmixError
 from featmix.mixer.mix import Mix
-from featmix.mixer.mixer import Mixer
+from featmix.mixer.mixer import LABELS, Mixer
 from featmix.mixer.tree import Tree
 from featmix.pipeline.batch import apply_to_batch, apply_to_tables, check_are_maps
 from featmix.pipeline.by_view import ByView
@@ -31,6 +31,7 @@ from featmix.seeding import derived, rank, seeded
 from featmix.strategies.base import Strategy
 from featmix.strategies.border import Chosen, Partners
 from featmix.strategies.params import Params
+from featmix.support.arguments import helpful
 
 
 class PipelineMixer(Mixer):
@@ -129,6 +130,7 @@ class PipelineMixer(Mixer):
         more = [value for value in back if value is not None]
         return (done, *maps, *more) if masks or more else done
 
+    @helpful("Mixer.draw", LABELS, write="mixer.draw(images, target=labels)")
     def draw(
         self,
         images: Any,

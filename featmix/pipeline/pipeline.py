@@ -37,6 +37,7 @@ from featmix.pipeline.table import summary
 from featmix.pipeline.wrapping import work_for, wrapped
 from featmix.seeding import seed_worker
 from featmix.strategies.base import Strategy
+from featmix.support.arguments import helpful
 
 
 class Pipeline:
@@ -93,6 +94,7 @@ class Pipeline:
         >>> mixer.remove()
     """
 
+    @helpful("Pipeline", write="Pipeline(sample=..., batch=..., mix=...)")
     def __init__(
         self,
         *,

@@ -111,7 +111,8 @@ def preset(name: str, *, sites: Mapping[str, str] | None = None) -> Tree:
     """
     found = known_presets().get(name.lower()) if isinstance(name, str) and name.isascii() else None
     if found is None:
-        fix = nearest(str(name).lower(), list_presets())
+        begun = [one for one in list_presets() if one.startswith(f"{str(name).lower().rstrip('/')}/")]
+        fix = f"Those that begin so: {', '.join(begun)}." if begun else nearest(str(name).lower(), list_presets())
         raise FeatmixError("preset", "name", expected="the name of a preset", got=repr(name), fix=fix)
     tree = as_tree(found.build())
     if sites is None:

@@ -13,6 +13,8 @@ from torch import Tensor
 from featmix.errors import FeatmixError
 from featmix.layouts import ANY_NDIM, Layout, checked_mask, layout, resolve_layout
 
+_OF_IMAGES = (1, 3, 4)  # channels
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -81,7 +83,9 @@ class Axes:
         """
         if type(shape) is not torch.Size:  # a tensor's own needs no second look
             if not isinstance(shape, Sequence) or not all(isinstance(n, int | Integral) and n >= 0 for n in shape):
-                raise FeatmixError(self.who, "shape", expected="the sizes of a tensor's axes", got=repr(shape))
+                got = f"a tensor of shape {tuple(shape.shape)}" if isinstance(shape, Tensor) else repr(shape)
+                fix = "Pass x.shape." if isinstance(shape, Tensor) else "For example (32, 3, 224, 224)."
+                raise FeatmixError(self.who, "shape", expected="the sizes of a tensor's axes", got=got, fix=fix)
             shape = [int(n) for n in shape]
         return self._accepted(tuple(shape), needs_shape, needs_grid)
 
@@ -118,7 +122,9 @@ class Axes:
                 "layout",
                 expected="a layout whose positions form a grid: bchw, bhwc, bct, btc, bcdhw, or others without n",
                 got=repr(lay.name),
-                fix="Neighbours in a list of tokens or features are not neighbours in space.",
+                fix="A single image needs an axis for the batch: x.unsqueeze(0)."
+                if len(shape) == 3 and shape[0] in _OF_IMAGES
+                else "Neighbours in a list of tokens or features are not neighbours in space.",
             )
 
     def body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:

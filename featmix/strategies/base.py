@@ -26,6 +26,7 @@ from featmix.strategies.axes import Axes
 from featmix.strategies.border import (
     Chosen,
     Partners,
+    check_classes_known,
     check_features,
     check_generator,
     check_params,
@@ -37,6 +38,7 @@ from featmix.strategies.noticing import Noticing
 from featmix.strategies.params import Draw, Params, decisions_to
 from featmix.strategies.pieces import Piece
 from featmix.strategies.restoring import check_state
+from featmix.strategies.settings import explained, usual_settings
 from featmix.strategies.tags import Tags
 from featmix.support.calling import acts
 from featmix.support.compiling import never_traced
@@ -83,6 +85,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
     tags: Tags = Tags(mixes_labels=False, paper="")
     _schedules: tuple[str, ...] = ()  # names of the settings that are schedules
 
+    @explained
     def __init__(
         self,
         *,
@@ -114,6 +117,8 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
                 if isinstance(argument, type) and issubclass(argument, Params):
                     cls.params_class = argument
         own = vars(cls)
+        if "__init__" in own:
+            cls.__init__ = explained(cls.__init__)  # type: ignore[method-assign]
         if "act" in own and "gated" not in own and "rows" not in own:  # a base class's faster way does not know of this act
             cls.gated = Strategy.gated  # type: ignore[method-assign]
 
@@ -472,7 +477,12 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         Returns:
             ``y``, or ``(y, soft targets)`` where a target is given.
         """
+        if isinstance(x, Tensor) and isinstance(target, Tensor) and x.ndim < 2 < target.ndim:
+            got, fix = f"shape {tuple(x.shape)}", "The order is strategy(images, target)."
+            raise FeatmixError(self._who, "x", expected="a batch of samples", got=got, fix=fix)
         self._check_features(x)
+        classes = self.num_classes if num_classes is None else num_classes
+        check_classes_known(self._who, target, classes)
         if acts(self):
             given: dict[str, Any] = {"target": target, "domain": domain, "partner": partner, "rows": rows, "mask": mask}
             drawn = self.training_params(x.shape, generator=generator, **given)
@@ -486,7 +496,16 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             y, mixture = x, Mixture.identity(len(x), x.device)
         if target is None:
             return y
-        return y, mixture.dense(target, self.num_classes if num_classes is None else num_classes)
+        return y, self._dense(mixture, target, classes)
+
+    def _dense(self, mixture: Mixture, target: Tensor, num_classes: int | None) -> Tensor:
+        """Return soft targets; what is wrong with the labels is refused in the strategy's own name."""
+        if torch.compiler.is_compiling():
+            return mixture.dense(target, num_classes)
+        try:
+            return mixture.dense(target, num_classes)
+        except FeatmixError as error:
+            raise FeatmixError(self._who, error.argument, expected=error.expected, got=error.got, fix=error.fix) from None
 
     def gated(self, x: Tensor, params: P) -> Tensor:
         """Return ``act`` where rows are active and ``x`` elsewhere, in the dtype of ``x``. Faster ways override this."""
@@ -542,8 +561,9 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         return {name: words for name, words in vars(self)["_choices"].items() if name in self.setting_names()}
 
     def extra_repr(self) -> str:
-        """Return the settings, as ``nn.Module`` shows them."""
-        return ", ".join(f"{k}={v!r}" for k, v in self.settings().items())
+        """Return the settings that differ from their defaults, as ``nn.Module`` shows them."""
+        usual = usual_settings(type(self))
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings().items() if value != usual.get(name, ...))
 
     def at(self, progress: float) -> Self:
         """Return this strategy with every schedule among its settings replaced by its value; itself where there is none.

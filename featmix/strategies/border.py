@@ -9,6 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from featmix.errors import FeatmixError
+from featmix.labels.diagnosis import how_to_tensor
+from featmix.labels.targets import INTEGERS
 from featmix.strategies.params import Params
 
 Partners: TypeAlias = Tensor | Sequence[int]
@@ -25,7 +27,8 @@ def check_generator(who: str, generator: Generator | None) -> None:
         FeatmixError: If it is not.
     """
     if generator is not None and not isinstance(generator, Generator):
-        raise FeatmixError(who, "generator", expected="a torch.Generator", got=repr(generator))
+        fix = f"Write torch.Generator().manual_seed({generator})." if isinstance(generator, int) else ""
+        raise FeatmixError(who, "generator", expected="a torch.Generator", got=repr(generator), fix=fix)
 
 
 def check_rows(
@@ -39,7 +42,8 @@ def check_rows(
     for argument, value in (("target", target), ("domain", domain), ("partner", partner)):
         if value is not None and (not isinstance(value, Tensor) or value.ndim == 0 or value.shape[0] != batch):
             got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise FeatmixError(who, argument, expected=f"a tensor of {batch} rows", got=got)
+            fix = how_to_tensor(argument, value)
+            raise FeatmixError(who, argument, expected=f"a tensor of {batch} rows", got=got, fix=fix)
     if domain is not None and domain.ndim != 1:
         raise FeatmixError(who, "domain", expected="one label a row", got=f"shape {tuple(domain.shape)}")
     if partner is not None:
@@ -47,6 +51,23 @@ def check_rows(
         if not fits or (batch and not 0 <= int(partner.min()) <= int(partner.max()) < batch):
             expected = f"int64 rows of a batch of {batch}, one for each"
             raise FeatmixError(who, "partner", expected=expected, got=f"{partner.dtype} {partner.tolist()}")
+
+
+def check_classes_known(who: str, target: Tensor | None, num_classes: int | None) -> None:
+    """Check that class indices come with their number.
+
+    Raises:
+        FeatmixError: If they do not, before anything is drawn.
+
+    Example:
+        >>> check_classes_known("Mixup", torch.tensor([0, 1, 2]), None)
+        Traceback (most recent call last):
+        featmix.errors.FeatmixError: Mixup: num_classes: expected the number of classes, for class indices (3,), got None. ...
+    """
+    if num_classes is None and isinstance(target, Tensor) and target.ndim == 1 and target.dtype in INTEGERS:
+        expected = f"the number of classes, for class indices {tuple(target.shape)}"
+        fix = f"Write {who}(num_classes=10), or pass num_classes=10 in the call."
+        raise FeatmixError(who, "num_classes", expected=expected, got="None", fix=fix)
 
 
 def own_partners(who: str, batch: int, partner: Partners | None) -> Tensor | None:
@@ -121,9 +142,35 @@ def check_features(who: str, x: Tensor, *, needs_float: bool) -> None:
     """
     if not isinstance(x, Tensor) or x.layout != torch.strided:
         got = f"layout {x.layout}" if isinstance(x, Tensor) else type(x).__name__
-        raise FeatmixError(who, "x", expected="a tensor", got=got)
+        raise FeatmixError(who, "x", expected="a tensor", got=got, fix=how_to_batch(x))
     if needs_float and x.dtype not in _FLOATS:
         raise FeatmixError(who, "x", expected="a floating tensor", got=str(x.dtype), fix=how_to_float(x.dtype))
+
+
+def how_to_batch(x: object) -> str:
+    """Return how to make a batch of something that is none.
+
+    Example:
+        >>> how_to_batch([torch.ones(3, 8, 8)])
+        'Stack samples of one shape: torch.stack(list(x)).'
+    """
+    kind = type(x)
+    if isinstance(x, list | tuple) and len(x) == 2 and all(isinstance(part, Tensor) for part in x) and x[0].ndim > x[1].ndim:
+        return "Images and labels are two arguments: strategy(*batch)."
+    if isinstance(x, list | tuple) and x and isinstance(x[0], list | tuple | dict):
+        return "Samples are collated first, as in collate_fn=lambda samples: strategy(*default_collate(samples))."
+    if isinstance(x, list | tuple):
+        return "Stack samples of one shape: torch.stack(list(x))."
+    if kind.__module__.partition(".")[0] == "numpy":
+        axes: tuple[int, ...] = getattr(x, "shape", ())
+        channels_last = len(axes) in (3, 4) and axes[-1] in (1, 3, 4)
+        moved = ".movedim(-1, -3)" if channels_last else ""
+        alone = ".unsqueeze(0)" if len(axes) == 3 else ""
+        scaled = " / 255" if str(getattr(x, "dtype", "")) == "uint8" else ""
+        return f"Write torch.from_numpy(x){moved}{alone}.float(){scaled}."
+    if kind.__module__.partition(".")[0] == "PIL":
+        return "Strategies mix batches of tensors: load images with a data set and a loader first, or use featmix.Pipeline."
+    return "Strategies mix a batch in one tensor, (B, C, H, W) for images."
 
 
 def how_to_float(dtype: torch.dtype) -> str:

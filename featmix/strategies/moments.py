@@ -22,6 +22,7 @@ from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule
 from featmix.strategies.axes import Axes
 from featmix.strategies.base import P, Strategy
+from featmix.strategies.settings import no_normalizer
 
 
 class _Common(TypedDict, total=False):
@@ -76,7 +77,14 @@ class MomentStrategy(Strategy[P]):
         layout: str | None = None,
         **common: Unpack[_Common],
     ) -> None:
-        made = normalizer(norm, layout=layout, eps=eps, unbiased=unbiased, positive_only=positive_only)
+        if not isinstance(norm, str | Normalizer):
+            raise no_normalizer(type(self), norm)
+        try:
+            made = normalizer(norm, layout=layout, eps=eps, unbiased=unbiased, positive_only=positive_only)
+        except FeatmixError as error:
+            if (error.subject, error.argument) != ("normalizer", "name"):
+                raise
+            raise FeatmixError(self._who, "norm", expected=error.expected, got=error.got, fix=error.fix) from None
         if layout not in (None, made.layout):
             raise FeatmixError(
                 type(self).__name__, "layout", expected=f"the layout of its normalizer, {made.layout!r}", got=repr(layout)

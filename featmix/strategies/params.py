@@ -288,4 +288,6 @@ def _mixture(draw: Draw, kept: NDArray[np.float32] | None, loss_weight: float) -
     scale = None
     if loss_weight != 1:
         scale = torch.from_numpy(np.where(draw.active, loss_weight, 1.0).astype(np.float32))
-    return made(torch.from_numpy(index), torch.from_numpy(weight), scale=scale)
+    mixture = made(torch.from_numpy(index), torch.from_numpy(weight), scale=scale)
+    vars(mixture)["_untouched"] = not draw.active.any()
+    return mixture

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from featmix.errors import FeatmixError, nearest
 from featmix.strategies.base import Strategy
+from featmix.strategies.settings import unknown as unknown_setting
+from featmix.support.arguments import helpful
 
 BUILT_IN = "featmix.strategies"
 ENTRY_POINT_GROUP = "featmix.strategies"
@@ -43,7 +45,8 @@ def register(name: str) -> Callable[[_S], _S]:
         or name in RESERVED
     ):
         expected = f"a lower-case identifier other than {', '.join(RESERVED)}"
-        raise FeatmixError("register", "name", expected=expected, got=repr(name))
+        fix = f"Write @register({name.__name__.lower()!r}) above the class." if isinstance(name, type) else ""
+        raise FeatmixError("register", "name", expected=expected, got=repr(name), fix=fix)
 
     def decorate(cls: _S) -> _S:
         if not (isinstance(cls, type) and issubclass(cls, Strategy)):
@@ -84,12 +87,14 @@ def strategy_class(name: str) -> type[Strategy]:
     if found is None and isinstance(name, str) and name.lower() in _broken:
         raise _broken[name.lower()]
     if found is None:
-        raise FeatmixError(
-            "create", "name", expected="a strategy", got=repr(name), fix=nearest(str(name).lower(), _strategies())
-        )
+        fix = nearest(str(name).lower(), _strategies())
+        if isinstance(name, type) and issubclass(name, Strategy):
+            fix = f"Make an instance: {name.__name__}()."
+        raise FeatmixError("create", "name", expected="a strategy", got=repr(name), fix=fix)
     return found
 
 
+@helpful("create", write="create('moex', norm='pono', lam=0.9)")
 def create(name: str, **settings: Any) -> Strategy:
     """Make a strategy by name: ``create("moex", norm="pono")`` is ``MoEx("pono")``.
 
@@ -104,9 +109,7 @@ def create(name: str, **settings: Any) -> Strategy:
     known = cls.setting_names()
     for setting in settings:
         if setting not in known:
-            raise FeatmixError(
-                cls.__name__, setting, expected="a setting of this strategy", got=repr(setting), fix=nearest(setting, known)
-            )
+            raise unknown_setting(cls, setting)
     return cls(**settings)
 
 

@@ -180,7 +180,7 @@ def test_drop_in_call_is_transform_and_dense(name):
     params = decision(strategy, x, seed=5)
     assert torch.equal(y, strategy.transform(x, params))
     assert torch.equal(soft, params.mixture.dense(target, 3))
-    with pytest.raises(fm.FeatmixError, match="Pass num_classes"):
+    with pytest.raises(fm.FeatmixError, match=r"num_classes: expected the number of classes.*num_classes=10"):
         strategy(x, target)
 
 

@@ -1,11 +1,17 @@
+import re
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 import featmix as fm
 from featmix import FeatmixError
-from featmix.support.extras import imported
+from featmix.support.extras import imported, pip_install
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_FROM_AN_INDEX = re.compile(r"pip install [^.\n]*\bfeatmix(\[|`|\"| |$)")
 
 LAZY = """
 import sys
@@ -30,6 +36,13 @@ except fm.FeatmixError as error:
     assert 'pip install "albumentations' in str(error), error
 else:
     raise AssertionError("not refused")
+sys.modules["hypothesis"] = None
+try:
+    fm.testing
+except ModuleNotFoundError as error:
+    assert 'featmix.testing needs hypothesis: pip install "hypothesis>=' in str(error), error
+else:
+    raise AssertionError("not refused")
 """
 
 
@@ -50,3 +63,31 @@ def test_the_folder_names_its_modules():
     assert fm.interop.kornia.from_kornia is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         fm.interop.nothing  # noqa: B018
+
+
+def test_extras_are_spelt_out(monkeypatch):
+    """No index has featmix: its packages are named, as the installed version asks for them."""
+    said = pip_install("featmix[testing]")
+    assert said.startswith('pip install "hypothesis>=')
+    assert said.endswith(", which is featmix[testing]")
+    with pytest.raises(FeatmixError, match=r'expected nowhere to be installed.*pip install "hypothesis.*featmix\[testing\]'):
+        imported("nowhere", subject="test", install="featmix[testing]")
+    for each in metadata.metadata("featmix").get_all("Provides-Extra"):
+        assert "featmix[" not in pip_install(f"featmix[{each}]").partition(", which is")[0]
+
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", absent)
+    assert pip_install("featmix[testing]") == 'pip install ".[testing]" in a clone, which is featmix[testing]'
+    assert pip_install("kornia>=0.9") == 'pip install "kornia>=0.9"'
+
+
+def test_nothing_tells_to_install_featmix_from_an_index():
+    """Outside the one function that spells extras out, and the names of extras that it is given."""
+    found = []
+    for folder in ("featmix", "docs", "examples"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".md") and "_build" not in path.parts and "_generated" not in path.parts:
+                found += [path.name for line in path.read_text(encoding="utf-8").splitlines() if _FROM_AN_INDEX.search(line)]
+    assert found == []

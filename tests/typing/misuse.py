@@ -24,6 +24,11 @@ def misspelt_names() -> None:
 
 def wrong_settings() -> None:
     """Settings that a strategy does not have, or of another type."""
+    fm.MoEx(alpha=0.4)  # refused
+    fm.MoEx("pono", alpha=0.4)  # refused
+    fm.Mixup(lam=0.4)  # refused
+    fm.MixStyle(lam=0.4)  # refused
+    fm.CutMix(prob=0.5)  # refused
     fm.MoEx(lamda=0.9)  # refused
     fm.MoEx("pono", 0.9)  # refused
     fm.MoEx(lam="0.9")  # refused
@@ -70,6 +75,7 @@ def wrong_calls(model: nn.Module) -> None:
     """Public functions and classes, called with something else than they take."""
     x = torch.rand(4, 3, 8, 8)
     fm.create(fm.MoEx)  # refused
+    fm.create("moex", "in")  # refused
     fm.strategy_class(1)  # refused
     fm.register(fm.MoEx)  # refused
     fm.list_normalizers("in")  # refused
@@ -83,6 +89,10 @@ def wrong_calls(model: nn.Module) -> None:
     fm.OneOf([fm.MoEx(), fm.MixStyle()])  # refused
     fm.SomeOf([fm.At("layer1", fm.MoEx())])  # refused
     fm.attach(model, {"input": "cutmix"})  # refused
+    fm.attach(model, {"input": fm.CutMix})  # refused
+    fm.attach(model, fm.CutMix())  # refused
+    fm.attach({"input": fm.CutMix()}, model)  # refused
+    fm.Pipeline({"input": fm.CutMix()})  # refused
     fm.attach(model, {"input": fm.CutMix()}, sed=0)  # refused
     fm.manifold_mixup("layer1", alfa=2.0)  # refused
     fm.schedule.switch_off(0.5, 0.9)  # refused
@@ -107,8 +117,12 @@ def wrong_results(mixer: fm.Mixer, model: nn.Module) -> None:
     anything.transform(x)  # refused
     mixer.drawn(x)  # refused
     mixer.draw(x, targets=labels)  # refused
+    mixer.draw(x, labels=labels)  # refused
+    mixer.draw()  # refused
     mix = mixer.draw(x)
     mix.loss(F.cross_entropy, model(x))  # refused
+    mix.loss(F.cross_entropy, model(x), labels, reduction="sum")  # refused
+    str(mix.lam)  # refused
     mix.params["input"] = fm.CutMix()  # refused
     mix.mixture.then(params)  # refused
     moments: fm.Moments = fm.normalizer("in").normalize(x)  # refused

@@ -84,6 +84,8 @@ def a_step() -> None:
     mix = mixer.draw(images, target=labels)
     assert_type(mix, fm.Mix)
     assert_type(mix.params, dict[str, fm.Params])
+    assert_type(mix.own_weight, Tensor)
+    assert_type(mix.mixture.own_weight, Tensor)
     output = model(images)
     loss = mix.loss(F.cross_entropy, output, labels)
     assert_type(loss, Tensor)

@@ -50,13 +50,10 @@ def adapt(subject: Any) -> Strategy | Normalizer:
         return from_normalizer(subject)
     if callable(subject) and _takes_two(subject):
         return from_function(subject)
-    raise FeatmixError(
-        "adapt",
-        "subject",
-        expected=ACCEPTED,
-        got=repr(subject),
-        fix="from_mixer wraps a function that draws by itself and mixes labels too.",
-    )
+    fix = "from_mixer wraps a function that draws by itself and mixes labels too."
+    if isinstance(subject, str):
+        fix = f"By its name: featmix.create({subject!r}), or featmix.normalizer({subject!r})."
+    raise FeatmixError("adapt", "subject", expected=ACCEPTED, got=repr(subject), fix=fix)
 
 
 _WITHOUT_MOMENTS = {  # the start of a class's name: what it does instead, and what to do
