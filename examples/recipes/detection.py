@@ -1,4 +1,4 @@
-"""Detection: crops that keep boxes, and flips; boxes that leave the image are dropped with their labels."""
+"""Detection: crops and flips that boxes follow, and CutMix, under which an image has the boxes of both that are seen."""
 
 import albumentations as A
 import torch
@@ -11,7 +11,7 @@ import featmix as fm
 def pipeline() -> fm.Pipeline:
     boxes = A.BboxParams("pascal_voc", label_fields=["labels"], min_visibility=0.3)
     sample = A.Compose([A.RandomCrop(32, 32), A.HorizontalFlip(), A.RandomBrightnessContrast(0.1, 0.1)], bbox_params=boxes)
-    return fm.Pipeline(sample=sample, normalize=(0.2, 0.3), seed=0)
+    return fm.Pipeline(sample=sample, normalize=(0.2, 0.3), mix={"input": fm.CutMix(p=0.5)}, seed=0)
 
 
 def covered(boxes: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -30,8 +30,10 @@ def train(pipeline: fm.Pipeline, items: list, model: nn.Module, *, epochs: int =
         for _ in range(epochs):
             for batch in loader:
                 images = mixer.prepare(batch["image"])
-                wanted = torch.stack([covered(boxes, image) for boxes, image in zip(batch["bboxes"], images, strict=True)])
-                loss = F.binary_cross_entropy_with_logits(model(images)[:, 0], wanted)
+                mix = mixer.draw(images, target={"boxes": batch["bboxes"], "labels": batch["labels"]})
+                found = model(images)[:, 0]  # in which the images are mixed
+                wanted = torch.stack([covered(boxes, image) for boxes, image in zip(mix.targets["boxes"], images, strict=True)])
+                loss = F.binary_cross_entropy_with_logits(found, wanted)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

@@ -40,6 +40,41 @@ def covered(boxes: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return inside.any(0).float()
 
 
+def seen(box: torch.Tensor, region: tuple, size: torch.Size, inside: bool) -> tuple[torch.Tensor, float]:
+    """What is seen of a box inside or outside of a region, and how much of it that is."""
+    left, top, right, bottom = box.round().int().tolist()
+    own = torch.zeros(size, dtype=torch.bool)
+    own[top:bottom, left:right] = True
+    pasted = torch.zeros(size, dtype=torch.bool)
+    pasted[region[1] : region[3], region[0] : region[2]] = True
+    rows, columns = (own & (pasted if inside else ~pasted)).nonzero(as_tuple=True)
+    if len(rows) == 0:
+        return box, 0.0
+    edges = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+    return edges, len(rows) / int(own.sum())
+
+
+def cutmix(images: torch.Tensor, targets: list, least: float = 0.1) -> tuple[torch.Tensor, list]:
+    height, width = images.shape[-2:]
+    partner, share = torch.randperm(len(images)), float(torch.rand(()) ** 0.5)
+    y, x = int(torch.randint(height, ())), int(torch.randint(width, ()))
+    tall, wide = int(height * share) // 2, int(width * share) // 2
+    region = (max(x - wide, 0), max(y - tall, 0), min(x + wide, width), min(y + tall, height))
+    mixed, followed = images.clone(), []
+    area = (..., slice(region[1], region[3]), slice(region[0], region[2]))
+    mixed[area] = images[partner][area]
+    for row, other in enumerate(partner.tolist()):
+        boxes, labels = [], []
+        for target, inside in ((targets[row], False), (targets[other], True)):
+            for box, label in zip(target["boxes"], target["labels"], strict=True):
+                part, visible = seen(box, region, images.shape[-2:], inside)
+                if visible >= least:
+                    boxes.append(part)
+                    labels.append(label)
+        followed.append({"boxes": torch.stack(boxes) if boxes else torch.zeros(0, 4), "labels": labels})
+    return mixed, followed
+
+
 def train(items: list, model: nn.Module, *, epochs: int = 1, workers: int = 0) -> list[float]:
     torch.manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -52,6 +87,8 @@ def train(items: list, model: nn.Module, *, epochs: int = 1, workers: int = 0) -
     losses = []
     for _ in range(epochs):
         for images, targets in loader:
+            if torch.rand(()) < 0.5:
+                images, targets = cutmix(images, targets)
             wanted = torch.stack([covered(target["boxes"], image) for target, image in zip(targets, images, strict=True)])
             loss = F.binary_cross_entropy_with_logits(model(images)[:, 0], wanted)
             optimizer.zero_grad()
