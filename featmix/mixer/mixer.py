@@ -1,4 +1,4 @@
-"""The mixer: draws for a model, and tells the loss."""
+"""The mixer: draws decisions for a model, and knows what each makes of the labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Generator, Tensor, nn
 
 from featmix.errors import FeatmixError, nearest
-from featmix.labels.composing import composed
+from featmix.labels.composing import composed, followable
 from featmix.labels.mixture import Mixture
 from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook, checked_auto
 from featmix.mixer.dry_run import dry_run
@@ -138,7 +138,12 @@ class Mixer(Automatic, Repeating, Resuming):
         if self._draws is not None:
             self._draws += 1
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
-        mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
+        steps = [self._leaves[key].label_step(drawn[key]) for key in self._order]
+        mixture = composed(len(x), steps)
+        if not followable(steps):
+            self._switch.notices.boxes_that_cannot_be_followed(
+                [step.place for step in steps if step is not None and step.spatial]
+            )
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
         kept = kept_unmixed(drawn, self._order, labelled)
         *there, mixture = decisions_to([self._leaves[key].for_features(p) for key, p in kept.items()], x.device, mixture)

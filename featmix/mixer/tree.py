@@ -206,8 +206,10 @@ class _Branch:
 class Compose(_Branch):
     """All of the members; their labels compose in the order of the forward pass.
 
-    Composed shares are the content of the result exactly, with one exception: a box cut from features that already hold a
-    box takes more or less of the first than its share, so that two spatial strategies in one tree agree on average only.
+    Labels are the content of the result, also where a box is cut from features that already hold a box: shares are followed
+    position by position, and between two sites over the cells of the coarser grid. That is exact where the layers between
+    them keep the grid. Where a strategy with boxes does not say where it acts, or grids differ in their number of axes, shares
+    are multiplied, which is right on average only: the first draw warns of it.
 
     Args:
         members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
