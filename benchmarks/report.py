@@ -98,7 +98,9 @@ def sentence(results: Results) -> str:
     part = results.parts["device"]
     said = [f"{size}: {', '.join(each)}" for size, each in module("device").headlines(part.rows).items()]
     steps = [
-        f"{row.values['dearer, %']:+.1f} % with {row.labels['with']}" for row in part.rows if row.labels.get("mode") == "eager"
+        f"{row.values['extra time, %']:+.1f} % with {row.labels['with']}"
+        for row in part.rows
+        if row.labels.get("mode") == "eager"
     ]
     text = f"{where}, times as fast as the eager published formula, forward and with backward: {'; '.join(said)}."
     return f"{text} An eager training step of resnet50: {', '.join(steps)}." if steps else text

@@ -1,4 +1,4 @@
-"""Attaching to a model nobody edited: draw outside, act inside, tell the loss."""
+"""Attaching strategies to a model whose code stays as it is: decisions are drawn outside it, hooks apply them inside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def attach(
     input: str | int | None = None,
     auto: bool | AlsoGiven = False,
 ) -> Mixer:
-    """Attach strategies to a model that nobody needs to edit.
+    """Attach strategies to a model. Its code stays as it is.
 
     Args:
         model: Any module, also compiled, data-parallel, sharded or with checkpointed parts.

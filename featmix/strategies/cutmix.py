@@ -57,7 +57,8 @@ class CutMix(ContentStrategy[CutMixParams]):
     """CutMix: a box of the partner is pasted at the same place; the label is shared by the area that was really replaced.
 
     The box has side ``int(S * sqrt(1 - lam))`` with ``lam`` from Beta(alpha, alpha), a centre uniform over the map and edges
-    clipped to it (eq. 2 of the paper); the label's own share is ``1 - area / (H * W)`` of the clipped box. In sequences it
+    clipped to it (eq. 2 of the paper); the weight of the sample's own label is
+    ``1 - area / (H * W)`` of the clipped box. In sequences it
     is a segment, in volumes a cuboid (side ``S * (1 - lam) ** (1 / d)``).
 
     *Where to put it.* At the input. In a hidden layer the box is drawn for that layer's own resolution.

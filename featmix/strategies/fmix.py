@@ -35,7 +35,7 @@ class FMixParams(Params):
     Args:
         partner: See :class:`~featmix.strategies.params.Params`.
         active: See :class:`~featmix.strategies.params.Params`.
-        lam: ``(B,)`` the label's own share.
+        lam: ``(B,)`` the weight of the sample's own label.
         mixture: See :class:`~featmix.strategies.params.Params`.
         share: ``(B, 1, *sizes)``, the partner's share of each position: bool, or float32 where the mask is soft.
         sizes: The sizes of the position axes that the mask was drawn for.
@@ -127,7 +127,7 @@ class FMix(ContentStrategy[FMixParams]):
 
     @property
     def strength_beta(self) -> tuple[float, float] | None:
-        """The parameters of the Beta distribution that the own share of a map is from."""
+        """The parameters of the Beta distribution from which the sample's own share of a map is drawn."""
         if isinstance(self.alpha, Schedule):
             return self.at(self.progress).strength_beta
         return float(self.alpha + self.reformulate), float(self.alpha)

@@ -52,7 +52,7 @@ class MoEx(MomentStrategy[Params]):
     Args:
         norm: Any intra-instance normalizer: ``pono``, ``in``, ``ln``, ``gn<G>``, ``gpono<G>`` and their ``-d<D>`` forms,
             ``over:<axes>``.
-        lam: The label's own share, in [0, 1].
+        lam: The weight of the sample's own label, in [0, 1]; the partner's label has the rest.
         eps: Added to the variance, inside the root.
         detach: Treat the moments as constants in backward; off as published.
         memory: Samples to remember; ``None`` for none, as published.

@@ -38,7 +38,7 @@ class PatchUpParams(Params):
     Args:
         partner: See :class:`~featmix.strategies.params.Params`.
         active: See :class:`~featmix.strategies.params.Params`.
-        lam: ``(B,)`` the label's own share.
+        lam: ``(B,)`` the weight of the sample's own label.
         mixture: See :class:`~featmix.strategies.params.Params`; its ``scale`` is the weight of the three terms together.
         blend: ``(B,)`` float32, the sample's own share inside the blocks; 0 in hard mode.
         sizes: The sizes of the position axes that the blocks were drawn for.

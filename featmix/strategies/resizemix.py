@@ -55,7 +55,8 @@ class ResizeMix(ContentStrategy[ResizeMixParams]):
 
     The box has side ``floor(tau * S)``, with ``tau`` from U(0.1, 0.8), and at least one position; its centre is uniform over
     the map, and it is moved until it lies inside, never clipped. It holds all of the partner by nearest neighbour: position
-    ``k`` of a side ``h`` is the partner's position ``floor(k * S / h)``. The label's own share is ``1 - h * w / (H * W)``.
+    ``k`` of a side ``h`` is the partner's position ``floor(k * S / h)``. The weight of the sample's
+    own label is ``1 - h * w / (H * W)``.
 
     *Where to put it.* At the input. In a hidden layer the box is drawn for that layer's own resolution.
 

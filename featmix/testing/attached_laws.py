@@ -166,7 +166,7 @@ def lifecycle(strategy: Strategy) -> None:
     drawn=False,
 )
 def ddp(strategy: Strategy) -> None:
-    """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone.
+    """On two gloo ranks, which get different random numbers, gradients are the mean of what each rank computes alone.
 
     The ranks are two threads, each with a copy of the strategy, at ``p = 1`` where it has one, so that nothing is pickled and
     no process is started. 1e-7 between the ranks, 1e-6 on gradients of order 1: they are added up in another order.

@@ -27,7 +27,7 @@ _UNIT = torch.finfo(torch.float32).eps
     drawn=False,
 )
 def lam_is_the_share(strategy: Strategy) -> None:
-    """Strengths ``lam`` are in [0, 1], 1 in rows that are not active, and the label's own share where labels are mixed.
+    """Strengths ``lam`` are in [0, 1], 1 in rows that are not active, and the weight of the own label where labels are mixed.
 
     With an ``own_term`` so much of the rest is the row's own too, and labels by decree may have any share. Four units in the
     last place of float32. Half of the rows are active here.
@@ -46,7 +46,7 @@ def lam_is_the_share(strategy: Strategy) -> None:
             own = params.lam.double()
             own = own + (1 - own) * (getattr(used, "own_term", None) or 0.0)
             shares = params.mixture.matrix().double().diagonal()
-            demand_close(shares[takes], own[takes], 4 * _UNIT, "label's own share against lam")
+            demand_close(shares[takes], own[takes], 4 * _UNIT, "weight of the sample's own label against lam")
 
 
 @law(
