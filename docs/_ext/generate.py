@@ -11,6 +11,8 @@ from pathlib import Path
 import cards
 import commands
 import departures
+import drawings
+import exchanged
 import faults
 import front
 import laws
@@ -47,6 +49,8 @@ def generate(app: Sphinx) -> None:
         tables,
         front,
         cards,
+        exchanged,
+        drawings,
         shown,
         presets,
         programs,
