@@ -34,7 +34,7 @@ def picture() -> bytes:
     figure = Figure(figsize=(11, 4.6), layout="constrained", dpi=110)
     grid = figure.subplots(3, len(COLUMNS), height_ratios=[1, 1, 0.12])
     for row in range(2):
-        grid[row, 0].imshow(images[row].movedim(0, -1).numpy())
+        grid[row, 0].imshow(images[row].clamp(0, 1).movedim(0, -1).numpy())
         grid[row, 0].set_ylabel(names[row], fontsize=11)
         for axis, values in zip(grid[row, 1:], maps, strict=True):
             axis.imshow(values[row].numpy(), cmap="viridis", vmin=float(values.min()), vmax=float(values.quantile(0.995)))
