@@ -12,8 +12,8 @@ from tests.broken import faults, law_named, tried_until_refused
 
 INTRODUCTION = """\
 A law that cannot fail proves nothing. So the tests have {faults} strategies and normalizers that are wrong on purpose, each in
-one way, and every one of the {laws} laws has to refuse at least one of them. {refused} are refused, each by the law named beside
-it. The last column says at which input the law failed.
+one way, and every one of the {laws} laws has to refuse at least one of them. {refused} are refused, each by the law
+named beside it. The last column says at which input the law failed.
 """
 
 SURVIVORS = """\

@@ -70,12 +70,12 @@ class Mixer(Automatic, Repeating, Resuming):
 
     @property
     def acting(self) -> Tree:
-        """The tree as it acts in this model: strategies that name no axes are told those that the model says it has."""
+        """The tree as it acts in this model: strategies without a layout have the one that the model tells."""
         return self._reading.tree
 
     @property
     def progress(self) -> float:
-        """How far training is, ``step / total`` in [0, 1]: what settings that are schedules go by."""
+        """How far training is, ``step / total`` in [0, 1]: the argument of settings that are schedules."""
         return self._progress
 
     @progress.setter
@@ -97,20 +97,20 @@ class Mixer(Automatic, Repeating, Resuming):
         """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
 
         Args:
-            images: The batch that goes into the model next: what is mixed at the input is this tensor. Of a container it is
-                what ``attach(..., input=...)`` says, else the entry called ``images``, ``pixel_values``, ``input_values`` or
+            images: The batch that goes into the model next; at the input this tensor is mixed. In a container it is the entry
+                that ``attach(..., input=...)`` names, else the one called ``images``, ``pixel_values``, ``input_values`` or
                 ``inputs_embeds``, else the only floating tensor beside labels.
             target: Its labels, for strategies that look at them.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
             mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
                 differ in resolution, or some have no padding.
-            partner: ``(B,)`` int64 rows, partners of one's own for all strategies that have any: row ``i`` takes from row
-                ``partner[i]``. They stand in place of what ``partner=`` of a strategy and ``domain`` would give.
+            partner: ``(B,)`` int64, the partners for all strategies that have any, in place of drawn ones: row ``i`` takes from
+                row ``partner[i]``.
             rows: ``(B,)`` bool, False for rows that no strategy may mix: they come out bit for bit, with their own labels.
-                Other rows may take from them; where they must not, give partners of one's own.
+                Other rows may take from them; to prevent that, give ``partner`` too.
 
         Raises:
-            FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
+            FeatmixError: If no forward has used the last decision yet, or a strategy cannot decide.
         """
         x = self._drawn_for(images)
         if not self._switch.handles:
@@ -178,7 +178,7 @@ class Mixer(Automatic, Repeating, Resuming):
         hook.drawn = self._switch.next
 
     def discard(self) -> None:
-        """Drop a decision that no forward has taken."""
+        """Drop a decision that no forward has used."""
         self._switch.next = None
 
     def learn_shapes(self, example: Any) -> None:

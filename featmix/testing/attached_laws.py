@@ -33,7 +33,7 @@ def see(strategy: Strategy, seed: int = 0) -> None:
 
 @law("attached", cause="The strategy keeps state between calls, or acts differently when a model calls it.", drawn=False)
 def fires(strategy: Strategy) -> None:
-    """Attached to a layer, the strategy does there exactly what ``transform`` does with the same decision.
+    """Attached to a layer, the strategy does exactly what ``transform`` does with the same decision.
 
     No tolerance: the hook calls the same function on the same tensors.
     """
