@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from featmix.compare import SmallResNet
+from featmix.compare.pipelines import read_pipelines
 from featmix.strategies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +57,16 @@ def test_blocks_run(page, sandbox, monkeypatch):
         else:
             assert reason.strip(), f"{page.name}:{line}: a block is not run, and no reason is given"
             compile(code, str(page), "exec")
+    if page == README:
+        check_that_commands_take_what_was_saved(page.read_text(encoding="utf-8"))
+
+
+def check_that_commands_take_what_was_saved(text):
+    """Files that the commands of a page name were written by its blocks, and fit the network of the commands."""
+    files = set(re.findall(r"^featmix (?:compare|show) --pipeline (\S+)", text, re.MULTILINE))
+    (contender,) = read_pipelines(sorted(files))
+    with contender.pipeline().attach(SmallResNet(10)) as mixer:
+        assert {leaf.site for leaf in mixer.tree.leaves()} == {"input", "stem"}
 
 
 def test_blocks_are_found():
