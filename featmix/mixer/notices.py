@@ -1,6 +1,6 @@
-"""What a loop seems to have forgotten: each is warned of once, in a loop that goes on otherwise.
+"""What a training loop seems to have forgotten: one warning for each, and the loop goes on.
 
-Nothing here is wrong for certain; what is certain is refused. A count therefore has to be reached before anything is said.
+Nothing here is certainly wrong; what is certain is refused. So a warning comes only after a number of steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ UNASKED = 10  # decisions that mixed labels, one after the other
 
 
 class Notices:
-    """Counts what a mixer is not used for, and says so.
+    """Counts missing calls of a mixer, and warns.
 
     Args:
         tree: What is attached; ``None`` where nothing is to be said.
@@ -36,7 +36,7 @@ class Notices:
         self._last: Record | None = None
 
     def progress_was_set(self) -> None:
-        """Schedules have what they need."""
+        """Progress was set, so schedules need no warning."""
         self._awaits_progress = False
 
     def in_use(self) -> None:

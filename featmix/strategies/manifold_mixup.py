@@ -1,4 +1,4 @@
-"""Manifold Mixup: Mixup at one of several layers, another one each step."""
+"""Manifold Mixup: Mixup at one of several layers, drawn in each step."""
 
 from __future__ import annotations
 

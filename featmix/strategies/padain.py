@@ -1,4 +1,4 @@
-"""pAdaIN: once in a while, give each sample the moments of another."""
+"""pAdaIN: rarely, give each sample the moments of another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PatchUp: replace or blend blocks of feature maps, other ones in each channel."""
+"""PatchUp: replace or blend blocks of feature maps, drawn for each channel."""
 
 from __future__ import annotations
 
