@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from types import ModuleType
@@ -14,6 +15,8 @@ from rich.table import Table
 
 from benchmarks import subsets
 from benchmarks.results import Part, Results, Row
+
+WIDEST = 7  # columns of a table that a page has room for
 
 
 def names() -> list[str]:
@@ -98,7 +101,9 @@ def sentence(results: Results) -> str:
     part = results.parts["device"]
     said = [f"{size}: {', '.join(each)}" for size, each in module("device").headlines(part.rows).items()]
     steps = [
-        f"{row.values['dearer, %']:+.1f} % with {row.labels['with']}" for row in part.rows if row.labels.get("mode") == "eager"
+        f"{row.values['extra time, %']:+.1f} % with {row.labels['with']}"
+        for row in part.rows
+        if row.labels.get("mode") == "eager"
     ]
     text = f"{where}, times as fast as the eager published formula, forward and with backward: {'; '.join(said)}."
     return f"{text} An eager training step of resnet50: {', '.join(steps)}." if steps else text
@@ -113,10 +118,11 @@ def _section(name: str, part: Part, heading: str) -> list[str]:
     about = (module(name).__doc__ or "").partition("\n\n")[2].strip().replace("``", "`")
     lines = [f"{heading} {title(module(name))}", "", about, ""]
     for rows in _tables(part.rows):
-        columns = _columns(rows)
-        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-        lines += ["| " + " | ".join(_cells(row, columns)) + " |" for row in rows]
-        lines.append("")
+        for title_of, table in _narrow(rows):
+            lines += [title_of, ""] if title_of else []
+            lines += ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
+            lines += ["| " + " | ".join(cells) + " |" for cells in table[1:]]
+            lines.append("")
     return [*lines, *(f"- {line}" for line in notes(part)), ""]
 
 
@@ -144,6 +150,22 @@ def _tables(rows: list[Row]) -> list[list[Row]]:
     for row in rows:
         found.setdefault(tuple(row.labels), []).append(row)
     return list(found.values())
+
+
+def _narrow(rows: list[Row]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Tables that fit a page, each with its title.
+
+    In a wide one all labels share a column, and columns ``forward: x`` stand in a table of their own, titled ``Forward``.
+    """
+    columns = _columns(rows)
+    if len(columns) <= WIDEST:
+        yield "", [columns, *(_cells(row, columns) for row in rows)]
+        return
+    labels, values = list(rows[0].labels), columns[len(rows[0].labels) :]
+    for what in dict.fromkeys(name.partition(": ")[0] for name in values if ": " in name) or [""]:
+        chosen = [name for name in values if ": " not in name or name.partition(": ")[0] == what]
+        header = [", ".join(labels), *(name.removeprefix(f"{what}: ") for name in chosen)]
+        yield what.capitalize(), [header, *([", ".join(row.labels.values()), *_cells(row, chosen)] for row in rows)]
 
 
 def _columns(rows: list[Row]) -> list[str]:

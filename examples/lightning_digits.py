@@ -1,6 +1,7 @@
 """Lightning: CutMix at the input and MoEx in a hidden layer of a LightningModule that knows nothing of it, by one callback.
 
-``pip install ".[lightning]"`` first. The module logs the accuracy on hard labels in its training step, as before.
+``pip install ".[lightning]"`` first, in a clone of the repository. The module logs the accuracy on hard labels in its training
+step, as before.
 
 Run: python examples/lightning_digits.py
 """

@@ -1,4 +1,4 @@
-"""Checks of arguments: what is refused says who refused it, which argument, what was expected, and what came."""
+"""Checks of arguments: errors say who refused, which argument, what was expected, and what was given."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ _BITS_WRITTEN = 1024
 
 
 class FeatmixError(ValueError):
-    """A refused input: who refused it, which argument, what was expected, what came, and what to do.
+    """A refused input: who refused it, which argument, what was expected, what was given, and what to do.
 
     Args:
         subject: The strategy, function or file that refuses.
@@ -37,7 +37,7 @@ class FeatmixError(ValueError):
 
 
 class FeatmixWarning(UserWarning):
-    """What is probably not meant, and may be: filter it with ``warnings.filterwarnings("ignore", category=...)``."""
+    """A likely mistake, but not a certain one: filter it with ``warnings.filterwarnings("ignore", category=...)``."""
 
 
 def printable(text: str) -> str:

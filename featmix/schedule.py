@@ -1,4 +1,4 @@
-"""Settings that change as training goes on: functions of progress, from 0 at the first step to 1 at the last.
+"""Settings that change during training: functions of progress, from 0 at the first step to 1 at the last.
 
 A schedule stands where a number could: ``fm.MoEx(p=fm.schedule.linear(0, 0.5))``. ``mixer.progress = step / total`` drives all
 schedules of a tree. What is drawn is a tensor in any case, so that a compiled model stays as it is.
@@ -94,7 +94,7 @@ class linear(Schedule):  # noqa: N801
 
 @dataclass(frozen=True)
 class cosine(linear):  # noqa: N801
-    """From ``start`` to ``end`` along half a cosine, as learning rates have it: slow at both ends.
+    """From ``start`` to ``end`` along half a cosine, as for learning rates: slow at both ends.
 
     Args:
         start: The value at progress 0.

@@ -33,7 +33,7 @@ def seed_worker(transforms: Any = None, *, seed: int = 0) -> WorkerSeed:
     stream that all its transforms share, made of ``seed``, the rank, the worker and the number that ``DataLoader`` draws for
     each epoch. So ``torch.manual_seed``, or the loader's own ``generator``, decides over order and augmentation alike. With
     ``persistent_workers`` the streams go on from one epoch to the next. The worker's global generators (torch, NumPy, Python)
-    are seeded from the same numbers, so that ranks that share torch's seed draw apart too.
+    are seeded from the same numbers, so that ranks that share torch's seed get different random numbers too.
 
     Args:
         transforms: An albumentations pipeline, or what holds some: a list, a dict, a dataset or another object. ``None`` looks

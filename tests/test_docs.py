@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import re
 import runpy
 import subprocess
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from featmix.compare import SmallResNet
+from featmix.compare.pipelines import read_pipelines
 from featmix.strategies import registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +57,16 @@ def test_blocks_run(page, sandbox, monkeypatch):
         else:
             assert reason.strip(), f"{page.name}:{line}: a block is not run, and no reason is given"
             compile(code, str(page), "exec")
+    if page == README:
+        check_that_commands_take_what_was_saved(page.read_text(encoding="utf-8"))
+
+
+def check_that_commands_take_what_was_saved(text):
+    """Files that the commands of a page name were written by its blocks, and fit the network of the commands."""
+    files = set(re.findall(r"^featmix (?:compare|show) --pipeline (\S+)", text, re.MULTILINE))
+    (contender,) = read_pipelines(sorted(files))
+    with contender.pipeline().attach(SmallResNet(10)) as mixer:
+        assert {leaf.site for leaf in mixer.tree.leaves()} == {"input", "stem"}
 
 
 def test_blocks_are_found():
@@ -65,6 +79,34 @@ def test_no_block_escapes():
         text = page.read_text(encoding="utf-8")
         fences = re.findall(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*\{?(?:python|py|code-block|pycon)\b", text, re.MULTILINE)
         assert len(fences) == len(list(blocks(text))), f"{page.name} has a Python block that is not found"
+
+
+def borrowed(code):
+    """The names that a block takes from somewhere else: it does not run on its own."""
+    nodes = list(ast.walk(ast.parse(code)))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    made = {node.id for node in names if not isinstance(node.ctx, ast.Load)} | {
+        node.arg for node in nodes if isinstance(node, ast.arg)
+    }
+    made |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler)}
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            made |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return {node.id for node in names} - made - set(dir(builtins))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_block_runs_on_its_own_or_the_page_says_what_it_follows(page):
+    text = page.read_text(encoding="utf-8")
+    follows = [line for line, code, _ in blocks(text) if borrowed(code)]
+    said = any(words in " ".join(text.split()) for words in ("in the order in which they stand", "goes on from"))
+    assert said or not follows, f"{page.name}: the blocks at lines {follows} go on from others; say before them from which"
+
+
+def test_borrowed_names_are_found():
+    assert borrowed(
+        "import a.b as c\nfrom d import e\n[c(x, len(x)) for x in e]\ndef f(y, *, z=1):\n    return y + w + z\n"
+    ) == {"w"}
 
 
 def test_tutorials_are_notebooks():
@@ -82,10 +124,10 @@ def test_picture_of_the_readme_is_small():
     assert max((ROOT / path).stat().st_size for path in pictures) < 300_000
 
 
-def test_design_names_every_room():
+def test_design_names_every_part():
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    rooms = [path for path in (ROOT / "featmix").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
-    names = [path.name + "/" * path.is_dir() for path in rooms if not path.name.startswith("_")]
+    parts = [path for path in (ROOT / "featmix").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    names = [path.name + "/" * path.is_dir() for path in parts if not path.name.startswith("_")]
     assert [name for name in names if f"`{name}`" not in text] == []
 
 

@@ -48,9 +48,9 @@ def cited(tags: fm.Tags) -> str:
 
 
 def speed_table() -> str:
-    """What moment exchange and mixing cost in clones of their input, beside the formula and other libraries."""
-    parts = json.loads(RESULTS.read_text(encoding="utf-8"))["parts"]
-    rows = []
+    """CPU time of moment exchange and mixing divided by that of ``x.clone()``, with the machine that measured it."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    parts, rows = results["parts"], []
     for each in parts["exchange"]["rows"]:
         if each["labels"]["shape"] == "64×64×56×56":
             ours, formula, clone = (each["timings"][who]["median"] for who in ("featmix", "formula", "clone"))
@@ -62,7 +62,10 @@ def speed_table() -> str:
                  if each["labels"]["method"] == method and each["labels"]["memory"] == "new memory"}  # fmt: skip
         others = ", ".join(f"{who} {clones:.1f}" for who, clones in found.items() if "featmix" not in who)
         rows.append([f"{method}, images", f"{found['featmix']:.1f}", others])
-    return markdown_table(["forward on the CPU, in clones of its input", "featmix", "others"], rows)
+    table = markdown_table(["forward on the CPU", "featmix", "others"], rows)
+    machine = f"{results['machine']['processor']}, {results['machine']['cores']} cores, torch {results['versions']['torch']}"
+    said = "The figures are CPU time divided by that of `x.clone()`; lower is better. They come from one machine"
+    return f"{table}\n{said} ({machine}, {results['date']}), not from the card above.\n"
 
 
 def updated(text: str) -> str:

@@ -51,7 +51,7 @@ class Training:
     steps: int = 8
 
     def row(self, what: str, *, compiled: bool = False) -> Iterator[Row]:
-        """How much dearer a step is: blocks with a strategy, each by the mean of the two without around it."""
+        """The extra time of a step: blocks with a strategy, each divided by the mean of the two blocks without around it."""
         images = torch.randn(self.shape, device=self.clock.device).contiguous(memory_format=torch.channels_last)
         labels = torch.randint(self.classes, self.shape[:1], device=self.clock.device)
         bare, mixed = (_Step(self._network(), images, labels) for _ in range(2))
@@ -67,13 +67,13 @@ class Training:
             after.append(self._block(mixed))
             before.append(self._block(bare))
         around = (np.asarray(before[:-1]) + np.asarray(before[1:])) / 2
-        dearer = 100 * (np.asarray(after) / around - 1)
-        spread = bootstrap((dearer,), np.median, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+        extra = 100 * (np.asarray(after) / around - 1)
+        spread = bootstrap((extra,), np.median, method="percentile", rng=np.random.default_rng(0)).confidence_interval
         alone, found = timing(before), timing(after)
         values = {
             "alone, ms": 1e3 * alone.median,
             "with it, ms": 1e3 * found.median,
-            "dearer, %": float(np.median(dearer)),
+            "extra time, %": float(np.median(extra)),
             "from": float(spread.low),
             "to": float(spread.high),
         }

@@ -1,7 +1,8 @@
 """Moment exchange against the published formula.
 
-MoEx and MixStyle in float32 on four shapes, the decision made before. How many times faster than the formula of the authors'
-code, and how many times the cost of ``x.clone()``. That both agree is checked before anything is timed.
+MoEx and MixStyle in float32 on four shapes, the decision made before. ``× formula`` is how many times as fast as the formula
+of the authors' code (higher is better), ``clones`` the time divided by that of ``x.clone()`` (lower is better). That both
+agree is checked before anything is timed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Mixup and CutMix against other libraries.
 
 A batch of 128 images of 3×224×224 in float32, 77 MB, with class indices of 1000 classes. A call draws, mixes images and mixes
-labels, as each library does it; ``transform`` is featmix's mixing alone, the decision made before. In clones: times the cost of
-``x.clone()``.
+labels, as each library does it; ``transform`` is featmix's mixing alone, the decision made before. ``clones`` is the time
+divided by that of ``x.clone()``: lower is better.
 """
 
 from __future__ import annotations
@@ -68,4 +68,4 @@ def _theirs(method: str, x: torch.Tensor, y: torch.Tensor) -> dict[str, Call]:
 def figure(found: list[Row]) -> Figure:
     """Bars: a clone is 1."""
     labels = [f"{row.labels['method']}: {row.labels['who']}, {row.labels['memory']}" for row in found]
-    return figures.bars(labels, {"clones": [row.values["clones"] for row in found]}, "times the cost of a clone", line=1)
+    return figures.bars(labels, {"clones": [row.values["clones"] for row in found]}, "time by that of x.clone()", line=1)

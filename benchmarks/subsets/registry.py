@@ -1,7 +1,8 @@
 """Every strategy of the registry.
 
 Defaults at p = 1 on 64×64×56×56 in float32, the decision made before, against the strategy's own formula: what runs where there
-is no faster way. A ratio near 1 means that the formula is the only way.
+is no faster way. A ratio near 1 means that there is none. ``clones`` is the time divided by that of ``x.clone()``: lower is
+better.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A whole training step, with and without.
 
 Forward, loss, backward and SGD of the small residual network of ``featmix compare`` on 32 images of 3×32×32, with each
-strategy attached, and of timm's resnet18 on 32 images of 3×64×64 with some. Steps with and without take turns one by one; how
-much dearer a step is, as the median of the ratios of neighbours, with a 95 % interval by the bootstrap.
+strategy attached, and of timm's resnet18 on 32 images of 3×64×64 with some. Steps with and without take turns one by one; the
+extra time is the median of the ratios of neighbours, with a 95 % interval by the bootstrap.
 """
 
 from __future__ import annotations
@@ -66,5 +66,5 @@ def _row(network: str, make: Callable[[], nn.Module], name: str, shape: tuple[in
     before, after = Stopwatch().pairs(plain, mixed, number)
     ratios = 100 * (np.asarray(after) / np.asarray(before) - 1)
     spread = bootstrap((ratios,), np.median, rng=np.random.default_rng(0)).confidence_interval
-    values = {"dearer, %": float(np.median(ratios)), "from": float(spread.low), "to": float(spread.high)}
+    values = {"extra time, %": float(np.median(ratios)), "from": float(spread.low), "to": float(spread.high)}
     return Row({"network": network, "strategy": name, "site": site}, values, {"without": timing(before), "with": timing(after)})

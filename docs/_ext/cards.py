@@ -1,12 +1,19 @@
-"""Two pictures for each strategy: five digits before, their partners, and what comes out; and a small one for its card."""
+"""Two pictures for each strategy: five digits before, their partners, and what comes out; and a small one for its card.
+
+Strategies that exchange the moments of positions are shown on the features of a trained stem: on pixels, positions have three
+values each, and their moments tell little.
+"""
 
 from collections import Counter
 
 import torch
 from sklearn.datasets import load_digits
+from stem import features, telling_channel
 
 import featmix as fm
+from featmix.layouts import layout
 from featmix.pictures import Row, as_png, draw_rows
+from featmix.show.maps import moment_maps
 
 COUNT, SMALL, SIZE, DRAWS = 5, 4, 32, 15
 
@@ -14,10 +21,48 @@ COUNT, SMALL, SIZE, DRAWS = 5, 4, 32, 15
 def pages() -> dict[str, bytes]:
     made, (images, labels) = {}, _digits()
     for name in fm.list_strategies():
-        params, mixed = _typical(fm.create(name, p=1.0), images, labels)
-        made[f"cards/{name}.png"] = picture(images, labels, params, mixed)
-        made[f"cards/{name}-small.png"] = small_picture(images, mixed)
+        strategy = fm.create(name, p=1.0)
+        if on_features(strategy):
+            x = features(images)
+            params, mixed = _typical(strategy, x, labels)
+            made[f"cards/{name}.png"] = feature_picture(images, labels, x, mixed, params)
+            made[f"cards/{name}-small.png"] = small_feature_picture(x, mixed)
+        else:
+            params, mixed = _typical(strategy, images, labels)
+            made[f"cards/{name}.png"] = picture(images, labels, params, mixed)
+            made[f"cards/{name}-small.png"] = small_picture(images, mixed)
     return made
+
+
+def on_features(strategy: fm.Strategy) -> bool:
+    """Whether it exchanges a mean and a deviation for each position."""
+    norm = getattr(strategy, "normalizer", None)
+    return norm is not None and not norm.over_positions
+
+
+def feature_picture(
+    images: torch.Tensor, labels: torch.Tensor, x: torch.Tensor, mixed: torch.Tensor, params: fm.Params
+) -> bytes:
+    """A PNG: images, their moment maps, those that they get, and a channel before and after."""
+    channel, maps, after = telling_channel(x), moment_maps(x, layout("bchw")), moment_maps(mixed, layout("bchw"))
+    rows = [
+        Row("image", images, above=[f"label {label}" for label in labels.tolist()]),
+        Row("mean map", maps.mean, scale="mean"),
+        Row("mean map,\nexchanged", after.mean, scale="mean"),
+        Row("one channel", x[:, channel], scale="features"),
+        Row("one channel,\nafter", mixed[:, channel], scale="features", below=_titles(params.mixture, labels)),
+    ]
+    return as_png(draw_rows(rows, subject="cards", extra="compare"))
+
+
+def small_feature_picture(x: torch.Tensor, mixed: torch.Tensor) -> bytes:
+    """A PNG: above a channel of the features, below the same channel of what the strategy made of them."""
+    channel = telling_channel(x)
+    both = torch.stack([x[:SMALL, channel], mixed[:SMALL, channel]])
+    # No bar of colours on so small a picture: grey maps from 0 to 1.
+    shown = ((both - both.min()) / (both.quantile(0.99) - both.min())).clamp(0, 1).unsqueeze(2)
+    rows = [Row("", list(shown[0])), Row("", list(shown[1]))]
+    return as_png(draw_rows(rows, subject="cards", extra="compare", cell=(1, 1)))
 
 
 def small_picture(images: torch.Tensor, mixed: torch.Tensor) -> bytes:

@@ -1,4 +1,4 @@
-"""The page on planted faults: each is tried again here, so that the table says what is so.
+"""The page on planted faults: each is tested again here, so that the table is right.
 
 Laws that are not drawn either refuse or do not, which the tests show; running those again would only cost time.
 """
@@ -11,9 +11,9 @@ from featmix.testing import laws
 from tests.broken import faults, law_named, tried_until_refused
 
 INTRODUCTION = """\
-A law that cannot fail proves nothing. So there are {faults} strategies and normalizers that are wrong on purpose, each in
-one way, and every one of the {laws} laws has to refuse at least one. {refused} of them are refused, in the tests, each by
-the law that stands with it here. The last column says how many inputs it drew until then, the one it refused included.
+A law that cannot fail proves nothing. So the tests have {faults} strategies and normalizers that are wrong on purpose, each in
+one way, and every one of the {laws} laws has to refuse at least one of them. {refused} are refused, each by the law
+named beside it. The last column says at which input the law failed.
 """
 
 SURVIVORS = """\

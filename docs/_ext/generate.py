@@ -11,7 +11,9 @@ from pathlib import Path
 import cards
 import commands
 import departures
+import drawings
 import evidence
+import exchanged
 import faults
 import front
 import laws
@@ -35,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 # What the pages are made of: where none of it has changed, neither have they.
 SOURCES = ("featmix/**/*.py", "benchmarks/**/*.py", "tests/broken/**/*.py", "tests/correct/**/*.py", "pytest_featmix.py",
            "tools/*.py", "study/*.py", "docs/evidence/*/*", "docs/_ext/*.py", "examples/**/*.py",
-           "docs/benchmarks/results.json", "constraints.txt")  # fmt: skip
+           "docs/benchmarks/*.json", "constraints.txt")  # fmt: skip
 
 
 def generate(app: Sphinx) -> None:
@@ -49,6 +51,8 @@ def generate(app: Sphinx) -> None:
         tables,
         front,
         cards,
+        exchanged,
+        drawings,
         shown,
         presets,
         programs,

@@ -1,4 +1,4 @@
-"""The API reference: the public names first, as tables that link to them; then a page for each module, out of the sidebar."""
+"""The API reference: a page for each public package, which the sidebar lists; and one for each module, which it does not."""
 
 import importlib
 import inspect
@@ -16,11 +16,16 @@ def pages() -> dict[str, str]:
     strategies = [fm.strategy_class(name) for name in fm.list_strategies()]
     elsewhere = [*public.values(), *strategies]
     modules = list(_modules())
+    packages = {module.__name__: module for module in modules if _is_public(module)}
     made = {
-        "parts/api.md": "\n".join(_entry("featmix", name, obj) for name, obj in public.items()),
+        "public/featmix.md": "# featmix\n\n" + "\n".join(_entry("featmix", name, obj) for name, obj in public.items()),
         "parts/api_names.md": _table("featmix", public),
-        "parts/api_packages.md": "\n".join(_package(module, elsewhere) for module in modules if _is_public(module)),
+        "parts/api_packages.md": markdown_table(
+            ["package", "what it offers"],
+            [[f"[`{name}`](_generated/public/{name}.md)", _first_line(module)] for name, module in packages.items()],
+        ),
     }
+    made |= {f"public/{name}.md": _package(module, elsewhere) for name, module in packages.items()}
     written = []
     for module in modules:
         members = {name: obj for name, obj in _own(module) if not any(obj is other for other in elsewhere)}
@@ -64,11 +69,11 @@ def _own(module: ModuleType) -> list[tuple[str, object]]:
 
 
 def _package(module: ModuleType, elsewhere: list[object]) -> str:
-    """A section for a public package: what it is, and its names."""
+    """A page for a public package: what it is, and its names."""
     names = {name: getattr(module, name) for name in module.__all__}
     documented = {name: obj for name, obj in names.items() if hasattr(obj, "__module__") and inspect.getdoc(obj)}
     rows = _table(None, {name: obj for name, obj in documented.items() if not any(obj is other for other in elsewhere)})
-    return f"### {module.__name__}\n\n{_first_line(module)}\n\n{rows}"
+    return f"# {module.__name__}\n\n{_first_line(module)} Each name links to its definition.\n\n{rows}"
 
 
 def _table(module: str | None, names: dict[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 import inspect
 
+import cards
 import torch
 from front import heading
 from readme_table import cited, markdown_table, strategy_table
@@ -37,7 +38,7 @@ def _section(name: str) -> str:
 
 {" ".join(note for note in notes if note)}
 
-![{cls.__name__} on five digits: before, partner, after](_generated/cards/{name}.png)
+![{cls.__name__} on five digits: {_shown(name)}](_generated/cards/{name}.png)
 
 ```{{eval-rst}}
 .. autoclass:: featmix.{cls.__name__}
@@ -46,19 +47,26 @@ def _section(name: str) -> str:
 """
 
 
-def _grid(cards: list[str]) -> str:
-    return "\n".join([":::::{grid} 2 2 3 3", ":gutter: 2", ":class-container: methods", "", *cards, ":::::", ""])
+def _shown(name: str) -> str:
+    if cards.on_features(fm.create(name)):
+        return "features of a trained stem, their moment maps, and both after the exchange"
+    return "before, partner, after"
+
+
+def _grid(made: list[str]) -> str:
+    return "\n".join([":::::{grid} 2 2 3 3", ":gutter: 2", ":class-container: methods", "", *made, ":::::", ""])
 
 
 def _card(name: str) -> str:
     """A card of the front page: the picture, what the strategy does, where from."""
     title, does = heading(name)
     tags = fm.strategy_class(name).tags
+    subject = "Feature maps of four digits" if cards.on_features(fm.create(name)) else "Four digits"
     return f"""::::{{grid-item-card}} {title}
 :link: strategy-{name}
 :link-type: ref
 :img-top: _generated/cards/{name}-small.png
-:img-alt: Four digits, and below them what {title} makes of them
+:img-alt: {subject}, and below them what {title} makes of them
 
 {does}
 

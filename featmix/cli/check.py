@@ -1,4 +1,4 @@
-"""The command ``featmix check``: find the subject, try its laws while showing how far it is, and report."""
+"""The command ``featmix check``: find the subject, test its laws while showing progress, and report."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def check_one(
     dtypes: Sequence[str] | None = None,
     attached: bool = True,
 ) -> tuple[dict[str, Any], list[Record]]:
-    """Check one subject and say how far it is; returns what came of it, for programs and as records.
+    """Check one subject and show progress; returns the result, for programs and as records.
 
     Args:
         target: What the subject is called.
@@ -117,7 +117,7 @@ def check_one(
 
 
 def _printing_aside() -> contextlib.AbstractContextManager[Any]:
-    """What a subject prints goes to stderr: stdout holds the answer alone."""
+    """What a subject prints goes to stderr: stdout holds only the answer."""
     return contextlib.redirect_stdout(sys.stderr)
 
 

@@ -242,7 +242,7 @@ def probe(
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away what is in the output folder.")] = False,
     **settings: Any,
 ) -> None:
-    """Ask whether moments carry the class: linear probes on moments alone, on normalized features, and on all.
+    """Measure whether moments carry the class: linear probes on moments, on normalized features, and on all features.
 
     Writes probes.csv, probe.md, probe.png and moments.png. Interrupted, the same command goes on where it was.
     """
@@ -283,7 +283,7 @@ def check(
     attached: Annotated[bool, typer.Option(help="Also the laws of a strategy inside a model.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
-    """Hold a strategy or a normalizer to its laws; exit status 1 where one does not hold."""
+    """Test a strategy or a normalizer by the laws; the exit status is 1 if one does not hold."""
     with _refusals_explained():
         from featmix.cli.check import run_check
 
@@ -355,7 +355,7 @@ def _card(tags: object) -> dict[str, object]:
 
 @contextmanager
 def _refusals_explained() -> Iterator[None]:
-    """Turn a refused input into one message and exit status 2, a missing extra likewise, and Ctrl-C into status 130.
+    """Turn a refused input or a missing extra into one message and exit status 2, and Ctrl-C into status 130.
 
     Where the system refuses to read or write, the disk being full for instance, the status is 3.
     """

@@ -1,4 +1,4 @@
-"""kornia's mixers with one partner a sample, as strategies. Made by :func:`featmix.interop.kornia.from_kornia`."""
+"""kornia's mixers with one partner for each sample, as strategies. Made by :func:`featmix.interop.kornia.from_kornia`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class KorniaMixup(Mixup):
 
 
 class KorniaCutMix(CutMix):
-    """``RandomCutMixV2`` with one box: its place is uniform among those that fit in, so that it is never clipped.
+    """``RandomCutMixV2`` with one box: its place is uniform among those where it fits, so it is never clipped.
 
     Args:
         mixer: Of kornia's.

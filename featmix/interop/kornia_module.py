@@ -48,7 +48,7 @@ class KorniaModule(MixAugmentationBaseV2):
         return self.decision.mixture.to(target.device).dense(target, self.num_classes)
 
     def forward_parameters(self, batch_shape: Any) -> dict[str, Any]:
-        """Decide, from torch's default generator; in eval mode that nothing is mixed."""
+        """Decide, from torch's default generator; in eval mode nothing is mixed."""
         shape = tuple(batch_shape)
         params = self.strategy.training_params(shape) if acts(self) else self.strategy.make_params(shape).idle()
         return {
@@ -83,11 +83,11 @@ class KorniaModule(MixAugmentationBaseV2):
         return self.transform_class(input, params, flags)
 
     def apply_transform_boxes(self, input: Any, params: dict[str, Any], flags: dict[str, Any]) -> Any:
-        """Boxes stay, where the objects in them do."""
+        """Boxes stay if their objects stay."""
         return self._unmoved(input, "boxes")
 
     def apply_transform_keypoint(self, input: Any, params: dict[str, Any], flags: dict[str, Any]) -> Any:
-        """Keypoints stay, where the objects that they are of do."""
+        """Keypoints stay if their objects stay."""
         return self._unmoved(input, "keypoints")
 
     def extra_repr(self) -> str:

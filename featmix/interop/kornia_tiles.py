@@ -1,4 +1,4 @@
-"""kornia's mixers with several partners a sample, as strategies. Made by :func:`featmix.interop.kornia.from_kornia`."""
+"""kornia's mixers with several partners for each sample, as strategies. Made by :func:`featmix.interop.kornia.from_kornia`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TileParams(Params):
 
 
 class KorniaTiles(Strategy[TileParams]):
-    """Base of the mixers that put a result together of several samples; label shares are shares of positions.
+    """Base of the mixers that compose a result from several samples; label shares are shares of positions.
 
     Args:
         mixer: Of kornia's.
@@ -78,7 +78,7 @@ class KorniaTiles(Strategy[TileParams]):
         raise NotImplementedError(f"{type(self).__name__} does not say how it lays out its tiles")
 
     def decide(self, shape: Sequence[int], draw: Draw) -> TileParams:
-        """Take from kornia what lies where, and count the shares."""
+        """Take the places from kornia, and count the shares."""
         batch, sizes = len(draw), (int(shape[2]), int(shape[3]))
         own, partner, active = torch.arange(batch), torch.from_numpy(draw.partner), torch.from_numpy(draw.active)
         down, across = torch.arange(sizes[0]).expand(batch, -1), torch.arange(sizes[1]).expand(batch, -1)

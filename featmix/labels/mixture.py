@@ -23,15 +23,15 @@ _OFF = 1e-3  # how far from 1 a row of shares may add up to, after many composit
 class Mixture:
     """Row ``i`` of a mixed batch is made of rows ``index[i]`` of the batch, by the shares ``weight[i]``.
 
-    Two extensions serve single strategies. Rows past the batch stand for labels that are not in it: ``index`` ``B + k`` is row
-    ``k`` of ``beyond``, which is laid under the targets (moments from a memory bring the labels remembered with them). And a
-    row may count more than once in the loss: ``scale`` (PatchUp's three terms add up to 2).
+    There are two extensions. Labels from outside the batch, such as those of remembered samples, are in ``beyond``: index
+    ``B + k`` means its row ``k``. And a row may count more than once in the loss: ``scale`` (2 for PatchUp, whose loss has more
+    terms).
 
     Args:
-        index: ``(B, K)`` int64, rows of the batch, and past them rows of ``beyond``.
+        index: ``(B, K)`` int64, rows of the batch, or ``B + k`` for row ``k`` of ``beyond``.
         weight: ``(B, K)`` float32, each row adds up to 1.
-        beyond: ``(M, ...)`` more targets, of the kind that the batch has; ``None`` where there are none.
-        scale: ``(B,)`` float32, what each row's loss is multiplied with; ``None`` is 1. Soft targets know nothing of it.
+        beyond: ``(M, ...)`` more targets, of the same kind as those of the batch, or ``None``.
+        scale: ``(B,)`` float32, a factor for the loss of each row; ``None`` is 1. Soft targets do not include it.
 
     Example:
         >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.9, 0.6]))
@@ -160,7 +160,7 @@ class Mixture:
         return made(rows, composed.matrix(), composed.beyond, composed.scale)
 
     def matrix(self) -> Tensor:
-        """Return the shares, dense: ``[i, j]`` is that of row ``j`` in row ``i``; ``(B, B + M)``, M rows beyond the batch."""
+        """Return all shares ``(B, B + M)``: ``[i, j]`` is the share of row ``j`` in row ``i``; M rows are beyond the batch."""
         zeros = self.weight.new_zeros(len(self), self._known)
         return zeros.scatter_add_(1, self.index, self.weight)
 
@@ -256,17 +256,16 @@ class Mixture:
 
         Args:
             output: Scores ``(B, L)``; or one score a row, ``(B,)`` or ``(B, 1)``, for two classes.
-            target: Class indices ``(B,)``, or one-hot or soft targets ``(B, L)``, of which the largest entry counts. With
-                ``threshold``: labels that are on or off, of the shape of ``output`` (of two classes also ``(B,)``); soft ones
-                are on above 0.5.
+            target: Class indices ``(B,)``, or one-hot or soft targets ``(B, L)``, whose largest entry is the class. With
+                ``threshold``: labels that are on or off, of the shape of ``output`` (for two classes also ``(B,)``); soft
+                labels are on above 0.5.
             top_k: A class counts as predicted if it is among so many of the largest scores.
-            threshold: A label counts as predicted if its score is above it: 0 for logits, 0.5 for probabilities. Needed for one
-                score a row and for several labels a row, where no class is the largest; each label is then judged by itself.
+            threshold: A label counts as predicted if its score is above it: 0 for logits, 0.5 for probabilities. Needed if
+                rows have one score or several labels; each label then counts by itself.
 
         Raises:
-            FeatmixError: If the batch does not fit or is empty, ``output`` are no scores, or they need a threshold. That
-                rows of ``target`` have several labels is seen on the CPU; on an accelerator, where nothing is read, the result
-                is NaN.
+            FeatmixError: If the batch does not fit or is empty, ``output`` has no scores, or a threshold is needed. Rows
+                with several labels are refused on the CPU; on an accelerator, where values are not read, the result is NaN.
 
         Example:
             >>> mx = Mixture.pair(torch.tensor([1, 0]), torch.tensor([0.75, 0.75]))

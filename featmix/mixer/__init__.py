@@ -1,1 +1,1 @@
-"""Strategies on a model that nobody edited."""
+"""Strategies attached to a model whose code stays as it is."""

@@ -1,4 +1,4 @@
-"""Attaching to a model nobody edited: draw outside, act inside, tell the loss."""
+"""Attaching strategies to a model whose code stays as it is: decisions are drawn outside it, hooks apply them inside."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def attach(
     input: str | int | None = None,
     auto: bool | AlsoGiven = False,
 ) -> Mixer:
-    """Attach strategies to a model that nobody needs to edit.
+    """Attach strategies to a model. Its code stays as it is.
 
     Args:
         model: Any module, also compiled, data-parallel, sharded or with checkpointed parts.
         tree: ``{site: strategy}``, or a tree of :class:`At`, :class:`Compose` and :class:`OneOf`. A site is a name from
             ``model.named_modules()``, or ``input``.
         example: A batch, for one dry run that learns the shape of each site; needed for spatial strategies in hidden layers.
-        seed: Of the mixer's own randomness, together with the rank; drawn from torch's default generator where not given.
+        seed: Seed of the mixer's random numbers, together with the rank; drawn from torch's default generator if not given.
         generator: Use this generator instead.
-        input: Which of the model's arguments the batch is, by name or position, or its key in a dictionary; needed where
-            several are like it, or ``draw`` is given a container without a usual name in it.
-        auto: Draw for each training forward with gradient by itself: ``mixer.loss(criterion, output, target)`` then goes by
-            the decision of the forward that the output came from. A function instead of True is given the model's arguments by
-            name and returns what ``draw`` is to be given beside the batch, such as ``{"mask": ..., "domain": ...}``.
+        input: Which of the model's arguments is the batch, by name or position, or by its key in a dictionary; needed if
+            several have the same shape, or if ``draw`` gets a container without a usual name.
+        auto: Draw at each training forward with gradient, without a call of ``draw``. ``mixer.loss(criterion, output, target)``
+            then uses the decision of the forward from which the output came. A function instead of True gets the model's
+            arguments by name and returns further arguments of ``draw``, such as ``{"mask": ..., "domain": ...}``.
 
     Raises:
         FeatmixError: If a site does not exist (the message names the nearest), or something is attached already.

@@ -1,4 +1,4 @@
-"""Drawing by itself: a decision for each training forward, for loops that nobody wants to edit."""
+"""``auto=True``: a decision for each training forward, for loops whose code stays as it is."""
 
 from __future__ import annotations
 

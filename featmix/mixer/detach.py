@@ -9,7 +9,7 @@ from featmix.mixer.hooked import hooks_of
 
 
 def detach(model: nn.Module) -> None:
-    """Find what :func:`attach` has put on a model or on its parts, and take it off, as ``mixer.remove()`` does.
+    """Find the mixer of a model or of its parts, and remove it, as ``mixer.remove()`` does.
 
     Args:
         model: The model, a part of it that has a site, or what either is wrapped in: a compiler, data parallelism, a trainer.

@@ -44,7 +44,7 @@ class Mix:
 
     @property
     def params(self) -> dict[str, Params]:
-        """The decision at each site; a second strategy at the same site stands under ``site#2``."""
+        """The decision at each site; that of a second strategy at the same site has the key ``site#2``."""
         self._asked()
         return self._params
 
@@ -97,20 +97,20 @@ class Mix:
     ) -> Tensor:
         """See :meth:`Mixture.loss`; checks that the output came from a forward with this decision.
 
-        A label map, ``(B, *positions)`` or ``(B, L, *positions)`` for an output with positions, goes the way of the features
-        where boxes or masks mixed them, as :meth:`dense_targets` says, and the criterion gets the map that comes out, with
-        what is ignored. Strategies whose shares have no place, after them or alone, weigh it as any target.
+        A label map, ``(B, *positions)`` or ``(B, L, *positions)`` for an output with positions, is mixed as boxes or masks
+        mixed the features (see :meth:`dense_targets`), and the criterion gets the mixed map, with its ignored positions. For
+        strategies whose shares have no place, the losses of the maps are weighted, as those of any target.
 
         Args:
             criterion: See :meth:`Mixture.loss`.
             output: Model output, ``(B, ...)``.
             target: Targets or label maps, not mixed.
-            label_map: Whether ``target`` is a map of the features' positions; ``None`` goes by shapes, and refuses what could
-                be either.
+            label_map: Whether ``target`` is a map of the features' positions; ``None`` decides by shapes, and refuses targets
+                that may be either.
 
         Raises:
             FeatmixError: If no training forward has taken the decision, or the output is another forward's, or a site did not
-                fire, or a label map cannot follow.
+                run, or a label map cannot be mixed in the same way.
         """
         check_criterion(criterion)
         self._check("Mix.loss", output)
@@ -147,8 +147,8 @@ class Mix:
             target_map: Class indices ``(B, *positions)``, or ``(B, K, *positions)``; see :meth:`Strategy.dense_targets`.
 
         Raises:
-            FeatmixError: If a strategy mixes labels without saying where, the map does not fit, or a forward that has taken
-                the decision did not come past all sites.
+            FeatmixError: If a strategy mixes labels without saying where, the map does not fit, or the forward with this
+                decision did not run all sites.
         """
         self._check_sites()
         mixed = target_map

@@ -1,4 +1,4 @@
-"""The mixer: draws for a model, and tells the loss."""
+"""The mixer: draws decisions for a model, and knows what each makes of the labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 from torch import Generator, Tensor, nn
 
 from featmix.errors import FeatmixError, nearest
-from featmix.labels.composing import composed
+from featmix.labels.composing import composed, followable
 from featmix.labels.mixture import Mixture
 from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook, checked_auto
 from featmix.mixer.dry_run import dry_run
@@ -75,12 +75,12 @@ class Mixer(Automatic, Repeating, Resuming):
 
     @property
     def acting(self) -> Tree:
-        """The tree as it acts in this model: strategies that name no axes are told those that the model says it has."""
+        """The tree as it acts in this model: strategies without a layout have the one that the model tells."""
         return self._reading.tree
 
     @property
     def progress(self) -> float:
-        """How far training is, ``step / total`` in [0, 1]: what settings that are schedules go by."""
+        """How far training is, ``step / total`` in [0, 1]: the argument of settings that are schedules."""
         return self._progress
 
     @progress.setter
@@ -103,20 +103,20 @@ class Mixer(Automatic, Repeating, Resuming):
         """Decide for the next training forward, and arm it, once. In eval mode nothing is decided and labels stay.
 
         Args:
-            images: The batch that goes into the model next: what is mixed at the input is this tensor. Of a container it is
-                what ``attach(..., input=...)`` says, else the entry called ``images``, ``pixel_values``, ``input_values`` or
+            images: The batch that goes into the model next; at the input this tensor is mixed. In a container it is the entry
+                that ``attach(..., input=...)`` names, else the one called ``images``, ``pixel_values``, ``input_values`` or
                 ``inputs_embeds``, else the only floating tensor beside labels.
             target: Its labels, for strategies that look at them.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
             mask: ``(B, *positions)`` bool, False where there is padding, at every site; or ``{site: mask}`` where sites
                 differ in resolution, or some have no padding.
-            partner: ``(B,)`` int64 rows, partners of one's own for all strategies that have any: row ``i`` takes from row
-                ``partner[i]``. They stand in place of what ``partner=`` of a strategy and ``domain`` would give.
+            partner: ``(B,)`` int64, the partners for all strategies that have any, in place of drawn ones: row ``i`` takes from
+                row ``partner[i]``.
             rows: ``(B,)`` bool, False for rows that no strategy may mix: they come out bit for bit, with their own labels.
-                Other rows may take from them; where they must not, give partners of one's own.
+                Other rows may take from them; to prevent that, give ``partner`` too.
 
         Raises:
-            FeatmixError: If the last decision has not been taken by a forward yet, or a strategy cannot decide.
+            FeatmixError: If no forward has used the last decision yet, or a strategy cannot decide.
         """
         x = self._drawn_for(images)
         if not self._switch.handles:
@@ -145,7 +145,12 @@ class Mixer(Automatic, Repeating, Resuming):
             self._draws += 1
         self._decided(drawn)
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
-        mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
+        steps = [self._leaves[key].label_step(drawn[key]) for key in self._order]
+        mixture = composed(len(x), steps)
+        if not followable(steps):
+            self._switch.notices.boxes_that_cannot_be_followed(
+                [step.place for step in steps if step is not None and step.spatial]
+            )
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
         kept = kept_unmixed(drawn, self._order, labelled)
         *there, mixture = decisions_to([self._leaves[key].for_features(p) for key, p in kept.items()], x.device, mixture)
@@ -183,7 +188,7 @@ class Mixer(Automatic, Repeating, Resuming):
         hook.drawn = self._switch.next
 
     def discard(self) -> None:
-        """Drop a decision that no forward has taken."""
+        """Drop a decision that no forward has used."""
         self._switch.next = None
 
     def learn_shapes(self, example: Any) -> None:

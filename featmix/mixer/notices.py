@@ -1,11 +1,11 @@
-"""What a loop seems to have forgotten: each is warned of once, in a loop that goes on otherwise.
+"""What a training loop seems to have forgotten: one warning for each, and the loop goes on.
 
-Nothing here is wrong for certain; what is certain is refused. A count therefore has to be reached before anything is said.
+Nothing here is certainly wrong; what is certain is refused. So a warning comes only after a number of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from featmix.mixer.record import Record
 from featmix.mixer.tree import At, Tree
@@ -19,7 +19,7 @@ UNASKED = 10  # decisions that mixed labels, one after the other; a backward pas
 
 
 class Notices:
-    """Counts what a mixer is not used for, and says so.
+    """Counts missing calls of a mixer, and warns.
 
     Args:
         tree: What is attached; ``None`` where nothing is to be said.
@@ -32,11 +32,11 @@ class Notices:
         self._awaits_question = tree is not None
         self._draws = self._forwards = self._unasked = 0
         self._looked_at: set[At] = set()
-        self._effect_noticed = False
+        self._effect_noticed = self._boxes_noticed = False
         self._last: Record | None = None
 
     def progress_was_set(self) -> None:
-        """Schedules have what they need."""
+        """Progress was set, so schedules need no warning."""
         self._awaits_progress = False
 
     def in_use(self) -> None:
@@ -89,6 +89,22 @@ class Notices:
                 expected="mixer.draw(images, target=labels) before each training forward, or attach(..., auto=True)",
                 got="a loss in training and no draw: nothing is mixed",
                 fix="Where training is to begin without mixing, take the criterion itself.",
+            )
+
+    def boxes_that_cannot_be_followed(self, places: Sequence[str]) -> None:
+        """Warn, once, that labels are those of the content on average only.
+
+        Args:
+            places: Where the strategies with boxes or masks act.
+        """
+        if not self._boxes_noticed:
+            self._boxes_noticed = True
+            warn(
+                "Mixer.draw",
+                expected="one strategy with boxes or masks a step, or several whose positions can be followed",
+                got=f"several at {' and '.join(map(repr, places))}, of which one does not say where it acts, or on grids of "
+                "other numbers of axes: their shares are multiplied, which is right on average, but not in each row",
+                fix="Take one of them a step with fm.OneOf. A ContentStrategy says where it acts by partner_share.",
             )
 
     def met(self, leaf: At, sample: tuple[int, ...]) -> None:

@@ -66,14 +66,14 @@ class At:
         site: A module's name as ``model.named_modules()`` has it, or ``input`` for the model's own input.
         strategy: What happens there.
         call: Which call of the module in one forward is meant, counted from 0, for a module that is called more than once.
-        output: Which of the module's outputs, by index or name, or the way to it in several steps; ``None`` is all of them
-            that hold the batch.
-        groups: Rows of features for each sample, where the model folds frames or views into the batch: row ``b * groups + t``
-            is frame ``t`` of sample ``b``. They share a decision, and frame ``t`` takes from the partner's frame ``t``. Needs
-            ``attach(..., example=...)``, by which that order is checked.
+        output: Which of the module's outputs, by index or name, or by several of these where containers are nested; ``None``
+            is all outputs that hold the batch.
+        groups: Rows of features for each sample, if the model folds frames or views into the batch: row ``b * groups + t``
+            is frame ``t`` of sample ``b``. These rows share a decision, and frame ``t`` takes from the partner's frame ``t``.
+            Needs ``attach(..., example=...)``, by which that order is checked.
 
     Raises:
-        FeatmixError: If the site is empty, the strategy is none, or it remembers features and there are groups.
+        FeatmixError: If the site is empty, the strategy is not a strategy, or it remembers features and there are groups.
 
     Example:
         >>> import featmix as fm
@@ -200,17 +200,19 @@ class _Branch:
 
 
 class Compose(_Branch):
-    """All of the members; their labels compose in the order of the forward pass.
+    """All of the members act; their labels compose in the order of the forward pass.
 
-    Composed shares are the content of the result exactly, with one exception: a box cut from features that already hold a
-    box takes more or less of the first than its share, so that two spatial strategies in one tree agree on average only.
+    Labels are the content of the result, also where a box is cut from features that already hold a box: shares are followed
+    position by position, and between two sites over the cells of the coarser grid. That is exact where the layers between
+    them keep the grid. Where a strategy with boxes does not say where it acts, or grids differ in their number of axes, shares
+    are multiplied, which is right on average only: the first draw warns of it.
 
     Args:
         members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
         share_partner: Draw one permutation for all members, as CutMix+MoEx of the MoEx paper does.
 
     Raises:
-        FeatmixError: If there is no member, or a member is no tree, or partners are shared between strategies that choose
+        FeatmixError: If there is no member, or a member is not a tree, or partners are shared between strategies that choose
             them differently.
 
     Example:
@@ -241,9 +243,9 @@ class Compose(_Branch):
 
 
 class OneOf(_Branch):
-    """One of the members each step; Manifold Mixup is ``OneOf`` over sites.
+    """One of the members acts in each step; Manifold Mixup is ``OneOf`` over sites.
 
-    The others are drawn too and left idle, so that a compiled model stays one graph whichever is chosen.
+    The others are drawn too but do not act, so a compiled model has one graph, whichever is chosen.
 
     Args:
         members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
@@ -271,10 +273,10 @@ class OneOf(_Branch):
 
     @classmethod
     def over(cls, strategy: Strategy, sites: Sequence[str], *, weights: Sequence[float] | None = None) -> Self:
-        """Return a strategy at one of several sites, another one each step.
+        """Return a strategy at one of several sites, drawn in each step.
 
         Args:
-            strategy: What happens there; some have another one stand for them at the input (PatchUp has a CutMix).
+            strategy: What happens there; some are replaced by another one at the input (PatchUp by a CutMix).
             sites: Names of modules, or ``input``.
             weights: How often each is chosen, in any scale; equal where not given.
 
@@ -302,17 +304,17 @@ class OneOf(_Branch):
 
 
 class SomeOf(Checks, _Branch):
-    """So many of the members each step, drawn without replacement; CrossNorm has two of its places active at a time.
+    """A number of the members act in each step, drawn without replacement; CrossNorm is active at two of its places at a time.
 
-    The others are drawn too and left idle, as in :class:`OneOf`.
+    The others are drawn too but do not act, as in :class:`OneOf`.
 
     Args:
         members: ``At``, ``Compose``, ``OneOf`` or ``SomeOf``.
-        count: How many are active.
-        p: Probability that any are, or a schedule of it.
+        count: How many members act.
+        p: Probability that any act, or a schedule of it.
 
     Raises:
-        FeatmixError: If there is no member, or fewer than ``count``, or ``p`` is no probability.
+        FeatmixError: If there is no member, or fewer than ``count``, or ``p`` is not a probability.
 
     Example:
         >>> import featmix as fm

@@ -1,7 +1,7 @@
-"""A callable that nobody knows, tried on the first batch: what it does to one row must not show in another one.
+"""An unknown callable is tried on the first batch: a change of one row must not change another row.
 
-A label goes with a row. A transform that pastes, blends or reorders rows brings the content of one under the label of another,
-and nobody would tell the loss. Transforms of the libraries are known by their classes; of others one sees what they do.
+A label belongs to a row. A transform that pastes, blends or reorders rows puts the content of one sample under the label of
+another, and the loss would use the wrong labels. Transforms of the libraries are known by their classes; others are tried.
 """
 
 from __future__ import annotations

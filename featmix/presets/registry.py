@@ -1,4 +1,4 @@
-"""Published settings by name: trees of strategies at the sites, and with the numbers, of a paper or its code.
+"""Published settings by name: trees of strategies with the sites and settings of a paper or its code.
 
 A preset is a function in ``featmix.presets.recipes`` that builds a tree; :func:`recipe` gives it its name and says where its
 figures come from. It is called anew for each :func:`featmix.preset`, so that no two trees share a strategy.
@@ -94,7 +94,7 @@ def known_presets() -> dict[str, Preset]:
 
 
 def preset(name: str, *, sites: Mapping[str, str] | None = None) -> Tree:
-    """A fresh tree with a paper's settings at a paper's sites, ready for ``attach``.
+    """Make a new tree with the settings and sites of a paper, ready for ``attach``.
 
     Args:
         name: One of :func:`featmix.list_presets`, in any case.

@@ -1,4 +1,4 @@
-"""Do moments carry the class? Linear probes on the moments of a layer alone, on normalized features, and on all of it."""
+"""Do moments carry the class? Linear probes on the moments of a layer, on normalized features, and on all features."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _draw_panel(panel: Any, findings: Sequence[Finding]) -> None:
 
 
 def draw_maps(path: Path, classes: Sequence[str], *, network: nn.Module, images: Images, site: str) -> None:
-    """Draw what PONO takes from a layer and what it leaves: images, their mean and deviation maps, and a normalized channel.
+    """Draw what PONO does in a layer: images, their mean and deviation maps, and a normalized channel.
 
     Args:
         path: Where to write it.

@@ -58,7 +58,7 @@ def probe(
     fresh: bool = False,
     **settings: Any,
 ) -> list[Finding]:
-    """Ask how much of the class the moments of a layer carry, how much is left without them, and how much there is in all.
+    """Measure how well classes can be told from the moments of a layer, from its normalized features, and from all features.
 
     For each seed, the small network of ``featmix compare``, or another ``model``, is trained on images of one domain, and
     probed before and after: logistic regression on what a layer returns for training images, tested on others. Interrupted,

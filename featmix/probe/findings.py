@@ -1,4 +1,4 @@
-"""What probes found: the accuracy of each, and over seeds what those of one normalizer at one layer came to."""
+"""Results of probes: the accuracy of each, and means over seeds for each normalizer at each layer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Finding:
-    """What the probes of one normalizer at one layer came to.
+    """The results of the probes of one normalizer at one layer.
 
     Args:
         network: ``trained`` or ``untrained``.

@@ -1,4 +1,4 @@
-"""What a probe is given: the moments of a layer's features alone, the features without them, or the features as they are."""
+"""The input of a probe: the moments of a layer's features, the normalized features, or all features."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Features:
     test: Tensor
 
     def split(self, norm: Normalizer) -> Iterator[tuple[str, Table, Table]]:
-        """Yield the parts that a normalizer takes features apart into, one row a sample: name, for training, for testing.
+        """Yield the parts into which a normalizer splits features, one row for each sample: name, for training, for testing.
 
         Batch norm's moments are those of the training images, for both, as in a network; each sample has the same.
 

@@ -1,4 +1,4 @@
-"""From what a user gives to the numbers behind the pictures."""
+"""From the arguments to the numbers behind the pictures."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _check(model: Any, site: Any, seed: Any, count: Any) -> None:
 
 
 def _targets(labels: Any, count: int, classes: Sequence[str] | None) -> tuple[Tensor, Sequence[str] | None]:
-    """Labels as numbers, as strategies that look at them want them, and what they stand for."""
+    """Labels as numbers, for strategies that need them, and their names."""
     if labels is None:
         return torch.arange(count), [f"image {row}" for row in range(count)]
     if isinstance(labels, Tensor):

@@ -14,7 +14,7 @@ from featmix.normalizers.moments import compute_moments
 
 @dataclass(frozen=True, eq=False)
 class MomentMaps:
-    """Moments, laid out to be looked at.
+    """Moments, arranged as pictures.
 
     Args:
         mean: ``(B, H, W)``.

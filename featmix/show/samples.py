@@ -1,4 +1,4 @@
-"""Images to show something on: the data sets of ``featmix compare``, and a user's own files."""
+"""Images to show: the data sets of ``featmix compare``, and files of the user."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def from_data(name: str, *, count: int, seed: int, size: int | None = None, root
 
 
 def from_files(paths: Sequence[Path], *, count: int, seed: int, size: int | None = None, as_they_are: bool = False) -> Samples:
-    """Some of a user's pictures, each called by its file's name, or by its folder's where folders hold them.
+    """Some pictures of the user; the name of each is that of its file, or of its folder if there are folders.
 
     Files of one name are called by their folder too.
 

@@ -92,7 +92,7 @@ def take_step(
     seed: int,
     progress: float,
 ) -> Step:
-    """Draw one step, let the model carry it out, and note what is to be seen.
+    """Draw one step, run the model with it, and record what is shown.
 
     Args:
         tree: What is mixed, and where.

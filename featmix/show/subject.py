@@ -44,7 +44,7 @@ class Subject:
 
 
 def subject_of(what: Any, site: str | None = None, *, any_site: bool = False) -> Subject:
-    """Return the subject that a user means.
+    """Return the subject that the arguments describe.
 
     A strategy that names no site acts where it usually stands; one that usually stands in a hidden layer, in the one that is
     looked at. A strategy in words acts in every step, unless ``p`` is among its settings.

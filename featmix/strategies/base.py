@@ -70,14 +70,14 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         p: Probability that a batch (or a row) is mixed; a number or a :class:`~featmix.schedule.Schedule`.
         per: Whether ``p`` gates the whole ``batch`` or each ``sample``.
         partner: ``derangement``, ``permutation`` (the papers' ``randperm``) or ``crossdomain``.
-        layout: Names the axes of ``x``; ``None`` goes by their number.
-        num_prefix_tokens: Positions at the front that are left alone: 1 for a class token. Tokens and sequences have them.
-            ``None`` is 0, or in an attached model what the model says of itself.
+        layout: Names the axes of ``x``; ``None`` decides by their number.
+        num_prefix_tokens: Positions at the front that are left alone, in tokens and sequences: 1 for a class token. ``None``
+            is 0, or in an attached model the number that the model tells.
         num_classes: For class indices in ``strategy(x, target)``.
 
     Attributes:
-        tags: What is known of the strategy without running it.
-        inplace: Whether the batch itself becomes the result; a setting of those strategies that offer it.
+        tags: What is known about the strategy without running it.
+        inplace: Whether the result is written into the batch; a setting of some strategies.
     """
 
     name: ClassVar[str] = ""
@@ -329,7 +329,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             generator: Source of randomness: one number of it seeds the decision. ``None`` is torch's default generator.
             target: Labels ``(B, ...)``, for strategies that choose partners by label.
             domain: ``(B,)`` integer domain labels, for ``partner="crossdomain"``.
-            partner: ``(B,)`` partners of one's own, int64, in place of those that would be drawn.
+            partner: ``(B,)`` int64, the partners to use in place of drawn ones.
             rows: ``(B,)`` bool, False for rows that are not to be mixed; others may still take from them.
             mask: ``(B, *positions)`` bool, False where there is padding, prefix tokens included. Padding comes back as it is,
                 moments count real positions only, and label weights are shares of a sample's real positions.
@@ -371,7 +371,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             return self.recall(params, shape, target, random)
 
     def check_partners(self, who: str, partner: Tensor | None) -> None:
-        """Check that partners of one's own would be taken from, and not what is remembered of other batches.
+        """Check that given partners would be used, and not samples remembered from other batches.
 
         Raises:
             FeatmixError: If the strategy has a memory.
@@ -469,7 +469,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             target: Class indices, one-hot, soft, multi-label or regression targets; see :meth:`Mixture.dense`.
             num_classes: For class indices, unless given to the constructor.
             domain: ``(B,)`` domain labels, for ``partner="crossdomain"``.
-            partner: ``(B,)`` partners of one's own.
+            partner: ``(B,)`` int64, the partners to use in place of drawn ones.
             rows: ``(B,)`` bool, False for rows that are not to be mixed.
             mask: Padding, as for ``make_params``.
             generator: Source of randomness.

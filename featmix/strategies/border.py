@@ -71,7 +71,7 @@ def check_classes_known(who: str, target: Tensor | None, num_classes: int | None
 
 
 def own_partners(who: str, batch: int, partner: Partners | None) -> Tensor | None:
-    """Return partners of one's own as a tensor on the host, where decisions are made.
+    """Return given partners as a tensor on the host, where decisions are made.
 
     Raises:
         FeatmixError: If they are no rows of a batch of this size.

@@ -49,23 +49,23 @@ class CrossNormParams(Params):
 
 @register("crossnorm")
 class CrossNorm(MomentStrategy[CrossNormParams]):
-    """CrossNorm: restore with the moments of the partner or of a crop of it, all of a map or a crop of it; the label stays.
+    """CrossNorm: give a map, or a crop of it, the moments of the partner's map, or of a crop of that; the label stays.
 
     ``y = (x_i - mean_i) / std_i * std_j + mean_j``, where ``i`` is the whole map or, with ``crop="content"``, a box outside of
     which nothing changes, and ``j`` the partner's whole map or, with ``crop="style"``, a box of it; ``crop="both"`` draws the
-    two boxes apart. Gradients reach both samples.
+    two boxes independently. Gradients reach both samples.
 
-    *Where to put it.* On CIFAR at the outputs of residual blocks, a few of them active in each step; on ImageNet in the
-    images themselves; for GTAV to Cityscapes at the outputs of all stages' blocks, one active.
+    *Where to put it.* On CIFAR at the outputs of residual blocks, of which a few are active in each step; on ImageNet at the
+    images; for GTAV to Cityscapes at the outputs of the blocks of all stages, of which one is active.
 
     *Suggested settings.* ``crop="neither"`` inside CIFAR networks, ``crop="both"`` on ImageNet's images, ``crop="style"`` for
     segmentation; ``p=0.5``, 0.25 for a DenseNet. ``fm.list_presets()`` has the trees.
 
-    *When it hurts.* Where the class is in the style. A flat crop as receiver is amplified by up to ``std_j / sqrt(eps)``.
+    *When it hurts.* If the style tells the class. A flat crop as receiver is amplified by up to ``std_j / sqrt(eps)``.
 
-    *Where it departs from published code.* A map on which no crop can hold two positions and a tenth of the area is taken
-    whole, where the code would draw for ever. Alone in a batch a row passes through; with crops and
-    ``partner="permutation"`` (the published ``randperm``) a row that is its own partner is restyled by a crop of itself, as
+    *Where it departs from published code.* If no crop of a map can have two positions and a tenth of the area, the whole map
+    is taken; the code would draw for ever. A row that is alone in its batch passes through. With crops and
+    ``partner="permutation"`` (the published ``randperm``), a row that is its own partner is restyled by a crop of itself, as
     published.
 
     Args:
@@ -82,8 +82,8 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
             ``num_classes``: see :class:`~featmix.Strategy`.
 
     Raises:
-        FeatmixError: If a setting is out of range, ``norm`` is ``bn``, or crops are asked of a layout without a grid or of a
-            normalizer that averages over channels alone.
+        FeatmixError: If a setting is out of range, ``norm`` is ``bn``, or crops are asked for with a layout without a grid or
+            a normalizer that averages over channels only.
 
     Example:
         >>> import torch

@@ -39,17 +39,17 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
     batch size), ``V`` the eigenvectors of ``C S + eps I``. ``f`` is from Beta(alpha, alpha), the same for mean and standard
     deviation. Eigenvectors are constants in backward; ``S`` and the moments carry gradient, as published.
 
-    *Where to put it.* As DSU: after the first convolution, after the pooling behind it, and after each stage; in OSNet after
+    *Where to put it.* As DSU: after the first convolution, after the pooling that follows, and after each stage; in OSNet after
     the second to fourth.
 
     *Suggested settings.* ``alpha=0.3``, ``p=0.5``.
 
-    *When it hurts.* Two singular value decompositions of (B, C) for each forward. Small batches tell little of a covariance:
-    of B samples there are at most B - 1 directions, and noise along the others has standard deviation 1e-6.
+    *When it hurts.* It takes two singular value decompositions of (B, C) in each forward. A small batch says little about a
+    covariance: B samples have at most B - 1 directions, and noise along the others has standard deviation 1e-6.
 
-    *Where it departs from published code.* That code fails in half precision, in double precision, with one channel and
-    with one sample. Here the root is taken in float64, one channel is like any other number, and one sample passes through.
-    Eigenvectors are taken as the right singular vectors of the centred moments: those of ``C S + eps I`` are the same, but
+    *Where it departs from published code.* The published code fails in half precision, in double precision, with one channel
+    and with one sample. featmix takes the root in float64, treats one channel like any other number, and lets one sample pass
+    through. Its eigenvectors are the right singular vectors of the centred moments. Those of ``C S + eps I`` are the same, but
     ``S`` holds squares, in which small deviations beside large ones are lost. A row that is not finite stays as it is and
     does not count in ``S``.
 

@@ -55,30 +55,30 @@ class RecalledCutMixParams(RecalledFeatures, CutMixParams):
 
 @register("cutmix")
 class CutMix(ContentStrategy[CutMixParams]):
-    """CutMix: a box of the partner is pasted at the same place; the label is shared by the area that was really replaced.
+    """CutMix: a box of the partner is pasted at the same place; labels are mixed by the area that was replaced.
 
     The box has side ``int(S * sqrt(1 - lam))`` with ``lam`` from Beta(alpha, alpha), a centre uniform over the map and edges
-    clipped to it (eq. 2 of the paper); the label's own share is ``1 - area / (H * W)`` of the clipped box. In sequences it
-    is a segment, in volumes a cuboid (side ``S * (1 - lam) ** (1 / d)``).
+    clipped to it (eq. 2 of the paper). The weight of the sample's own label is ``1 - area / (H * W)``, with the area of the
+    clipped box. In sequences the box is a segment, in volumes a cuboid (side ``S * (1 - lam) ** (1 / d)``).
 
     *Where to put it.* At the input. In a hidden layer the box is drawn for that layer's own resolution.
 
     *Suggested settings.* ``alpha=1``; CIFAR ``p=0.5``, ImageNet ``p=1``.
 
-    *When it hurts.* Where the object is small, a box may hold all of it or nothing of it, and the label share says neither.
+    *When it hurts.* If objects are small, a box may hold all of the object or nothing of it, and the label share says neither.
 
-    *Small batches.* With ``memory=N`` boxes are cut from the last N samples that came by, whichever batch they were in, and
-    bring the labels they had; see :class:`~featmix.Mixup`.
+    *Small batches.* With ``memory=N`` boxes are cut from the last N samples, of whatever batch, and bring the labels
+    of these; see :class:`~featmix.Mixup`.
 
-    *Where it departs from published code.* In nothing but partners: a derangement, where ``randperm`` there leaves some
-    rows alone (``partner="permutation"``). ``own_term`` is for PatchUp at the input of a Wide ResNet.
+    *Where it departs from published code.* Only in partners: they are a derangement, where the published ``randperm`` leaves
+    some rows unmixed (``partner="permutation"``). ``own_term`` is for PatchUp at the input of a Wide ResNet.
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, an empty box.
         lam_per: One box for the ``batch`` (as published) or one for each ``sample``.
-        loss_weight: What the loss of a mixed row is multiplied with; 2 where it stands for PatchUp at the input.
-        own_term: The part, in [0, 1], of a mixed row's loss that is of its own label, whatever the area: labels then are not
-            what the features hold. ``None`` is 0.
+        loss_weight: Factor of the loss of a mixed row; 2 if it takes the place of PatchUp at the input.
+        own_term: The part, in [0, 1], of a mixed row's loss that is of its own label, whatever the area is: labels are then
+            not what the features hold. ``None`` is 0.
         inplace: Write into the batch instead of new memory.
         memory: Samples to remember; ``None`` for none, as published.
         p: Probability that a batch (or a row) is mixed.

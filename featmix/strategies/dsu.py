@@ -33,20 +33,20 @@ class DSU(StyleNoise[DSUParams]):
     ``e2`` are standard normal for each sample and channel (eq. 6-7). Gradients flow through everything. The new standard
     deviation may be negative, as in the published code: the normalized map is then mirrored.
 
-    *Where to put it.* At six sites at once: after the first convolution, after the pooling behind it, and after each of the
+    *Where to put it.* At six sites at once: after the first convolution, after the pooling that follows, and after each of the
     four stages.
 
     *Suggested settings.* ``p=0.5`` in classification, re-identification and segmentation alike.
 
-    *When it hurts.* In small batches the spread is a poor estimate; a batch of one has none.
+    *When it hurts.* In small batches the spread is estimated poorly; a batch of one has none.
 
-    *Where it departs from published code.* A batch of one and maps of one position pass through, where that code gives NaN.
-    A row that is not finite stays as it is and does not count in the spread; there it spoils the batch. Its segmentation
-    claims the six sites and runs at the input alone: so does the preset ``dsu/gta5-resnet101``.
+    *Where it departs from published code.* A batch of one and maps of one position pass through; the published code gives NaN.
+    A row that is not finite stays as it is and does not count in the spread; there it makes the whole batch NaN. The published
+    segmentation claims the six sites but acts at the input alone, and so does the preset ``dsu/gta5-resnet101``.
 
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.
-        strength: What the noise is multiplied with, at least 0; 1 as published.
+        strength: Factor of the noise, at least 0; 1 as published.
         eps: Added to both variances, inside their roots.
         detach: Treat the moments as constants in backward; off as published.
         p: Probability that a batch (or a row) is changed.

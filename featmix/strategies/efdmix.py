@@ -29,22 +29,22 @@ Gradient = Literal["published", "exact"]
 class EFDMix(Strategy[Params]):
     """Exact feature distribution mixing: each value moves towards the partner's value of the same rank; the label stays.
 
-    ``y = x + (1 - lam) * (m - x)``, where ``m`` holds, channel by channel, the partner's sorted values in the order of one's
-    own (eq. 6 of the paper), and ``lam`` is from Beta(alpha, alpha). Ties keep their order, so that the many zeros behind a
-    ReLU come out the same on every run. Of unlike numbers of real positions, a rank is the quantile.
+    ``y = x + (1 - lam) * (m - x)``, where ``m`` holds, channel by channel, the partner's sorted values in the order of the
+    sample's own (eq. 6 of the paper), and ``lam`` is from Beta(alpha, alpha). Ties keep their order, so the many zeros after a
+    ReLU come out the same in every run. With different numbers of real positions, ranks are quantiles.
 
     *Where to put it.* Where MixStyle goes: the first stages, 1-3 of a ResNet-18 on PACS.
 
     *Suggested settings.* ``alpha=0.1``, ``p=0.5``; ``partner="crossdomain"`` where there are several source domains.
 
-    *When it hurts.* Sorting costs several times what moments cost. With a single position there is no distribution.
+    *When it hurts.* Sorting takes several times as long as moments. With a single position there is no distribution.
 
-    *Where it departs from published code.* Features with a single position pass through; that code silently becomes Mixup
-    without labels there. Its stop-gradient stands on the subtracted ``x`` alone: one's own gradient is 1, not ``lam``, and
-    ``1 - lam`` reaches the partner. That is the default here too; ``gradient="exact"`` is the gradient of the formula.
-    Sorting is stable. The blend starts from the nearer end, ``m`` where ``lam`` is below one half: at ``lam = 0`` the
-    result is ``m`` bit for bit, and a small ``lam`` does not drown ``m`` in the rounding of a larger ``x``, as it does in
-    the published order of operations. Half types come back as they went in (published: float32).
+    *Where it departs from published code.* Features with a single position pass through; the published code becomes Mixup
+    without labels there. In that code the stop-gradient is on the subtracted ``x`` alone, so the gradient of the sample itself
+    is 1, not ``lam``, and the partner gets ``1 - lam``. That is the default here too; ``gradient="exact"`` is the gradient of
+    the formula. Sorting is stable. The blend is computed from the nearer end, ``m`` if ``lam`` is below one half: at
+    ``lam = 0`` the result is ``m`` bit for bit, and with a small ``lam`` no digits of ``m`` are lost to a larger ``x``. The
+    output has the dtype of the input (published: float32).
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.

@@ -35,7 +35,7 @@ class FMixParams(Params):
     Args:
         partner: See :class:`~featmix.strategies.params.Params`.
         active: See :class:`~featmix.strategies.params.Params`.
-        lam: ``(B,)`` the label's own share.
+        lam: ``(B,)`` the weight of the sample's own label.
         mixture: See :class:`~featmix.strategies.params.Params`.
         share: ``(B, 1, *sizes)``, the partner's share of each position: bool, or float32 where the mask is soft.
         sizes: The sizes of the position axes that the mask was drawn for.
@@ -57,14 +57,14 @@ class FMix(ContentStrategy[FMixParams]):
 
     *Suggested settings.* ``alpha=1``, ``decay=3`` (CIFAR, ImageNet).
 
-    *When it hurts.* On small maps, where few frequencies fit, masks are half planes; where shapes of any outline occur in
-    the data, the mask's own outlines teach something false.
+    *When it hurts.* On small maps there are few frequencies, and masks are half planes. If outlines matter in the data, the
+    outlines of the masks mislead.
 
-    *Where it departs from published code.* That code reads two rows of the spectrum as real and imaginary part, so that its
-    masks vary with the lowest two frequencies of the last axis only, and it fails on maps of height 1;
-    ``spectrum="published"`` does the same where it can, with frequencies in float64 (the fields differ by 4e-8, the masks
-    do not). Its labels get the ``lam`` that was drawn; here they get ``mean(M)``, which is what the features hold;
-    ``labels="sampled"`` gives the other (without padding: shares of real positions are always realised ones).
+    *Where it departs from published code.* The published code takes two rows of the spectrum as real and imaginary part. So its
+    masks vary only with the lowest two frequencies of the last axis, and it fails on maps of height 1.
+    ``spectrum="published"`` does the same where possible, with frequencies in float64 (the fields differ by 4e-8, the masks
+    do not). Its labels use the ``lam`` that was drawn; here they use ``mean(M)``, which is what the features hold.
+    ``labels="sampled"`` gives the published labels (under padding, shares are always those of real positions).
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.
@@ -127,7 +127,7 @@ class FMix(ContentStrategy[FMixParams]):
 
     @property
     def strength_beta(self) -> tuple[float, float] | None:
-        """The parameters of the Beta distribution that the own share of a map is from."""
+        """The parameters of the Beta distribution from which the sample's own share of a map is drawn."""
         if isinstance(self.alpha, Schedule):
             return self.at(self.progress).strength_beta
         return float(self.alpha + self.reformulate), float(self.alpha)

@@ -1,4 +1,4 @@
-"""Manifold Mixup: Mixup at one of several layers, another one each step."""
+"""Manifold Mixup: Mixup at one of several layers, drawn in each step."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from featmix.strategies.registry import register
 class ManifoldMixup(Mixup):
     """Manifold Mixup: ``h = lam * h_i + (1 - lam) * h_j`` at one layer, drawn anew each step; labels alike.
 
-    A step of it is Mixup's at that layer, with ``lam`` from Beta(alpha, alpha). What is its own is the choice of the layer,
-    which :func:`manifold_mixup` makes: a ``OneOf`` with one member for each site.
+    At its layer it is Mixup, with ``lam`` from Beta(alpha, alpha). New is only the choice of the layer, which
+    :func:`manifold_mixup` makes: a ``OneOf`` with one member for each site.
 
-    *Where to put it.* The input, and after the first and the second stage; one of them each step, all equally often.
+    *Where to put it.* At the input, after the first stage or after the second; one of them in each step, equally often.
 
     *Suggested settings.* ``alpha=2`` (CIFAR, SVHN), ``alpha=0.2`` (Tiny-ImageNet). The authors' loss is binary cross entropy on
     the softmax.
 
     *When it hurts.* As Mixup: small models underfit with a large ``alpha``.
 
-    *Where it departs from published code.* In partners, as Mixup does, and in the loss, which is the caller's: that code
-    has binary cross entropy on the softmax.
+    *Where it departs from published code.* In partners, as Mixup does. The loss is up to you; the published code uses binary
+    cross entropy on the softmax.
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.

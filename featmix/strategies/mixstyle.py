@@ -32,13 +32,13 @@ class MixStyle(MomentStrategy[Params]):
 
     *Suggested settings.* ``alpha=0.1``, ``p=0.5``; ``alpha=0.3`` in reinforcement learning.
 
-    *When it hurts.* Never in the last stage, where the moments carry the class: there it costs Market-to-Duke
-    re-identification more than half of its mAP (10.2 against 23.8).
+    *When it hurts.* In the last stage, where moments carry the class: there it costs Market-to-Duke re-identification more
+    than half of its mAP (10.2 against 23.8).
 
-    *Where it departs from published code.* Maps of one position pass through, which there become NaN. Half types come back
-    as they went in, there as float32. Partners are a derangement where domains do not choose them;
-    ``partner="permutation"`` is the ``randperm`` there. Its version for reinforcement learning has the biased variance and
-    its gate commented out: ``unbiased=False, p=1``.
+    *Where it departs from published code.* Maps of one position pass through; in the published code they become NaN. The output
+    has the dtype of the input (published: float32). Without domains, partners are a derangement; ``partner="permutation"`` is
+    the published ``randperm``. The version for reinforcement learning has the biased variance and its gate commented out:
+    ``unbiased=False, p=1``.
 
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.

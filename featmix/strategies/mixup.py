@@ -32,15 +32,15 @@ class Mixup(ContentStrategy[Params]):
 
     *Suggested settings.* CIFAR: ``alpha=1``; ImageNet: ``alpha`` 0.1 to 0.4; hidden layers: ``alpha=2``.
 
-    *When it hurts.* Small models underfit with a large ``alpha``; between samples of unlike scale the blend is no example
-    of anything.
+    *When it hurts.* Small models underfit with a large ``alpha``; a blend of samples of different scales resembles no
+    real sample.
 
-    *Small batches.* With ``memory=N`` partners are drawn from the last N samples that came by, whichever batch they were in,
-    with the labels they had; the very first batch mixes within itself. They are kept in float32 and carry no gradient.
-    Decisions then need ``target=``, and in hidden layers an attached mixer ``example=``; a published setting is not known.
+    *Small batches.* With ``memory=N`` partners are drawn from the last N samples, of whatever batch, with their labels; the
+    first batch is mixed within itself. Samples are kept in float32, without gradient. Decisions then need ``target=``, and
+    in hidden layers ``attach`` needs ``example=``. There is no published setting.
 
-    *Where it departs from published code.* In nothing but partners: a derangement, where ``randperm`` there leaves some
-    rows alone (``partner="permutation"``).
+    *Where it departs from published code.* Only in partners: they are a derangement, where the published ``randperm`` leaves
+    some rows unmixed (``partner="permutation"``).
 
     Args:
         alpha: Of the Beta distribution, at least 0; 0 means ``lam = 1``, no mixing.

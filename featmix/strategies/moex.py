@@ -26,8 +26,8 @@ from featmix.strategies.tags import Tags
 class MoEx(MomentStrategy[Params]):
     """Moment exchange: a sample keeps its normalized features and gets the moments of its partner, and a share of its label.
 
-    ``y = (x_i - mean_i) / std_i * std_j + mean_j``, label ``lam * y_i + (1 - lam) * y_j``. ``lam`` is a constant and touches
-    the labels only. Gradients reach both samples.
+    ``y = (x_i - mean_i) / std_i * std_j + mean_j``, label ``lam * y_i + (1 - lam) * y_j``. ``lam`` is a constant and is used
+    for the labels only. Gradients reach both samples.
 
     *Where to put it.* Early, where the maps are still large: after the stem's pooling on ImageNet, after the first
     convolution and its normalization on CIFAR, after the first set abstraction of PointNet++ (with ``norm="in"``).
@@ -38,21 +38,21 @@ class MoEx(MomentStrategy[Params]):
     *When it hurts.* A flat receiver (standard deviation near zero) is amplified by up to ``std_j / sqrt(eps)``; raise
     ``eps`` where that happens.
 
-    *Where it departs from published code.* The operator there computes in float32: here float64 stays float64. Groups of
-    one element pass through, there NaN; numbers of groups that do not divide the channels are refused, there an obscure
-    error. ``bn`` fails there at any partner but the first, and is refused here. Moments of positives take one pass there,
-    which can give NaN, and two here. ``gn`` of its code for point clouds averages over the channels of each point of (B, T,
-    G, D): that is ``pono`` here. Its CIFAR network runs the stem twice a step, which moves running statistics twice; and in
-    one of its ImageNet scripts CutMix, once on, leaves MoEx no step.
+    *Where it departs from published code.* The published operator computes in float32; here float64 stays float64. Groups of
+    one element pass through; there they give NaN. Numbers of groups that do not divide the channels are refused, and so is
+    ``bn``; there both fail with errors that do not say why. Moments of positives are computed in two passes; there in one,
+    which can give NaN. The ``gn`` of the code for point clouds averages over the channels of each point of (B, T, G, D): that
+    is ``pono`` here. The published CIFAR network runs its stem twice in a step, which updates running statistics twice. In one
+    of the ImageNet scripts MoEx has no steps left once CutMix is on.
 
-    *Small batches.* With ``memory=N`` partners are drawn from the last N samples that went through this site, whichever
-    batch they were in, with the labels they had; the very first batch exchanges within itself. What is remembered carries no
-    gradient. Decisions then need ``target=``, and an attached mixer needs ``example=``; a published setting is not known.
+    *Small batches.* With ``memory=N`` partners are drawn from the last N samples at this site, of whatever batch, with their
+    labels; the first batch exchanges within itself. Remembered moments have no gradient. Decisions then need ``target=``, and
+    ``attach`` needs ``example=``. There is no published setting.
 
     Args:
         norm: Any intra-instance normalizer: ``pono``, ``in``, ``ln``, ``gn<G>``, ``gpono<G>`` and their ``-d<D>`` forms,
             ``over:<axes>``.
-        lam: The label's own share, in [0, 1].
+        lam: The weight of the sample's own label, in [0, 1]; the partner's label has the rest.
         eps: Added to the variance, inside the root.
         detach: Treat the moments as constants in backward; off as published.
         memory: Samples to remember; ``None`` for none, as published.

@@ -145,7 +145,7 @@ class MomentStrategy(Strategy[P]):
 
     @property
     def takes_masks(self) -> bool:
-        """True if it knows of padding: its label weights do not depend on how much is real."""
+        """True if it takes padding masks: its label weights do not depend on how much is real."""
         return self.tags.masks
 
     def passes_through(self, shape: Sequence[int]) -> bool:

@@ -1,4 +1,4 @@
-"""What is warned of, once: a strategy that does nothing, and schedules that nobody drives."""
+"""Warnings, given once: for a strategy that does nothing, and for schedules whose progress is never set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def waiting(settings: Any) -> list[Schedule]:
 
 
 def warn_of_progress(subject: str, schedules: Sequence[Schedule], fix: str) -> None:
-    """Warn that nobody says how far training is.
+    """Warn that progress is never set.
 
     Args:
         subject: Who waits for it.

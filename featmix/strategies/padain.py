@@ -1,4 +1,4 @@
-"""pAdaIN: once in a while, give each sample the moments of another."""
+"""pAdaIN: rarely, give each sample the moments of another."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from featmix.strategies.tags import Tags
 class PAdaIN(MomentStrategy[Params]):
     """Permuted AdaIN: restore with the partner's moments, rarely and in many places; the label stays.
 
-    ``y = (x_i - mean_i) / std_i * std_j + mean_j``. The partner's moments are constants in backward, so that nothing reaches
-    the partner; one's own are not.
+    ``y = (x_i - mean_i) / std_i * std_j + mean_j``. The partner's moments are constants in backward, so the partner gets
+    no gradient; the sample's own moments are not.
 
-    *Where to put it.* After every convolution of the main path and before its normalization, the stem's included, the
-    shortcuts' not (ImageNet, CIFAR-100, and GTAV to Cityscapes). Each place draws its own gate and partners.
+    *Where to put it.* After every convolution of the main path and before its normalization, also in the stem, but not in
+    shortcuts (ImageNet, CIFAR-100, and GTAV to Cityscapes). Each place draws its own gate and partners.
 
     *Suggested settings.* ``p=0.01`` throughout.
 
-    *When it hurts.* Where the class is in the style: colours, textures. ``p`` is small because places are many: with 49 of
-    them 39 % of the steps of a ResNet-50 are touched somewhere.
+    *When it hurts.* If the style (colours, textures) tells the class. ``p`` is small because there are many places: with 49 of
+    them in a ResNet-50, something is changed in 39 % of the steps.
 
-    *Where it departs from published code.* It adds ``eps`` once more to the content's ``std``, outside the root, where the
-    formula above, the paper's, has it once. A row that is its own partner is then scaled by ``std / (std + eps)``: 0.997 on
-    a flat channel. ``eps_outside=True`` does so. It takes partners by ``partner="permutation"``. Its segmentation runs on
-    the images too, as the preset ``padain/gta5-resnet101`` does; there the adversarial stage restyles the first half of the
-    batch by the second, in order.
+    *Where it departs from published code.* The published code adds ``eps`` twice to the content's ``std``, inside the root and
+    outside; the paper's formula, and featmix, have it once. With it twice, a row that is its own partner is scaled by
+    ``std / (std + eps)``: 0.997 on a flat channel. ``eps_outside=True`` does the same. Published partners are
+    ``partner="permutation"``. The published segmentation acts on the images too, as the preset ``padain/gta5-resnet101`` does;
+    there the adversarial stage restyles the first half of the batch by the second, in order.
 
     Args:
         norm: Any intra-instance normalizer; ``in`` as published.

@@ -27,7 +27,7 @@ def of_the_batch() -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """The material of one decision: partners and gates, ready-made, and the stream of random numbers.
+    """What a strategy decides with: partners and gates, drawn already, and a stream of random numbers.
 
     Args:
         partner: ``(B,)`` int64; a row that is not active is its own partner.

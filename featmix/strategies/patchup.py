@@ -1,4 +1,4 @@
-"""PatchUp: replace or blend blocks of feature maps, other ones in each channel."""
+"""PatchUp: replace or blend blocks of feature maps, drawn for each channel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PatchUpParams(Params):
     Args:
         partner: See :class:`~featmix.strategies.params.Params`.
         active: See :class:`~featmix.strategies.params.Params`.
-        lam: ``(B,)`` the label's own share.
+        lam: ``(B,)`` the weight of the sample's own label.
         mixture: See :class:`~featmix.strategies.params.Params`; its ``scale`` is the weight of the three terms together.
         blend: ``(B,)`` float32, the sample's own share inside the blocks; 0 in hard mode.
         sizes: The sizes of the position axes that the blocks were drawn for.
@@ -59,43 +59,43 @@ class PatchUp(ContentStrategy[PatchUpParams]):
     """PatchUp: inside blocks a feature becomes the partner's (hard), or a blend with the partner's (soft).
 
     ``y = m * x_i + (1 - m) * x_j`` in hard mode, ``m * x_i + (1 - m) * (b * x_i + (1 - b) * x_j)`` in soft mode, with ``b``
-    from Beta(alpha, alpha). The mask ``m`` is 0 in blocks around seeds that are drawn in each channel by itself; all samples
-    of the batch share it. With blocks of side ``s`` a seed has probability
+    from Beta(alpha, alpha). The mask ``m`` is 0 in blocks around seeds that are drawn for each channel; all samples of
+    the batch share it. With blocks of side ``s`` a seed has probability
     ``gamma * H * W / (s * s * (H - s + 1) * (W - s + 1))``.
 
     *The loss.* Published are three terms, ``u * l(y_i) + (1 - u) * l(y_b) + l(y_rw)``: ``u`` is the mean of ``m``, ``y_b`` the
-    label of what is in the blocks, ``b * y_i + (1 - b) * y_j`` (``b`` is 0 in hard mode), and ``y_rw`` the label by content,
+    label of what the blocks hold, ``b * y_i + (1 - b) * y_j`` (``b`` is 0 in hard mode), and ``y_rw`` the label by content,
     ``w * y_i + (1 - w) * y_j`` with ``w = u + (1 - u) * b``. Cross entropy and binary cross entropy are linear in the target.
     So the first two terms are ``(u + (1 - u) * b) * l(y_i) + (1 - u) * (1 - b) * l(y_j)``, which is
-    ``w * l(y_i) + (1 - w) * l(y_j)``, and the third is the same: the sum is twice the loss of the mixture whose own share is
-    ``w``. The mixture therefore has the scale ``loss_weight`` = 2 for rows that are mixed; rows that are not have one term.
+    ``w * l(y_i) + (1 - w) * l(y_j)``, and the third is the same: the sum is twice the loss of a mixture in which the sample's
+    own label has the weight ``w``. So ``loss_weight`` is 2 for rows that are mixed; rows that are not have one term.
 
-    *Where to put it.* At one of several places each step, the input among them, where the paper has a CutMix:
-    ``fm.OneOf.over(fm.PatchUp(), ["input", "conv1", "layer1"])``. With the share ``u`` of the image that stays, the code of
-    the PreAct ResNet weighs ``l(y_i)`` and ``l(y_j)`` by ``(2u, 2 - 2u)`` there, as in hidden layers. That of the Wide
-    ResNet leaves the third term's label unmixed: ``(1 + u, 1 - u)``, which is ``third_term="own"``.
+    *Where to put it.* At one of several places in each step. One of these is the input, where the paper has a CutMix:
+    ``fm.OneOf.over(fm.PatchUp(), ["input", "conv1", "layer1"])``. There, with ``u`` the share of the image that stays,
+    the code of the PreAct ResNet weights ``l(y_i)`` and ``l(y_j)`` by ``(2u, 2 - 2u)``, as in hidden layers. The code of the
+    Wide ResNet leaves the label of the third term unmixed: ``(1 + u, 1 - u)``, which is ``third_term="own"``.
 
     *Suggested settings.* Soft: ``gamma=0.75``, ``p=1``; hard: ``gamma=0.5``, ``p=0.7``; blocks of 7 in both.
 
     *When it hurts.* On small maps blocks cover nearly everything: with ``gamma=0.75`` 99.8 % of an 8x8 map. ``gamma`` is not
     the share that changes; in a 32x32 map 0.75 gives 0.64.
 
-    *Where it departs from published code.* Blocks larger than the map are cut to the largest odd side that fits, seeds are
-    no likelier than 1, and maps need not be square; that code divides by zero, raises, or gets ``u`` wrong. It also keeps
-    the seeds' probability of the first map that it sees. Its Wide ResNet has blocks of 7, 7, 5 and 3 along its stages, of
-    which the published runs use the first two, and its PreAct ResNet has 7 everywhere; set ``block_size`` for each site to
-    do the same. ``loss_weight=1.0`` gives mixed rows the weight of the others. At the input its two networks weigh labels
-    differently: ``third_term`` says by which.
+    *Where it departs from published code.* Blocks larger than the map are cut to the largest odd side that fits, the
+    probability of seeds is at most 1, and maps need not be square; in these cases the published code divides by zero, raises,
+    or gets ``u`` wrong. It also keeps the probability of the first map that it sees. Its Wide ResNet has blocks of 7, 7, 5 and
+    3 along its stages, of which the published runs use the first two, and its PreAct ResNet has 7 everywhere; set
+    ``block_size`` for each site to do the same. ``loss_weight=1.0`` gives mixed rows the weight of the others. At the input
+    the two networks weight labels differently: ``third_term`` says how.
 
     Args:
         mode: ``soft`` or ``hard``.
         gamma: How dense blocks are, in [0, 1].
         block_size: Side of a block, an odd number.
-        alpha: Of the Beta distribution of ``b``, at least 0; hard mode has no use for it.
+        alpha: Of the Beta distribution of ``b``, at least 0; not used in hard mode.
         lam_per: One ``b`` for the ``batch`` (as published) or one for each ``sample``.
-        loss_weight: What the loss of a mixed row is multiplied with.
-        third_term: Whose label the third term has at the input: ``mixed`` by content (as in the PreAct ResNet's code), or the
-            sample's ``own`` (as in the Wide ResNet's). Of use to ``at_input`` alone.
+        loss_weight: Factor of the loss of a mixed row.
+        third_term: The label of the third term at the input: ``mixed`` by content (as in the PreAct ResNet's code), or the
+            sample's ``own`` (as in the Wide ResNet's). Used by ``at_input`` only.
         p: Probability that a batch (or a row) is mixed.
         common: ``per``, ``partner``, ``layout`` (any without ``n``), ``num_classes``: see
             :class:`~featmix.Strategy`.

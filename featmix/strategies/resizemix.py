@@ -51,27 +51,28 @@ class ResizeMixParams(Params):
 
 @register("resizemix")
 class ResizeMix(ContentStrategy[ResizeMixParams]):
-    """ResizeMix: the whole partner, shrunk to a box, is pasted; the label is shared by the area of the box.
+    """ResizeMix: the whole partner, shrunk to a box, is pasted; labels are mixed by the area of the box.
 
     The box has side ``floor(tau * S)``, with ``tau`` from U(0.1, 0.8), and at least one position; its centre is uniform over
     the map, and it is moved until it lies inside, never clipped. It holds all of the partner by nearest neighbour: position
-    ``k`` of a side ``h`` is the partner's position ``floor(k * S / h)``. The label's own share is ``1 - h * w / (H * W)``.
+    ``k`` of a side ``h`` is the partner's position ``floor(k * S / h)``. The weight of the
+    sample's own label is ``1 - h * w / (H * W)``.
 
     *Where to put it.* At the input. In a hidden layer the box is drawn for that layer's own resolution.
 
     *Suggested settings.* ``scope=(0.1, 0.8)`` (CIFAR, ImageNet), with no gate.
 
-    *When it hurts.* Where size carries the class: the pasted objects are smaller than any that the data has.
+    *When it hurts.* If size tells the class: pasted objects are smaller than those of the data.
 
-    *Where it departs from published code.* That code shrinks by ``F.interpolate(scale_factor=tau)``, which steps by ``1 /
-    tau`` and so leaves out an edge of the partner where ``tau * S`` is no whole number: two thirds of the pasted pixels
-    differ. ``sampling="published"`` does the same. It fails on maps so small that a side of the box is 0; here that side is
-    one position. A row that is its own partner (``partner="permutation"`` has such rows) stays as it is; there it gets its
-    own small copy.
+    *Where it departs from published code.* The published code shrinks by ``F.interpolate(scale_factor=tau)``, which takes steps
+    of ``1 / tau``. If ``tau * S`` is not a whole number, an edge of the partner is left out: two thirds of the pasted pixels
+    differ. ``sampling="published"`` does the same. That code fails on maps so small that a side of the box is 0; here the side
+    is then one position. A row that is its own partner (possible with ``partner="permutation"``) stays as it is; there it gets
+    a small copy of itself.
 
-    Under a padding mask the partner is shrunk with its padding, of which nothing is pasted: inside the box positions change
-    that are real in the sample and come from real ones of the partner. Label maps of a finer resolution go in blocks, each
-    the block of the position that the features were taken from.
+    Under a padding mask the partner is shrunk together with its padding. Inside the box only those positions change that are
+    real in the sample and come from real ones of the partner. Label maps of a finer resolution are moved in blocks, one for
+    each position of the features.
 
     Args:
         scope: Smallest and largest ``tau``, with ``0 < low <= high <= 1``.

@@ -14,20 +14,20 @@ class Tags:
     Args:
         mixes_labels: Whether the labels change with the features.
         moments: Which moments it changes; empty for strategies that do not look at moments.
-        default_site: Where it usually stands: ``input``, ``hidden`` for an early hidden layer, or ``one of several`` for the
-            input and the first stages, one of them each step.
+        default_site: Where it usually stands: ``input``, ``hidden`` for an early hidden layer, or ``one of several`` for one of
+            the input and the first stages in each step.
         spatial: Needs positions that form a grid, and decides for one resolution.
         needs_float: Computes with values, so that integers are refused.
         stops_gradient: Its published form treats the statistics as constants.
         batch_coupled: A row depends on more of the batch than its partner.
-        masks: Knows what to do about padding.
-        partnered: Rows take from a partner; without, each is its own, and there is no choice of partners to make.
-        labels_by_decree: Its label shares are chosen, and are not the shares of what is found in the features: those of a
-            spherical interpolation, for example.
-        channels: The one number of channels that it takes; ``None`` for any.
+        masks: Takes padding masks.
+        partnered: Rows take from a partner; if False, no partners are drawn.
+        labels_by_decree: Its label shares are not the shares of content in the features, for example those of a spherical
+            interpolation.
+        channels: The number of channels that it takes; ``None`` for any.
         shapes: The shapes of a sample, without the batch, that it takes; empty for any.
-        classes: How many classes labels may be of; ``None`` for any.
-        needs_target: Decides by labels: ``make_params`` is to be given ``target=``.
+        classes: The number of classes that it takes; ``None`` for any.
+        needs_target: Decides by labels: ``make_params`` needs ``target=``.
         dtypes: The dtypes of features that it takes; empty for all floating ones.
         paper: Citation.
         url: Where to read it.

@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of augmentation: files, other packages, progress bars, copies to devices, compilers."""
+"""Small helpers without any augmentation: files, other packages, progress bars, copies to devices, compilers."""

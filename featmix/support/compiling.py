@@ -21,7 +21,7 @@ def constant_when_traced(function: _F) -> _F:
 
 
 def never_traced(function: _F) -> _F:
-    """Run the function as plain Python where compiled code calls it, at a graph break: ``torch.compiler.disable``."""
+    """Run the function as plain Python if compiled code calls it, at a graph break: ``torch.compiler.disable``."""
     vars(function)["_torchdynamo_disable"] = True
     vars(function)["_torchdynamo_disable_msg"] = "it draws random numbers on the host: compile the model alone, or draw outside"
     run_as_plain_python(function)

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and pictures read."""
+"""Files: written completely or not at all; and reading pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", 
 
 
 def write(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a whole file: whatever goes wrong, there is either the old one or the new one, and nothing else.
+    """Write a whole file: after any error there is either the old file or the new one.
 
     Args:
         path: Where to; its folder must exist.

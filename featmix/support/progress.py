@@ -1,4 +1,4 @@
-"""How far a long command is: a bar with the time left in a terminal, a line now and then elsewhere."""
+"""Progress of a long command: a bar with the time left in a terminal, else a line now and then."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def see(strategy: Strategy, seed: int = 0) -> None:
 
 @law("attached", cause="The strategy keeps state between calls, or acts differently when a model calls it.", drawn=False)
 def fires(strategy: Strategy) -> None:
-    """Attached to a layer, the strategy does there exactly what ``transform`` does with the same decision.
+    """Attached to a layer, the strategy does exactly what ``transform`` does with the same decision.
 
     No tolerance: the hook calls the same function on the same tensors.
     """
@@ -166,7 +166,7 @@ def lifecycle(strategy: Strategy) -> None:
     drawn=False,
 )
 def ddp(strategy: Strategy) -> None:
-    """On two gloo ranks, which draw apart, gradients are the mean of what each rank computes alone.
+    """On two gloo ranks, which get different random numbers, gradients are the mean of what each rank computes alone.
 
     The ranks are two threads, each with a copy of the strategy, at ``p = 1`` where it has one, so that nothing is pickled and
     no process is started. 1e-7 between the ranks, 1e-6 on gradients of order 1: they are added up in another order.

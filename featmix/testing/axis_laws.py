@@ -76,7 +76,7 @@ def unnamed_layout(strategy: Strategy) -> None:
     whom="strategies with a setting num_prefix_tokens",
 )
 def one_prefix_token(strategy: Strategy, dtype: torch.dtype) -> None:
-    """One prefix token, as a class token is, comes back bit for bit in every dtype, and the rest becomes what it would alone.
+    """One prefix token, such as a class token, comes back bit for bit in every dtype, and the rest is as without it.
 
     On the rest one unit in the last place, and 1e-6 where it is computed in float32: its strides differ. Labels are the same.
     """
@@ -118,7 +118,7 @@ def one_prefix_token(strategy: Strategy, dtype: torch.dtype) -> None:
     whom=TAKERS,
 )
 def integer_mask(strategy: Strategy) -> None:
-    """Masks of zeros and ones of any integer dtype, as tokenizers give them, decide and act as the same mask of truth values.
+    """Masks of zeros and ones of any integer dtype, as tokenizers give them, work like the same mask of bool.
 
     No tolerance.
     """
@@ -143,7 +143,7 @@ def integer_mask(strategy: Strategy) -> None:
     whom=f"{TAKERS}, also with a decision that was made without",
 )
 def mask_at_transform(strategy: Strategy) -> None:
-    """A mask given to ``transform``: padding comes back bit for bit, and what lies in it, NaN included, reaches nothing.
+    """A mask given to ``transform``: padding comes back bit for bit, and its values, NaN included, change nothing else.
 
     Where the same seed decides the same with the mask, the result is the same. Integer masks too. No tolerance.
     """

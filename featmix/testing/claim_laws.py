@@ -34,7 +34,7 @@ def takes_mask(norm: Normalizer) -> bool:
     exact=True,
 )
 def claims(norm: Normalizer, dtype: torch.dtype) -> None:
-    """Its mean is that of what shares it, its standard deviation the root of their variance, by ``unbiased``, plus ``eps``.
+    """Each mean is that of the elements that share it, and each standard deviation the root of their variance plus ``eps``.
 
     What shares a mean is read off the moments: noise gives no two groups the same. ``normalize`` gives ``(x - mean) / std``.
     Tried on values of order 1, and of order ``sqrt(eps)``, where eps is half of it. 1e-9 of the largest value in float64, and
@@ -69,7 +69,7 @@ def claims(norm: Normalizer, dtype: torch.dtype) -> None:
     whom=TAKERS,
 )
 def masked_moments(norm: Normalizer) -> None:
-    """Moments under a mask are those of real positions alone: NaN in the padding reaches nothing, and no position gives 0.
+    """Moments under a mask are those of the real positions: NaN in the padding has no effect; with none real they are 0.
 
     That is a mean of 0 and a standard deviation of ``sqrt(eps)``. ``normalize`` goes by the same moments, and a mask that is
     true everywhere changes nothing. 1e-5 of values of order 1: float32 sums may run in another order.

@@ -67,7 +67,7 @@ def dense_targets(case: Case) -> None:
     whom="strategies that mix labels and say at which positions",
 )
 def dense_resolution(case: Case) -> None:
-    """At twice the features' resolution the mixed label map is the one at their own, each position doubled.
+    """At twice the features' resolution the mixed label map is that at their own resolution, with each position doubled.
 
     No tolerance: labels are copied, and blends are the same blends.
     """

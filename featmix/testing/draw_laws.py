@@ -82,7 +82,7 @@ def strengths(strategy: Strategy) -> None:
     whom="strategies with a setting lam_per",
 )
 def strengths_apart(strategy: Strategy) -> None:
-    """With ``lam_per="batch"`` mixed rows share one strength; with ``"sample"`` each has its own, which others do not tell.
+    """With ``lam_per="batch"`` mixed rows share one strength; with ``"sample"`` each has its own, independent of the others.
 
     Nor does a draw tell the next one. Rows, and draws, that have nothing to do with each other grow together as often as
     apart; an excess is allowed that chance brings about with 5e-9.
@@ -118,7 +118,7 @@ def strengths_apart(strategy: Strategy) -> None:
     whom="strategies that draw partners, one for each row, in the way that their setting partner names",
 )
 def partners(strategy: Strategy) -> None:
-    """Of four rows each derangement, permutation, or exchange of the halves occurs, one as often as another.
+    """With four rows each derangement, permutation, or exchange of the halves occurs equally often.
 
     In 400 draws, each of the 9, 24 or 4 of them, and each row's own partners, within what chance brings about with 5e-9. In
     larger batches partners lie before and after a row as often as they should, and no row lends to two. Across domains nobody
@@ -156,7 +156,7 @@ def partners(strategy: Strategy) -> None:
     of_draws=True,
 )
 def gates(strategy: Strategy) -> None:
-    """Rows, or batches, are mixed with the probability asked for, whatever others do.
+    """Rows, or batches, are mixed with the probability asked for, independently of each other.
 
     At ``p`` of 0.1 and 0.62, how often 0, 1, ... 4 rows of four are mixed in 200 draws, within what chance brings about with
     5e-9; with ``per="batch"`` that is none or all. A draw does not tell the next one.
@@ -186,7 +186,7 @@ def gates(strategy: Strategy) -> None:
     whom="strategies that need a grid, and whose rows depend on themselves and their partner alone",
 )
 def places(strategy: Strategy) -> None:
-    """What is mixed lies elsewhere at each step: along each axis as often before the middle as behind it, each axis by itself.
+    """Mixed regions are in other places at each step: equally often in both halves of each axis, independently for each axis.
 
     Seen in what 200 decisions do to features of zeros and ones, or, of strategies that move moments, in their boxes. Rounding
     may favour a side by two positions. The middle of a place is the same twice running less often than not.

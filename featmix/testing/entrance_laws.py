@@ -32,7 +32,7 @@ from featmix.testing.uses import classes_of, decide_for, decided, decides_by_lab
     drawn=False,
 )
 def called(strategy: Strategy) -> None:
-    """Called with labels of any kind, a strategy gives what make_params, transform and dense give with the same seed.
+    """A call with labels of any kind gives the same as make_params, transform and dense with the same seed.
 
     Without a generator it is torch's global one that decides; one that is used twice decides anew. Bit for bit on features;
     1e-6 on labels. Strategies that remember other batches are tried on their first one.
@@ -66,7 +66,7 @@ def called(strategy: Strategy) -> None:
 
 @law("strategy", cause="forward mixes whatever the mode, draws all the same, or never comes back from eval mode.", drawn=False)
 def eval_mode(strategy: Strategy) -> None:
-    """In eval mode ``strategy(x, y)`` gives features and labels as they are and draws nothing; in training mode it mixes again.
+    """In eval mode ``strategy(x, y)`` returns its inputs and draws nothing; in training mode it mixes again.
 
     No tolerance.
     """
@@ -90,7 +90,7 @@ def eval_mode(strategy: Strategy) -> None:
     drawn=False,
 )
 def inference_mode(strategy: Strategy) -> None:
-    """Under ``torch.inference_mode`` and ``no_grad`` decisions and results are those outside, for tensors made there too.
+    """Under ``torch.inference_mode`` and ``no_grad`` decisions and results are the same, also for tensors made there.
 
     No tolerance: the same arithmetic without a graph.
     """
@@ -115,7 +115,7 @@ def inference_mode(strategy: Strategy) -> None:
     feeds=(torch.float32, torch.bfloat16),
 )
 def autocast_for_all(strategy: Strategy) -> None:
-    """Under autocast dtypes are kept, and results are those outside, within what bfloat16 loses; gradients are finite.
+    """Under autocast dtypes are kept, and results are the same within the precision of bfloat16; gradients are finite.
 
     Eight roundings of bfloat16 to the largest value: what one product under autocast may lose, and a difference of such
     products exceeds.
@@ -143,7 +143,7 @@ def autocast_for_all(strategy: Strategy) -> None:
     reference=torch.float64,
 )
 def denormals(strategy: Strategy, dtype: torch.dtype) -> None:
-    """Features below the smallest normal number give finite results and gradients, and what the same values give in float64.
+    """Features below the smallest normal number give finite results and gradients, the same as in float64.
 
     The tolerance of ``identity``.
     """
@@ -172,7 +172,7 @@ def denormals(strategy: Strategy, dtype: torch.dtype) -> None:
     whom="strategies whose rows depend on themselves and their partner alone",
 )
 def given(strategy: Strategy) -> None:
-    """Partners of one's own are taken, rows that are not to be mixed stay, and with domains each row takes from another domain.
+    """Given partners are used, rows that may not be mixed stay, and with domains each row takes from another domain.
 
     In lists too, where they may be lists. Rows that may be mixed are gated as they would be without. No tolerance.
     """
@@ -200,7 +200,7 @@ def given(strategy: Strategy) -> None:
     drawn=False,
 )
 def progress(strategy: Strategy) -> None:
-    """A setting that follows a schedule decides and acts as its value at that progress, whether it is given or an attribute.
+    """A schedule decides and acts like its value at that progress, whether progress is an argument or an attribute.
 
     Tried on each setting that takes a schedule, along a line from its value to the half of it. No tolerance.
     """

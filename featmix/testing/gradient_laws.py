@@ -38,7 +38,7 @@ def differentiable_function(strategy: Strategy) -> bool:
     reference=torch.float64,
 )
 def gradient_precision(strategy: Strategy, dtype: torch.dtype) -> None:
-    """The gradient in float32 is the one in float64, that of half types the one in float32, for large features too.
+    """The gradient in float32 equals that in float64, and that of half types equals that in float32, also for large features.
 
     In float64 it is that of central differences along a direction, 1e-4 relative, where no moment is a constant in backward.
     Else 1e-5 of the largest entry, or 16 roundings of the half type, and eight roundings of the cotangent times the gain and
@@ -71,7 +71,7 @@ def gradient_precision(strategy: Strategy, dtype: torch.dtype) -> None:
     whom="strategies whose rows depend on themselves and their partner alone",
 )
 def repeated_partners(strategy: Strategy) -> None:
-    """Where several rows take from one, the gradient is the sum of those of each row beside its partner alone.
+    """If several rows take from one row, its gradient is the sum of those from each of these rows alone.
 
     As ``gradient_precision``, in float32: sums run in another order.
     """
@@ -99,7 +99,7 @@ def repeated_partners(strategy: Strategy) -> None:
     drawn=False,
 )
 def gradient_scales(strategy: Strategy) -> None:
-    """A cotangent 2^20 times larger gives a gradient 2^20 times larger, and one 2^20 times smaller one that is smaller.
+    """A cotangent that is 2^20 times larger or smaller gives a gradient that is 2^20 times larger or smaller.
 
     Within four roundings of float32 of the largest entry, and what ``gradient_precision`` leaves to steep gains: a power of two
     changes no digit.
@@ -147,7 +147,7 @@ def second_derivative(strategy: Strategy) -> None:
     reference=torch.float64,
 )
 def moments_gradient(norm: Normalizer, dtype: torch.dtype) -> None:
-    """Gradients through moments, normalize and denormalize are those of central differences in float64, at any cotangent.
+    """Gradients through moments, normalize and denormalize equal central differences in float64, for any cotangent.
 
     1e-4 relative. In float32 they are those in float64 within 1e-4 of the largest entry; of a cotangent 2^20 times larger or
     smaller they are as many times larger or smaller, within four roundings. Half types: 32 roundings against float32. Steep

@@ -20,7 +20,7 @@ from featmix.testing.law import Case, demand, demand_close, law, rounding, sampl
     slow=True,
 )
 def compile_again(strategy: Strategy) -> None:
-    """Under torch.compile a strategy does in bfloat16, and for a second and a third batch size, what it does without.
+    """Under torch.compile a strategy does the same in bfloat16, and for a second and a third batch size.
 
     Traced by the compiler and run as it is, which tells what is traced from what is meant in a fraction of the time. Two
     roundings of bfloat16: one cast at the end, as without. Graphs are counted by ``compile``, in float32.

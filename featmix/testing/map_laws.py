@@ -33,7 +33,7 @@ def follows_places(strategy: Strategy) -> bool:
     whom="strategies that mix labels and say at which positions",
 )
 def many_classes(strategy: ContentStrategy) -> None:
-    """The mixed label map does not depend on what classes are called: thousands, millions, 255 or -100 for what is ignored.
+    """The mixed label map does not depend on the numbers of classes: thousands, millions, 255 or -100 for ignored positions.
 
     In each integer dtype that holds them. Where classes would be blended, maps of integers are refused. No tolerance.
     """
@@ -67,7 +67,7 @@ def many_classes(strategy: ContentStrategy) -> None:
     whom="strategies that mix labels, say at which positions, and leave what they take where it is",
 )
 def coarse_maps(strategy: ContentStrategy) -> None:
-    """At half the features' resolution a position of the mixed map has one of the labels of the positions that it stands for.
+    """At half the features' resolution a position of the mixed map has the label of one of the positions that it covers.
 
     Where these agree, that is the label: which of them counts where they do not is left open. No tolerance.
     """

@@ -86,7 +86,7 @@ def _has_groups(case: Case) -> bool:
     whom=MOVERS,
 )
 def moments(case: Case, looser: float = 1.0) -> None:
-    """The mean of what is restyled becomes the new mean, and its standard deviation sigma * new_std / std.
+    """After restyling the mean is the new mean, and the standard deviation is sigma * new_std / std.
 
     Measured in float64. Tolerance: eight roundings of the output and of the float32 arithmetic that leads to it,
     ``8 [u (|m'| + zmax g) + u32 (g (|m| + max|x|) + |m| + |m_p| + s_p)]``, the last three the largest of the batch where rows
@@ -111,7 +111,7 @@ def moments(case: Case, looser: float = 1.0) -> None:
     whom=f"{MOVERS}, with unbiased=True and positive_only=False",
 )
 def z_bound(case: Case) -> None:
-    """No restyled value lies further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
+    """No restyled value is further from the new mean than new_std * sqrt(n - 1): Samuelson's inequality, within rounding.
 
     The tolerance of ``moments``: the bound is reached by a spike, so that rounding alone can pass it.
     """
@@ -133,7 +133,7 @@ def z_bound(case: Case) -> None:
     whom=f"{MOVERS}, with positive_only=False",
 )
 def extreme_offset(strategy: MomentStrategy) -> None:
-    """In float32, moments hold the tolerance of the first law where ``|mean| / std`` is 1e5.
+    """In float32, moments keep the tolerance of the first law if ``|mean| / std`` is 1e5.
 
     Not looser than at home: the tolerance grows with ``max|x|``, as the roundings of any two-pass variance do.
     """

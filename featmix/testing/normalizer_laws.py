@@ -105,7 +105,7 @@ def statistics_in_float32(norm: Normalizer, x: Tensor) -> None:
     cause="An in-place operation.",
 )
 def leaves_input_alone(norm: Normalizer, x: Tensor) -> None:
-    """Neither moments, normalize nor denormalize changes what it is given.
+    """Neither moments, normalize nor denormalize changes its input.
 
     No tolerance: bits.
     """
@@ -170,7 +170,7 @@ def constant_groups(norm: Normalizer, dtype: torch.dtype) -> None:
     whom="normalizers that can have a group of one element",
 )
 def single_elements(norm: Normalizer) -> None:
-    """A group of one element has itself for a mean and variance 0: its standard deviation is sqrt(eps); all is finite.
+    """The mean of a group of one element is that element, and its standard deviation is sqrt(eps); all is finite.
 
     The root of eps is taken once, in float32: two roundings. Positive-only moments of an element below 0 have mean 0.
     """
@@ -212,7 +212,7 @@ def normalize_gradient(norm: Normalizer) -> None:
 
 @law("normalizer", cause="A reshape with -1, which an empty tensor cannot answer.", drawn=False, every_dtype=True)
 def empty_batch(norm: Normalizer, dtype: torch.dtype) -> None:
-    """An empty batch goes through normalize and denormalize, there and back, and keeps shape and dtype.
+    """An empty batch passes normalize and denormalize, and keeps its shape and dtype.
 
     No tolerance: shapes and dtypes.
     """
@@ -251,7 +251,7 @@ def memory_format(norm: Normalizer, x: Tensor) -> None:
     reference=torch.float64,
 )
 def far_from_zero(norm: Normalizer) -> None:
-    """In float32, mean and standard deviation hold where ``|mean| / std`` is 1e5.
+    """In float32, mean and standard deviation are right if ``|mean| / std`` is 1e5.
 
     Against float64 statistics of the same values. The mean may be off by ``d``, 8 roundings of ``max|x|``; what is left of
     it in the variance is ``d^2``, because deviations are taken before they are squared: the standard deviation may be off by

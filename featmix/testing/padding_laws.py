@@ -60,7 +60,7 @@ def takes_prefix(strategy: Strategy) -> bool:
     whom=TAKERS,
 )
 def padding(case: Case) -> None:
-    """Padding comes back bit for bit, and whatever lies in it, NaN included, reaches no real position and no gradient.
+    """Padding comes back bit for bit, and its values, NaN included, change no real position and no gradient.
 
     No tolerance: what is not selected is not computed with.
     """
@@ -109,7 +109,7 @@ def full_mask(case: Case) -> None:
     whom=f"{TAKERS}, of positions that are no grid",
 )
 def padded_as_short(strategy: Strategy) -> None:
-    """Samples padded at the end become what they would have become without the padding.
+    """Samples padded at the end become the same as without padding.
 
     1e-5 of values of order 1: float32 sums may run in another order. For strategies that decide alike for any size.
     """
@@ -162,7 +162,7 @@ def padded_labels_measure_content(strategy: Strategy) -> None:
     whom="strategies with a setting num_prefix_tokens",
 )
 def prefix(strategy: Strategy) -> None:
-    """Prefix tokens come back bit for bit, and the rest becomes what it would have become alone.
+    """Prefix tokens come back bit for bit, and the rest is as without them.
 
     No tolerance on the prefix; 1e-6 on the rest, whose strides differ. Tried on tokens, or on sequences where tokens are no
     grid, and only in a layout that the strategy takes where there is no prefix.

@@ -52,7 +52,7 @@ def pickles(strategy: Strategy) -> None:
 
 @law("strategy", cause="A __deepcopy__ that returns the object itself, or leaves a setting out.", drawn=False)
 def copies(strategy: Strategy) -> None:
-    """A deep copy has the same settings, decides and acts the same, and is another: no change in it changes the original.
+    """A deep copy has the same settings, and decides and acts the same; changing it does not change the original.
 
     No tolerance.
     """
@@ -77,7 +77,7 @@ def copies(strategy: Strategy) -> None:
     whom=MADE_BY_THEIR_CLASS,
 )
 def settings(strategy: Strategy) -> None:
-    """What ``settings()`` returns is what the constructor takes: it makes a strategy that prints, decides and acts the same.
+    """The constructor takes what ``settings()`` returns, and makes a strategy that prints, decides and acts the same.
 
     No tolerance.
     """
@@ -93,7 +93,7 @@ def settings(strategy: Strategy) -> None:
     whom=MADE_BY_THEIR_CLASS,
 )
 def configuration(strategy: Strategy) -> None:
-    """Settings that are written as a file has them, and read again, make a strategy that decides and acts the same.
+    """Settings written to a file and read again make a strategy that decides and acts the same.
 
     As :func:`featmix.save` writes them, in YAML where PyYAML is there and in JSON elsewhere. No tolerance.
     """

@@ -27,7 +27,7 @@ _UNIT = torch.finfo(torch.float32).eps
     drawn=False,
 )
 def lam_is_the_share(strategy: Strategy) -> None:
-    """Strengths ``lam`` are in [0, 1], 1 in rows that are not active, and the label's own share where labels are mixed.
+    """Strengths ``lam`` are in [0, 1], 1 in rows that are not active, and the weight of the own label where labels are mixed.
 
     With an ``own_term`` so much of the rest is the row's own too, and labels by decree may have any share. Four units in the
     last place of float32. Half of the rows are active here.
@@ -46,7 +46,7 @@ def lam_is_the_share(strategy: Strategy) -> None:
             own = params.lam.double()
             own = own + (1 - own) * (getattr(used, "own_term", None) or 0.0)
             shares = params.mixture.matrix().double().diagonal()
-            demand_close(shares[takes], own[takes], 4 * _UNIT, "label's own share against lam")
+            demand_close(shares[takes], own[takes], 4 * _UNIT, "weight of the sample's own label against lam")
 
 
 @law(
@@ -57,7 +57,7 @@ def lam_is_the_share(strategy: Strategy) -> None:
     whom="strategies that mix labels and have a setting loss_weight",
 )
 def loss_weight(strategy: Strategy) -> None:
-    """The loss of a row that is mixed counts ``loss_weight`` times, under a mask too, and that of another row once.
+    """The loss of a mixed row counts ``loss_weight`` times, also under a mask, and that of another row once.
 
     Tried with 3 and with 1. Four units in the last place of float32 on the losses.
     """
@@ -85,7 +85,7 @@ def loss_weight(strategy: Strategy) -> None:
     drawn=False,
 )
 def mixture_is_its_matrix(strategy: Strategy) -> None:
-    """What a decision says of labels by ``dense``, ``loss``, ``accuracy`` and ``then`` is what the matrix of its shares says.
+    """What ``dense``, ``loss``, ``accuracy`` and ``then`` of a decision say agrees with the matrix of its shares.
 
     For class indices, one-hot, soft and regression targets; whoever made the mixture. 1e-5 of values of order 1: sums of a few
     float32 terms.
@@ -116,7 +116,7 @@ def mixture_is_its_matrix(strategy: Strategy) -> None:
     whom="black boxes that from_mixer wraps",
 )
 def soft_labels(strategy: MixerStrategy) -> None:
-    """A black box does to soft labels what it does to one-hot ones, whatever the features are, and leaves them as they were.
+    """A black box treats soft labels like one-hot labels, whatever the features are, and does not change its input.
 
     1e-5 on shares of order 1. One that refuses soft labels is not tried on them.
     """

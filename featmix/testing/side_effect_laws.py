@@ -58,7 +58,7 @@ def surroundings(strategy: Strategy) -> None:
 
 @law("strategy", cause="requires_grad_() on what came in or goes out, or a backward pass inside.", drawn=False)
 def requires_grad(strategy: Strategy) -> None:
-    """Features that ask for no gradient still ask for none, nor do their results, nor any under ``no_grad``.
+    """Features without ``requires_grad`` stay without, and so do their results; under ``no_grad`` all results do.
 
     No tolerance. A strategy that learns is exempt where its own parameters ask for one.
     """
@@ -86,7 +86,7 @@ def requires_grad(strategy: Strategy) -> None:
     drawn=False,
 )
 def lets_go(strategy: Strategy) -> None:
-    """Once nobody else holds them, features, results and labels of a step are gone, their graph included.
+    """Features, results and labels of a step, and their graph, are freed once nothing else holds them.
 
     What a memory keeps are copies: the memory of the batch itself is asked for. No tolerance.
     """
@@ -141,7 +141,7 @@ def arguments_untouched(strategy: Strategy) -> None:
 
 @law("normalizer", cause=TOUCHED, drawn=False)
 def normalizer_side_effects(norm: Normalizer) -> None:
-    """Moments, normalize, denormalize and backward leave generators, threads and flags alone, and keep nothing of the features.
+    """Moments, normalize, denormalize and backward do not change generators, threads or flags, and keep no features.
 
     As the laws of the same kind for strategies; one that learns may give results that ask for a gradient. No tolerance.
     """

@@ -50,7 +50,7 @@ SLOW_ORACLE = 2000  # means, which a loop over samples takes one after the other
     whom="strategies whose rows depend on themselves and their partner alone",
 )
 def many_rows(strategy: Strategy) -> None:
-    """In a batch of 300, and of 17, each row becomes what it becomes in a batch of six, and so does its label.
+    """In a batch of 300, and of 17, each row and its label become the same as in a batch of six.
 
     Partners are among each six rows. As in ``identity``: sums may run in another order. Labels are those of ``labels``.
     """
@@ -75,7 +75,7 @@ def many_rows(strategy: Strategy) -> None:
     slow=True,
 )
 def large_features(strategy: Strategy) -> None:
-    """With a thousand channels, 50,000 positions, or 17 large rows, the result is what the strategy says, in float32 too.
+    """With a thousand channels, 50,000 positions, or 17 large rows, the result is right, also in float32.
 
     What it says is its ``oracle``, the moments of the law of that name, or the share of the partner at each position, and what
     it does in float64 and in other memory formats. A mask that is true everywhere changes no feature. Tolerances of the laws
@@ -103,7 +103,7 @@ def large_features(strategy: Strategy) -> None:
     reference=torch.float32,
 )
 def long_sums(strategy: Strategy) -> None:
-    """Of 50,000 positions, and of a thousand channels, half types give what the same values give in float32, cast.
+    """With 50,000 positions, and with a thousand channels, half types give the same as float32, cast.
 
     Tolerance of ``half_types``, which does not grow with the number of elements: sums are float32, and pairwise.
     """

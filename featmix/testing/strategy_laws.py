@@ -56,7 +56,7 @@ def identity(case: Case) -> None:
     whom="strategies whose rows depend on themselves and their partner alone",
 )
 def partner_direction(case: Case) -> None:
-    """Row i takes from partner[i], not the other way round: on a cycle of three each row is as in a batch of those two.
+    """Row i takes from partner[i], not the other way round: in a cycle of three, each row is as in a batch with its partner.
 
     As in ``identity``: sums may run in another order in a smaller batch.
     """
@@ -94,7 +94,7 @@ def batch_equivariance(case: Case) -> None:
     whom="strategies whose rows depend on themselves and their partner alone",
 )
 def isolation(case: Case) -> None:
-    """NaN or Inf in one row leaves every row bitwise unchanged that does not take from it, and its gradient finite.
+    """NaN or Inf in one row does not change any row that does not take from it, bit for bit, and leaves its gradient finite.
 
     Gradients of the rows that the spoilt row itself takes from are left out: they see it through the chain rule.
     """
@@ -141,7 +141,7 @@ def replay(case: Case) -> None:
 
 @law("strategy", cause="The result is the input: the decision is not used, or the gate never opens.", drawn=False)
 def does_something(strategy: Strategy) -> None:
-    """Where each batch is mixed, a decision changes the features, unless its strengths say that it does not.
+    """If each batch is mixed, a decision changes the features, unless its strengths are such that nothing changes.
 
     No tolerance: any change counts. Decisions are made with ``p = 1``, so that a small ``p``, or one that starts at 0, says
     nothing of it; a strength of 1 in every row is a decision to leave the features.

@@ -106,7 +106,7 @@ def contract(case: Case) -> None:
     whom="strategies with inplace=True",
 )
 def in_place(case: Case) -> None:
-    """With ``inplace=True`` the input itself comes back, and in it what comes out without.
+    """With ``inplace=True`` the input itself comes back, with the same values as without.
 
     No tolerance: the same arithmetic in other memory.
     """
@@ -124,7 +124,7 @@ def in_place(case: Case) -> None:
     drawn=False,
 )
 def inplace_safe(strategy: Strategy) -> None:
-    """An in-place ReLU right after the layer gives the gradient of one out of place.
+    """An in-place ReLU right after the layer gives the same gradient as an ordinary one.
 
     1e-6: the same arithmetic on gradients of order 1.
     """
@@ -161,7 +161,7 @@ def layout(case: Case) -> None:
     whom="strategies that say their gradient is exact",
 )
 def gradcheck(strategy: Strategy) -> None:
-    """Gradients in float64 are right: of all of it, or, with moments or a partner's that are constants, of what remains.
+    """Gradients in float64 are right: of the whole result, or, if moments are constants, of the rest.
 
     torch's own tolerances for finite differences in float64; against frozen moments 1e-10, for both sides are analytic.
     """

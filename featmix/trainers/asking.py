@@ -1,4 +1,4 @@
-"""The loss of a training step that nobody edits: what its criterion is called with decides what it returns."""
+"""The loss of a training step whose code stays as it is: the criterion returns the loss of the mixed labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_CLASSES = ("weight", "pos_weight")  # arguments of torch's losses that have 
 
 @dataclass(frozen=True, eq=False)
 class _Answered:
-    """Stamps a loss of mixed labels."""
+    """Marks a loss of mixed labels."""
 
     record: Record
 
@@ -53,15 +53,15 @@ class Steps:
         self.going, self._drawing, self._drawn, self._key = True, False, [], key
 
     def end(self) -> None:
-        """End a step, however it ended."""
+        """End a step, also after an error."""
         self.going = False
 
     def forget(self) -> None:
-        """Forget all steps: those to come are of another run."""
+        """Forget all steps, before another run."""
         self._before, self._key, self._drawn, self._drawing = (None, []), None, [], False
 
     def may_draw(self) -> bool:
-        """Return whether a forward that begins is to have a new decision; it gets the one again that it had before."""
+        """Return whether a forward that begins needs a new decision; a forward that is repeated gets its old one."""
         if not self.going or self.mixer is None:
             return False
         self._note_drawn()
@@ -75,7 +75,7 @@ class Steps:
         return True
 
     def loss(self, criterion: Callable[..., Any], plainly: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Return what a call of the criterion returns: the loss by the decision that its output had, else its own.
+        """Return the loss by the decision of the output, or the criterion's own loss if it had none.
 
         Args:
             criterion: The criterion, as a loss of mixed labels goes by it.
@@ -168,7 +168,7 @@ class Steps:
             self._drawing = False
 
     def _mix_of(self, mixer: Mixer, output: Any) -> Mix | None:
-        """Return the decision that an output had, ``None`` for a clean forward's and for numbers to look at."""
+        """Return the decision of an output; ``None`` if its forward was not mixed, or if it is only looked at."""
         if not isinstance(output, Tensor) or not output.requires_grad:
             return None
         known = sources(output, mixer.number, limit=ALL)
@@ -196,7 +196,7 @@ class Steps:
 
 
 def _keeping_rows(criterion: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a criterion whose losses of rows are not averaged where it says nothing of that: the step may do so."""
+    """Return a criterion that keeps the losses of rows if it has no reduction of its own: the step may average them."""
     if recognised(criterion) or hasattr(criterion, "reduction") or "reduction" in _parameters(criterion):
         return criterion
 

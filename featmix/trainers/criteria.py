@@ -1,4 +1,4 @@
-"""A criterion that nobody passes: known by the name that a module gives it, or as a function, and met where it is called."""
+"""Criteria that are not passed as arguments: an attribute of a module or a function, replaced while a step runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MISSING = object()
 
 
 class Criteria:
-    """One or more criteria of a module, and what stands in their place during a training step.
+    """One or more criteria of a module, and their replacements during a training step.
 
     Args:
         who: Who asks, for messages.
@@ -107,7 +107,7 @@ class Criteria:
 
 
 class _Met:
-    """Stands for a criterion during a step."""
+    """Takes the place of a criterion during a step."""
 
     def __init__(self, criterion: Callable[..., Any], plainly: Callable[..., Any], loss: Loss) -> None:
         self._criterion, self._plainly, self._loss = criterion, plainly, loss

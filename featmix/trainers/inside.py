@@ -1,4 +1,4 @@
-"""Which module of a larger one is the model: the one that a training step calls, and that has all sites in it."""
+"""Which part of a module is the model: the one that a training step calls, and that contains all sites."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Inside:
             find(self._module, site)
 
     def wait(self, called: Called) -> None:
-        """Call a function once, at the beginning of the next call of the model, with the tree as it is named there.
+        """Call a function once, when the model is called next, with the tree renamed for it.
 
         Args:
             called: Gets the model, the tree, and the arguments of the call. It attaches, and what it attaches takes part in
@@ -109,7 +109,7 @@ def _renamed(tree: Tree, names: Mapping[str, str]) -> Tree:
 
 
 def _through(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-    """Run the hooks that were put on a module when its call had begun: torch runs those that were there before."""
+    """Run hooks that were added to a module after its call had begun: torch runs only those that were there before."""
     given: tuple[Any, Any] = (args, kwargs)
     if unwrap(module) is module:
         for hook in [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, Hook)]:

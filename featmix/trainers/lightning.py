@@ -1,4 +1,4 @@
-"""featmix in Lightning: a callback for modules that nobody edits."""
+"""featmix in Lightning: a callback for modules whose code stays as it is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WHO = "FeatMix"
 
 
 class FeatMix(Callback):
-    """Mixes in the training steps of a LightningModule that nobody edits: ``Trainer(callbacks=[FeatMix(tree)])``.
+    """Mixes in the training steps of a LightningModule: ``Trainer(callbacks=[FeatMix(tree)])``. Its code stays as it is.
 
     In ``training_step`` each forward of the model has a decision of its own, and the criterion, called with what such a forward
     returned, gives the loss of the mixed labels. Everywhere else, as in validation, both are what they are without it. Nothing
@@ -104,7 +104,7 @@ class FeatMix(Callback):
         return self._mixer
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stand in the place of ``training_step``."""
+        """Take the place of ``training_step``."""
         if stage == "fit":
             self._remove(pl_module)
             step = _Step(self, trainer, pl_module)
@@ -112,19 +112,19 @@ class FeatMix(Callback):
             vars(pl_module)["training_step"] = step
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check that there are the sites and the criterion."""
+        """Check that the sites and the criterion exist."""
         self._look(pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take everything off the module."""
+        """Remove everything from the module."""
         self._remove(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take everything off the module."""
+        """Remove everything from the module."""
         self._remove(pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the random numbers of every rank are; Lightning asks all ranks for it."""
+        """Return the state of the random numbers of every rank; Lightning asks all ranks for it."""
         return {"mixer": self._loaded if self._mixer is None else self._mixer.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -175,13 +175,13 @@ class FeatMix(Callback):
             self._steps.mixer = self._mixer
 
     def _rest(self, _: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return what a draw is given beside the images; None for forwards that are not of a training step."""
+        """Return the arguments of a draw besides the images; None for forwards outside a training step."""
         if self._steps is None or not self._steps.may_draw():
             return None
         return {} if self._given is None else self._given(self._batch)
 
     def run(self, step: _Step, trainer: Trainer, module: LightningModule, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Run a training step, in which forwards are mixed and the criterion goes by that."""
+        """Run a training step with mixed forwards and the loss of the mixed labels."""
         steps, inside = self._steps, self._look(module)
         if steps is None or getattr(trainer.fit_loop, "_skip_backward", False):
             return step.plain(*args, **kwargs)
@@ -204,7 +204,7 @@ class FeatMix(Callback):
 
 
 class _Step:
-    """Stands for ``training_step``. Copies of the module have the method itself."""
+    """Takes the place of ``training_step``. Copies of the module have the method itself."""
 
     def __init__(self, callback: FeatMix, trainer: Trainer, module: LightningModule) -> None:
         self._callback, self._trainer, self._module = callback, trainer, module
@@ -217,7 +217,7 @@ class _Step:
         return self._callback.run(self, self._trainer, self._module, args, kwargs)
 
     def put_back(self) -> None:
-        """Give the module what it had."""
+        """Restore the module."""
         if self._before is None:
             del vars(self._module)["training_step"]
         else:
@@ -231,7 +231,7 @@ class _Step:
 
 
 def _progress(trainer: Trainer) -> float | None:
-    """Return how far training is, from 0 to 1; None where nobody knows how long it will be."""
+    """Return how far training is, from 0 to 1; None if its length is unknown."""
     try:
         step, total = float(trainer.global_step), float(trainer.estimated_stepping_batches)
     except MisconfigurationException:  # gradients are accumulated over more batches in some epochs than in others

@@ -32,7 +32,7 @@ def save_state(mixer: Mixer, folder: Path) -> Path:
 
 
 def load_state(mixer: Mixer, folder: Path) -> bool:
-    """Go on from where this rank was, or where there are more ranks than there were, in a stream of its own beside the first.
+    """Continue from the state of this rank; a rank that is new continues from the first one's, with its own random numbers.
 
     Args:
         mixer: The mixer.

@@ -1,4 +1,4 @@
-"""timm's criteria for a batch whose labels a mixer mixes: the same numbers as with soft targets, for any decision."""
+"""timm's criteria for mixed labels: the same losses as with soft targets, for any decision."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def mixed_by(mixer: Mixer, criterion: Callable[..., Tensor]) -> Loss:
 
 
 def _of_rows(criterion: Callable[..., Tensor], kind: str) -> Callable[..., Tensor]:
-    """Return a criterion that can be asked for the loss of each row, where timm's own gives one number alone."""
+    """Return a criterion that gives the loss of each row, where timm's own gives only one number."""
     if kind == "SoftTargetCrossEntropy":
         return _soft_cross_entropy
     if kind == "LabelSmoothingCrossEntropy":
@@ -88,7 +88,7 @@ def _check_that_rows_count_once(mixer: Mixer) -> None:
 
 
 def _targets(output: Tensor, target: Tensor, reduction: str = "none") -> Tensor:
-    """Stand for a criterion whose loss is the target itself: what comes back are mixed targets."""
+    """A criterion whose loss is the target itself: its result is the mixed targets."""
     return target
 
 

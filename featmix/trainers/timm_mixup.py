@@ -1,4 +1,4 @@
-"""``timm.data.Mixup`` for batches of any size, which are not changed, with labels that are what the images hold."""
+"""``timm.data.Mixup`` for batches of any size, with exact labels, and without writing into the batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SMOOTHING = 0.1  # timm's own
 
 
 class Mixup(Checks):
-    """Drop-in for ``timm.data.Mixup``: the same arguments, attributes and distribution, called as ``mixup_fn(images, target)``.
+    """Replacement for ``timm.data.Mixup``: same arguments, attributes and distribution, called as ``f(images, target)``.
 
     Row ``i`` takes from row ``B - 1 - i``, as in timm. Three things differ. A batch may have an odd size: its middle row then
     stays as it is. Images come back in new memory, unless ``inplace=True``. And randomness comes from torch's default
@@ -143,7 +143,7 @@ class Mixup(Checks):
         return hard * (1 - smooth) + smooth / self.num_classes
 
     def decide(self, batch: int, sizes: tuple[int, ...], random: Stream) -> tuple[Params, CutMixParams, Mixture]:
-        """Draw for one batch: what is blended, what is pasted, and what the labels become.
+        """Draw for one batch: blends, boxes, and what the labels become.
 
         Args:
             batch: Rows.
@@ -176,7 +176,7 @@ class Mixup(Checks):
         return images.copy_(mixed) if inplace else mixed
 
     def _strengths(self, units: int, sizes: tuple[int, ...], random: Stream) -> tuple[Floats, Rows, Flags]:
-        """Return for each unit its own share, its box, and whether it is pasted; a share of 1 where nothing happens."""
+        """Return for each unit the weight of the sample itself, its box, and whether it is pasted; 1 where nothing is mixed."""
         pastes = np.full(units, not self.mixup_alpha)
         if self.mixup_alpha and self.cutmix_alpha:
             pastes = uniform(random, units) < self.switch_prob

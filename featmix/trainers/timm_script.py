@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class FeatMix(nn.Module):
-    """A script's training loss, with strategies attached to its model; without ``--featmix`` that loss as it is.
+    """A script's training loss, with strategies attached to its model; without ``--featmix`` the loss itself.
 
     The model draws for each training forward by itself, and this finds the decision that an output had: ``--grad-accum-steps``,
     ``--amp``, ``--grad-checkpointing``, ``--model-ema`` (an EMA copy never mixes), compiled models and DDP need nothing
@@ -124,7 +124,7 @@ class FeatMix(nn.Module):
             self._keep_state_in(optimizer, args)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of an output of the model: mixed as its features were in training, plain in eval mode.
+        """Return the loss of an output of the model: of mixed labels in training, the criterion's own in eval mode.
 
         Args:
             output: What the model returned.
@@ -144,7 +144,7 @@ class FeatMix(nn.Module):
         return self._loss(output, target)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say at the beginning of an epoch which it is: schedules go by it, and ``--mixup-off-epoch`` stops the mixing.
+        """Set the epoch when it begins: schedules depend on it, and ``--mixup-off-epoch`` stops the mixing.
 
         Args:
             epoch: Counted from 0.
@@ -155,7 +155,7 @@ class FeatMix(nn.Module):
             self.mixer.progress = min(epoch / self._epochs, 1.0)
 
     def _given(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return what is drawn beside the batch: no row is mixed once mixing is off, and a compiled model stays as it is."""
+        """Return further arguments of the draw: none of the rows, once mixing is off, so nothing is compiled again."""
         if self.mixup_enabled:
             return {}
         batch = next(value for value in arguments.values() if isinstance(value, Tensor))
@@ -236,7 +236,7 @@ def _example(args: argparse.Namespace, model: nn.Module) -> Tensor:
 
 
 def _optimizer_state(path: Path) -> Mapping[str, Any]:
-    """Return the optimizer's state in one of timm's checkpoints, of which no more is read than that."""
+    """Return the optimizer's state in one of timm's checkpoints, without reading the rest."""
     with torch.serialization.safe_globals([argparse.Namespace]):  # of the script's arguments
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     state: Mapping[str, Any] = checkpoint.get("optimizer", {}) if isinstance(checkpoint, Mapping) else {}

@@ -1,4 +1,4 @@
-"""The Hugging Face ``Trainer``, as it comes: a callback that attaches to its model, and the loss that goes with it."""
+"""The Hugging Face ``Trainer``: a callback that attaches to its model, and the loss that belongs to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BOTH = "Make mixing = FeatMixCallback(tree), and pass Trainer(..., callbacks=[m
 
 
 class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
-    """Mixes in each training forward of a stock ``Trainer``: pass it as a callback, and its ``loss`` as ``compute_loss_func``.
+    """Mixes in each training forward of a ``Trainer``: pass it as a callback, and its ``loss`` as ``compute_loss_func``.
 
     It attaches to the Trainer's model when training begins, whatever that is wrapped in by then, and takes everything off when
     it ends. Each training forward gets a decision of its own, those of accumulated batches too; evaluation is clean. Its state
@@ -82,7 +82,7 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
         self._forwards = 0
 
     def loss(self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | float | None = None) -> Tensor:
-        """Return the loss of a batch, or its share in that of a batch in parts; of mixed labels in training, plain otherwise.
+        """Return the loss of a batch, or the share of one part of an accumulated batch; labels are mixed in training only.
 
         Args:
             outputs: What the model returned, or its scores.
@@ -118,11 +118,11 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
         return over_parts(mixed, criterion, labels, num_items_in_batch)
 
     def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Know how the Trainer takes means, for an evaluation before any training too."""
+        """Learn how the Trainer takes means, also for an evaluation before training."""
         self._told(args, kwargs.get("model"))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Attach to the model that is about to be trained, and go on from a checkpoint's state."""
+        """Attach to the model that will be trained, and continue from the state of a checkpoint."""
         self._take_off()
         model = kwargs["model"]
         self._told(args, model)
@@ -147,11 +147,11 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
             self.mixer.progress = min(state.global_step / state.max_steps, 1.0)
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Check that the part of a batch that was just trained on was mixed, and its labels too."""
+        """Check that features and labels of the last part of a batch were mixed."""
         self._check_step()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Check the same of the last part, before any weight changes."""
+        """Check the same for the final part, before any weight changes."""
         self._check_step()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -160,7 +160,7 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
             save_state(self.mixer, into)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take everything off: the model is what it was."""
+        """Remove everything: the model is what it was."""
         self._take_off()
 
     def _take_off(self) -> None:
@@ -195,7 +195,7 @@ class FeatMixCallback(_TrainerCallback):  # type: ignore[misc]
         return own_criterion(self._model, labels, self._smoothing)
 
     def _given(self, arguments: Mapping[str, Any]) -> Any:
-        """Return what a draw is given beside the batch; called once for each training forward."""
+        """Return the arguments of a draw besides the batch; called once for each training forward."""
         self._forwards += 1
         if self._mixes_labels and arguments.get("labels") is not None:
             got = "labels, by which it would take a loss of its own that knows nothing of mixing"

@@ -1,4 +1,4 @@
-"""Losses as the Hugging Face ``Trainer`` wants them: its models' own criteria, and means over batches that come in parts."""
+"""Losses for the Hugging Face ``Trainer``: the criteria of its models, and means over accumulated batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHO = "FeatMixCallback"
 
 
 def logits_of(outputs: Any) -> Tensor:
-    """Return the scores among what a model returned when it was given no labels.
+    """Return the scores in the output of a model that was given no labels.
 
     Args:
         outputs: A ``ModelOutput``, a tuple whose first entry they are, or the tensor itself.
@@ -41,7 +41,7 @@ def logits_of(outputs: Any) -> Tensor:
 
 
 def own_criterion(model: Any, labels: Tensor, smoothing: float) -> Criterion:
-    """Return the criterion that a model for classification or regression would take itself, and note it in its configuration.
+    """Return the criterion that a model for classification or regression would use itself, and write it into its configuration.
 
     It goes by ``config.problem_type``, and where that is not set by the number and the dtype of labels, as the models do. They
     write down what they found, which pipelines for inference read: so it is written here too, for a model that is given no
@@ -77,7 +77,7 @@ def own_criterion(model: Any, labels: Tensor, smoothing: float) -> Criterion:
 
 
 def check_smoothing(criterion: Criterion, smoothing: float) -> None:
-    """Check that a criterion of the user's own has the smoothing of labels that the Trainer was told of.
+    """Check that the user's criterion has the label smoothing of the Trainer's arguments.
 
     Raises:
         FeatmixError: If it has not: the Trainer leaves it out where there is a ``compute_loss_func``.
@@ -94,7 +94,7 @@ def check_smoothing(criterion: Criterion, smoothing: float) -> None:
 
 
 def check_counts(criterion: Criterion) -> None:
-    """Check that the mean of a criterion over a batch in parts can be known from the number of labels in all parts.
+    """Check that the number of labels is enough to compute the mean of a criterion over an accumulated batch.
 
     Raises:
         FeatmixError: If it divides by something else, which the Trainer does not count.
@@ -116,7 +116,7 @@ def check_counts(criterion: Criterion) -> None:
 
 
 def over_parts(loss: Callable[[Criterion], Tensor], criterion: Criterion, target: Tensor, items: Tensor | float) -> Tensor:
-    """Return a part's share of the loss of a whole batch: the shares of all parts add up to what the criterion says of it.
+    """Return the share of one part in the loss of an accumulated batch: all shares add up to the loss of the whole batch.
 
     Args:
         loss: Returns the mixed loss of the part by a criterion.

@@ -1,4 +1,4 @@
-"""What the Hugging Face ``Trainer`` does not tell its callbacks: who it is, and which checkpoint it goes on from."""
+"""What the Hugging Face ``Trainer`` does not pass to callbacks: the Trainer itself, and the checkpoint that is resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Run(NamedTuple):
 
 
 def current(args: Any, state: Any) -> Run:
-    """Return the run that a callback is called in, found among its callers.
+    """Return the run that calls a callback, found in the call stack.
 
     A Trainer hands a callback its arguments and its state alone. The folder that it goes on from may lie anywhere; where the
     loop is not found, it is taken to be one of the folders that the Trainer writes.

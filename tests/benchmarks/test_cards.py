@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import cards
-from benchmarks.report import card_markdown, sentence, shown
+from benchmarks.report import _narrow, card_markdown, sentence, shown
 from benchmarks.results import Part, Results, Row
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,7 @@ DOCS = ROOT / "docs" / "benchmarks"
 def measured(folder, name, **changes):
     row = Row({"features": "64×64×56×56", "strategy": "moex pono"},
               {"forward: × formula": 3.0, "with backward: × formula": 4.0})  # fmt: skip
-    step = Row({"step": "resnet50", "mode": "eager", "with": "moex at maxpool"}, {"dearer, %": 0.84})
+    step = Row({"step": "resnet50", "mode": "eager", "with": "moex at maxpool"}, {"extra time, %": 0.84})
     parts = {"device": Part([row, step], measured="some day")}
     results = Results({"card": name, "driver": "1"}, {"torch": "9", "triton": "8"}, "2030-01-01", False, parts)
     results = Results(**{**vars(results), **changes})
@@ -92,3 +92,14 @@ def test_the_sentence_of_the_readme_is_current():
     if "<!-- cards:begin -->" not in text:
         pytest.skip("the README says nothing of cards")
     assert all(sentence(each) in text for each in shown(DOCS))
+
+
+def test_a_wide_table_is_several_that_fit_a_page():
+    labels = {"features": "64×64×56×56", "dtype": "float32", "format": "contiguous", "strategy": "moex pono"}
+    values = {f"{when}: {what}": 2.0 for when in ("forward", "with backward") for what in ("µs", "× formula")}
+    rows = [Row(labels, {"copy, µs": 1.0, **values})]
+    (first, forward), (second, backward) = _narrow(rows)
+    assert (first, second) == ("Forward", "With backward")
+    assert forward == backward
+    assert forward[0] == ["features, dtype, format, strategy", "copy, µs", "µs", "× formula"]
+    assert forward[1] == ["64×64×56×56, float32, contiguous, moex pono", "1", "2", "2"]

@@ -3,6 +3,7 @@ import torch
 from torch import Generator, nn
 
 import featmix as fm
+from featmix.errors import FeatmixWarning
 from featmix.labels.composing import composed
 
 BATCH = 6
@@ -41,12 +42,60 @@ def test_shares_multiply_where_nothing_has_a_place():
     assert torch.equal(found.matrix(), expected.matrix())
 
 
-def test_between_two_places_shares_multiply():
-    cutmix, shape = fm.CutMix(), (BATCH, 3, 8, 8)
-    one, two = (cutmix.make_params(shape, generator=Generator().manual_seed(k)) for k in (1, 2))
-    apart = labels_after(("input", cutmix, one), ("layer1", cutmix, two))
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (fm.CutMix(), fm.CutMix()),
+        (fm.ResizeMix(), fm.FMix()),
+        (fm.FMix(), fm.PatchUp("hard", block_size=3)),
+        (fm.PatchUp("soft", block_size=3), fm.ResizeMix()),
+    ],
+    ids=lambda strategy: strategy.name,
+)
+def test_between_two_places_boxes_are_followed(first, second):
+    """Pooling keeps the grid: what is in a row is seen exactly."""
+    tree = {"input": first, "0": fm.Mixup(), "1": second}
+    for seed in range(4):
+        found = []
+        for x in marked((BATCH, 3, 16, 12)):
+            model = nn.Sequential(nn.Identity(), nn.AvgPool2d(2), nn.AvgPool2d(2))
+            with fm.attach(model, tree, example=x, seed=seed) as mixer:
+                mix = mixer.draw(x)
+                found.append(model(x).mean((1, 2, 3)))
+        found = torch.stack(found, dim=1)
+        assert torch.allclose(found, mix.mixture.matrix(), atol=1e-5)
+        assert not torch.allclose(found, torch.eye(BATCH))
+
+
+def test_boxes_under_padding_are_followed_between_two_places():
+    strategy, shape = fm.CutMix(layout="btc"), (BATCH, 12, 2)
+    lengths = torch.tensor([12, 8, 4, 2, 0, 10])
+    mask, coarse = torch.arange(12) < lengths.view(-1, 1), torch.arange(6) < (lengths // 2).view(-1, 1)
+    for seed in range(10):
+        generator = Generator().manual_seed(seed)
+        one = strategy.make_params(shape, generator=generator, mask=mask)
+        two = strategy.make_params((BATCH, 6, 2), generator=generator, mask=coarse)
+        found = []
+        for x in marked(shape):
+            y = (strategy.transform(x, one) * mask.unsqueeze(2)).unflatten(1, (6, 2)).sum(2)
+            y = strategy.transform(y / mask.unflatten(1, (6, 2)).sum(2).clamp(min=1).unsqueeze(2), two)
+            found.append((y * coarse.unsqueeze(2)).sum((1, 2)) / (lengths.clamp(min=2)))
+        said = labels_after(("input", strategy, one), ("layer1", strategy, two)).matrix()
+        assert torch.allclose(torch.stack(found, dim=1)[lengths > 0], said[lengths > 0], atol=1e-6)
+
+
+def test_grids_of_other_numbers_of_axes_multiply_and_are_warned_of():
+    flat, line, shape = fm.CutMix(), fm.CutMix(layout="bct"), (BATCH, 3, 8, 8)
+    one = flat.make_params(shape, generator=Generator().manual_seed(1))
+    two = line.make_params((BATCH, 3, 64), generator=Generator().manual_seed(2))
+    apart = labels_after(("input", flat, one), ("0", line, two))
     assert torch.equal(apart.matrix(), one.mixture.then(two.mixture).matrix())
-    assert not torch.allclose(apart.matrix(), labels_after(("a", cutmix, one), ("a", cutmix, two)).matrix())
+    model, x = nn.Sequential(nn.Flatten(2)), torch.randn(shape)
+    with fm.attach(model, {"input": flat, "0": line}, example=x, seed=0) as mixer:
+        with pytest.warns(FeatmixWarning, match="at 'input' and '0'.*right on average"):
+            mixer.draw(x)
+        mixer.discard()
+        mixer.draw(x)  # said once: a second warning would be an error
 
 
 def test_strategies_that_leave_labels_alone_do_not_count():

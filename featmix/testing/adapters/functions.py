@@ -51,8 +51,8 @@ def from_function(
             ``forward`` will do.
         norm: What the function claims to do: give each row its partner's moments under this normalizer. The laws of moments
             then apply. Without it only the laws that hold for any mixing do.
-        label_share: The label's own share, in [0, 1]; the rest is the partner's. Labels stay where not given. With it, and
-            without ``norm``, the label share must be the share of the row itself that is found in the result.
+        label_share: The weight of the sample's own label, in [0, 1]; the partner's label has the rest. Labels stay where not
+            given. With it, and without ``norm``, it must be the share of the row itself that is found in the result.
         layout: Names the axes of ``x``; ``None`` goes by their number.
         name: What reports call it; the function's own name where not given.
         batch_coupled: Say that a row depends on more of the batch than its partner: laws that take rows apart do not apply.

@@ -71,7 +71,7 @@ class MixerParams(Params):
     Args:
         partner: ``(B,)`` the row from which most of the other labels come, or the row itself; read off the labels.
         active: See :class:`~featmix.strategies.params.Params`.
-        lam: ``(B,)`` the label's own share, read off the labels.
+        lam: ``(B,)`` the weight of the sample's own label, read off the labels.
         mixture: Read off the labels.
         seed: ``()`` int64, for the global generators.
     """
