@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed
 from featmix.labels.mixture import Mixture
+from featmix.mixer.across import Company, Together
 from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook, checked_auto
 from featmix.mixer.dry_run import dry_run
 from featmix.mixer.given import Given, Wanted, batch_of
@@ -35,7 +36,7 @@ from featmix.strategies.params import decisions_to
 from featmix.support.compiling import never_traced
 
 
-class Mixer(Automatic, Repeating, Resuming):
+class Mixer(Automatic, Repeating, Resuming, Together):
     """Strategies attached to a model; made by :func:`attach`."""
 
     def __init__(
@@ -57,6 +58,7 @@ class Mixer(Automatic, Repeating, Resuming):
         self._reading = Reading(self._root, tree)
         self._switch = Switch(Notices(self._reading.tree))
         self._leaves = _keyed(self._reading.tree.leaves())
+        self._company = Company(self._reading.tree)
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
         _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
@@ -118,12 +120,7 @@ class Mixer(Automatic, Repeating, Resuming):
         own, only = own_partners("Mixer.draw", len(x), partner), own_rows("Mixer.draw", len(x), rows)
         given = {"target": target, "domain": domain, "mask": mask, "partner": own, "rows": only}
         if not self._root.training:
-            request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
-            leaves = self._leaves.values()
-            still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self._reading.tree.draw(request), strict=True)]
-            resting = decisions_to(still, x.device)
-            params = dict(zip(self._leaves, resting, strict=True))
-            return Mix(params, Mixture.identity(len(x), x.device), {})
+            return self._resting(x, given)
         if self._switch.next is not None:
             raise FeatmixError(
                 "Mixer.draw",
@@ -133,12 +130,19 @@ class Mixer(Automatic, Repeating, Resuming):
                 "called is not what you attached to, but a copy of it, or it ran under no_grad: such a forward takes a "
                 "decision only inside `with mixer.teaching(mix):`.",
             )
-        with borrowed(self._seeded()) as random:
-            drawn = dict(zip(self._leaves, self._reading.tree.draw(self._request(x, random, given)), strict=True))
+        if link := self._link():
+            meeting = self._meet(link, x, given)
+            if meeting.sits_out:
+                return self._resting(x, given)
+            drawn = self._drawn_among(meeting, x, given)
+            mixture = composed(len(x), self._company.label_steps(drawn, self._order, self._leaves, meeting))
+        else:
+            with borrowed(self._seeded()) as random:
+                drawn = dict(zip(self._leaves, self._reading.tree.draw(self._request(x, random, given)), strict=True))
+            mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         if self._draws is not None:
             self._draws += 1
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
-        mixture = composed(len(x), (self._leaves[key].label_step(drawn[key]) for key in self._order))
         labelled = tuple(key for key in self._order if key not in idle and self._leaves[key].strategy.tags.mixes_labels)
         kept = kept_unmixed(drawn, self._order, labelled)
         *there, mixture = decisions_to([self._leaves[key].for_features(p) for key, p in kept.items()], x.device, mixture)
@@ -152,6 +156,14 @@ class Mixer(Automatic, Repeating, Resuming):
         decision.record.mix = weakref.ref(mix)
         self._recent.appendleft(mix)
         return mix
+
+    def _resting(self, x: Tensor, given: dict[str, Any]) -> Mix:
+        """Return a decision that leaves all as it is, and arms nothing."""
+        request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
+        leaves = self._leaves.values()
+        still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self._reading.tree.draw(request), strict=True)]
+        params = dict(zip(self._leaves, decisions_to(still, x.device), strict=True))
+        return Mix(params, Mixture.identity(len(x), x.device), {})
 
     @never_traced
     def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

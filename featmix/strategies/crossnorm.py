@@ -129,6 +129,17 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
                 fix="A crop has moments of its own under in, ln and gn<G>.",
             )
 
+        self.across = self.across  # which goes without crops
+
+    def check_across(self) -> None:
+        """Check that partners may be on other ranks: not where they lend crops."""
+        super().check_across()
+        if getattr(self, "crop", "neither") != "neither":
+            expected, got = "False, for crops", "ranks, between which the moments of whole maps travel"
+            raise FeatmixError(
+                self._who, "across", expected=expected, got=got, fix="Take crop='neither', or leave out across=."
+            )
+
     @property
     def needs_grid(self) -> bool:
         """True if there are boxes."""
