@@ -52,7 +52,8 @@ def localized(whole: Mixture, meeting: Meeting) -> Mixture:
     first = 1 if here[:, 0].all() else 0  # a row's own share comes first, as a rule
     if here.all() and (meeting.target is None or index.shape[1] == 1):
         return made(torch.from_numpy(index - own.start), weight, scale=scale)
-    places = count + np.arange(count * (index.shape[1] - first)).reshape(count, -1)
+    columns = index.shape[1] - first
+    places = count + np.arange(count * columns).reshape(count, columns)
     seen = index - own.start
     seen[:, first:] = np.where(here[:, first:], seen[:, first:], places)
     beyond = None if meeting.target is None else meeting.target[torch.from_numpy(index[:, first:].reshape(-1).copy())]
