@@ -19,6 +19,7 @@ import outputs
 import presets
 import programs
 import pytested
+import ranks
 import reference
 import shown
 import sphinx.util.logging
@@ -59,6 +60,7 @@ def generate(app: Sphinx) -> None:
         outputs,
         measured,
         departures,
+        ranks,
     ):
         for name, content in source.pages().items():
             if name in files:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed import ProcessGroup, distributed_c10d
+from torch.distributed import PrefixStore, ProcessGroup, distributed_c10d
 
 from featmix.across.link import Link
 from featmix.errors import FeatmixError
@@ -110,24 +110,24 @@ class Meeting:
 
 
 class _Channel:
-    """A process group for draws alone: whoever draws meets others that draw, and no collective of a training step."""
+    """A way between ranks for draws alone: whoever draws meets others that draw, and no collective of a training step.
 
-    def __init__(self, parent: ProcessGroup) -> None:
-        self.parent, self.room, self.calls, self.sent = weakref.ref(parent), _ROOM, 0, 0
-        ranks = distributed.get_process_group_ranks(parent)
-        self.group = distributed.new_group(
-            ranks, backend="gloo", timeout=timedelta(seconds=PATIENCE), use_local_synchronization=True
-        )
+    It is no group that torch knows: the names of such depend on how many a rank has.
+    """
+
+    def __init__(self, parent: ProcessGroup, link: Link, number: int) -> None:
+        self.parent, self.number = weakref.ref(parent), number
+        self.room, self.calls, self.sent, self.broken = _ROOM, 0, 0, False
+        store = PrefixStore(f"featmix/across/{link.name}/{number}", distributed_c10d._get_default_store())
+        self._gloo = distributed.ProcessGroupGloo(store, link.rank, link.size, timedelta(seconds=PATIENCE))
 
     def exchange(self, message: bytes, size: int) -> list[bytes]:
         """Return what each rank sends; all send equally many bytes."""
         own = torch.frombuffer(bytearray(message), dtype=torch.uint8)
-        found = torch.empty(size * len(own), dtype=torch.uint8)
-        gather = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor  # its name before
-        work = gather(found, own, group=self.group, async_op=True)
-        work.wait(timedelta(seconds=PATIENCE))
+        found = [torch.empty_like(own) for _ in range(size)]
+        self._gloo.allgather([found], [own]).wait(timedelta(seconds=PATIENCE))
         self.sent += len(own)
-        return [bytes(part.numpy().data) for part in found.chunk(size)]
+        return [bytes(part.numpy().data) for part in found]
 
 
 _channels: dict[str, _Channel] = {}
@@ -159,7 +159,7 @@ def meet(who: str, link: Link, said: Said) -> Meeting:
             channel.room = needed
             parts = channel.exchange(body.ljust(needed, b"\0"), link.size)
     except RuntimeError as error:
-        _channels.pop(link.name, None)
+        channel.broken = True
         raise _missing(who, link, channel, error) from error
     channel.calls += 1
     return _understood(who, link, heads, parts)
@@ -173,12 +173,16 @@ def bytes_sent(link: Link) -> int:
 
 def _channel(who: str, link: Link) -> _Channel:
     parent, known = link.group, _channels.get(link.name)
-    if known is None or known.parent() is not parent or known.group not in distributed_c10d._world.pg_map:
-        try:
-            known = _channels[link.name] = _Channel(parent)
-        except RuntimeError as error:
-            raise _missing(who, link, None, error) from error
-    return known
+    same = known is not None and known.parent() is parent
+    if known is not None and same and not known.broken:
+        return known
+    if not distributed.is_gloo_available():
+        raise FeatmixError(who, "across", expected="a torch with gloo, by which ranks meet for a draw", got="one without")
+    try:
+        made = _channels[link.name] = _Channel(parent, link, known.number + 1 if known is not None and same else 0)
+    except RuntimeError as error:
+        raise _missing(who, link, None, error) from error
+    return made
 
 
 def _missing(who: str, link: Link, channel: _Channel | None, error: Exception) -> FeatmixError:
@@ -186,7 +190,7 @@ def _missing(who: str, link: Link, channel: _Channel | None, error: Exception) -
     absent = "others"
     try:
         store = distributed_c10d._get_default_store()
-        name = f"featmix/across/{link.name}/{0 if channel is None else channel.calls}"
+        name = f"featmix/across/{link.name}/missed/{0 if channel is None else channel.calls}"
         store.set(f"{name}/{link.rank}", "here")
         time.sleep(min(1.0, PATIENCE))
         silent = [rank for rank in range(link.size) if not store.check([f"{name}/{rank}"])]

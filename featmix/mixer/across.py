@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 from zlib import crc32
 
@@ -88,7 +89,9 @@ class Company:
                         fix=f"Take them in turn, OneOf([...]), or leave out across= at {later.place}.",
                     )
 
-    def label_steps(self, drawn: Mapping[str, Params], order: Sequence[str], leaves: Mapping[str, At], meeting: Meeting) -> Any:
+    def label_steps(
+        self, drawn: Mapping[str, Params], order: Sequence[str], leaves: Mapping[str, At], meeting: Meeting
+    ) -> list[LabelStep | None]:
         """Return what each decision does to labels: those of ranks that decided together as one, the first.
 
         A row of another rank brings what earlier decisions made of its label there.
@@ -97,14 +100,10 @@ class Company:
         together = [k for k, key in enumerate(order) if steps[k] is not None and drawn[key].whole is not None]
         if len(together) < 2:
             return steps
-        whole: Mixture | None = None
-        for k in together:
-            own = drawn[order[k]].whole
-            whole = own if whole is None or own is None else whole.then(own)
-        first = steps[together[0]]
-        assert first is not None and whole is not None  # noqa: S101, PT018
-        mixture = localized(whole, meeting)
-        joined = LabelStep(first.place, mixture, grid=None, spatial=False, parts=_parts(mixture))
+        parts = [whole for k in together if (whole := drawn[order[k]].whole) is not None]
+        mixture = localized(reduce(Mixture.then, parts), meeting)
+        place = leaves[order[together[0]]].place
+        joined = LabelStep(place, mixture, grid=None, spatial=False, parts=_parts(mixture))
         return [joined if k == together[0] else None if k in together else step for k, step in enumerate(steps)]
 
     def _settings(self) -> int:

@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from featmix.across.link import Link
 from featmix.across.meeting import Meeting
 from featmix.across.wires import Gathering
 from featmix.labels.mixture import Mixture, made
@@ -60,10 +62,15 @@ def localized(whole: Mixture, meeting: Meeting) -> Mixture:
     return made(torch.from_numpy(seen), weight, beyond, scale)
 
 
-def begun(lent: Moments, params: Params) -> Gathering:
-    """Send what this rank's rows lend to all ranks; the result is asked for when it is needed."""
-    assert params.link is not None and params.present is not None  # noqa: S101, PT018 - of a decision that ranks made together
-    return Gathering(torch.stack([lent.mean, lent.std], dim=1), params.present.shape[1], params.link)
+def begun(lent: Moments, link: Link, present: Tensor) -> Gathering:
+    """Send what this rank's rows lend to all ranks; the result is asked for when it is needed.
+
+    Args:
+        lent: Moments of this rank's rows.
+        link: The ranks.
+        present: ``(ranks, room)``, which rows each of them has.
+    """
+    return Gathering(torch.stack([lent.mean, lent.std], dim=1), present.shape[1], link)
 
 
 def arrived(gathering: Gathering) -> Moments:

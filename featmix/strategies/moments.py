@@ -269,9 +269,9 @@ class MomentStrategy(Strategy[P]):
 
     def _sent(self, lent: Moments, params: P) -> Gathering | None:
         """Send what rows lend to other ranks, where these decided together."""
-        if params.link is None:
+        if params.link is None or params.present is None:
             return None
-        return begun(lent.detach() if self.detach_partner else lent, params)
+        return begun(lent.detach() if self.detach_partner else lent, params.link, params.present)
 
     def _new_across(self, own: Moments, away: Gathering, params: P) -> Moments:
         """Return the new moments from what has come of all ranks."""

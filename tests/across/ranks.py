@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 import featmix as fm
+from benchmarks.collectives import counted
 from featmix.across import link, meeting
 from tests.across.networks import CLASSES, Net, data, gradients, loss_of, of_one_process, part_of
-from tests.across.operations import counted
 
 RANKS = 4
 CASES = {}
@@ -38,7 +38,7 @@ def process(rank, port, folder):
     found = {}
     for name, function in CASES.items():
         try:
-            found[name] = function(rank)
+            found[name] = function(rank) if name != "restarted" else function(rank, folder)
         except Exception as error:
             found[name] = f"{type(error).__name__}: {error}"
             raise
@@ -148,10 +148,11 @@ def wrappers(rank):
 @case
 def trees(rank):
     both = {"sizes": (3, 1, 2, 2), "steps": 3}
-    shared = lambda a: fm.Compose(
-        [fm.At("stem", fm.MoEx("in", lam=0.7, across=a)), fm.At("block", fm.MoEx("pono", lam=0.4, across=a))],
-        share_partner=True,
-    )  # noqa: E731
+
+    def shared(a):
+        first, second = fm.MoEx("in", lam=0.7, across=a), fm.MoEx("pono", lam=0.4, across=a)
+        return fm.Compose([fm.At("stem", first), fm.At("block", second)], share_partner=True)
+
     return {
         "two sites": compared(
             lambda a: {"stem": fm.MoEx("in", lam=0.7, across=a), "block": fm.MoEx(lam=0.4, across=a)}, rank, **both
@@ -191,7 +192,7 @@ def targets(rank):
         "narrow": y.to(torch.int32),
     }
     for name, target in kinds.items():
-        model, one = of_one_process({"stem": fm.MoEx(lam=0.7)}, x)
+        one = of_one_process({"stem": fm.MoEx(lam=0.7)}, x)[1]
         mixer = fm.attach(Net(x.dtype), {"stem": fm.MoEx(lam=0.7, across=True)}, seed=3)
         classes = CLASSES if name == "narrow" else None
         expected = one.draw(x, target=target).dense(target, classes)[own]
@@ -325,8 +326,9 @@ def refused(rank):
 def waited(rank):
     """The last one: a rank that does not draw is found out, and its group is done with."""
     dist.barrier()
-    meeting.PATIENCE = 3.0
-    meeting._channels.clear()
+    meeting.PATIENCE = 20.0
+    for known in meeting._channels.values():
+        known.broken = True  # another one is made, with this patience
     x, y = data(2, torch.float32)
     mixer = fm.attach(Net(x.dtype), {"stem": fm.MoEx(across=True)}, seed=0)
     mixer.draw(x, target=y)
@@ -338,4 +340,21 @@ def waited(rank):
         except fm.FeatmixError as error:
             found = str(error)
     dist.barrier()
+    return found
+
+
+@case
+def restarted(rank, folder):
+    """Groups made anew in the same processes, as elastic training does: a draw meets in the new one."""
+    dist.destroy_process_group()
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
+    x, y = data(2, torch.float32)
+    mixer = fm.attach(Net(x.dtype), {"stem": fm.MoEx(across=True)}, seed=0)
+    found = [mixer.draw(x, target=y).params["stem"].link.size]
+    mixer.discard()
+    gone = fm.attach(Net(x.dtype), {"stem": fm.MoEx(across=link.Group("gone"))}, seed=0)
+    try:
+        gone.draw(x, target=y)
+    except fm.FeatmixError as error:
+        found.append(str(error))
     return found

@@ -44,6 +44,13 @@ def test_a_rank_that_does_not_draw_is_found_out(found):
     assert found[2]["waited"] is None
 
 
+def test_groups_that_are_made_anew(found):
+    for rank in range(RANKS):
+        size, told = found[rank]["restarted"]
+        assert size == RANKS
+        assert "one that is gone" in told
+
+
 @pytest.mark.parametrize("name", [n for n in fm.list_strategies() if not fm.strategy_class(n).lends_moments])
 def test_strategies_that_take_features_say_what_works(name):
     for make in (fm.strategy_class(name), lambda **settings: fm.create(name, **settings)):
@@ -63,9 +70,11 @@ def test_a_memory_and_other_words_are_refused():
     for wrong in ("world", 1, None):
         with pytest.raises(fm.FeatmixError, match="a process group or a device mesh of one dimension"):
             fm.MixStyle(across=wrong)
+    mixer = fm.attach(
+        torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1)), {"input": fm.MoEx(across=True), "0": fm.DSU(across="node")}
+    )
     with pytest.raises(fm.FeatmixError, match="one value for all strategies"):
-        tree = {"0": fm.MoEx(across=True), "1": fm.DSU(across="node")}
-        fm.attach(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Tanh()), tree).skip()
+        mixer.skip()
 
 
 @pytest.mark.parametrize("across", [True, "node", "all", False])
