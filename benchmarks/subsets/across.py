@@ -52,7 +52,8 @@ def rows(watch: Stopwatch) -> Iterator[Row]:
     for ranks in (8, 64, 256, 1024, 4096):
         more = step_seconds(network, ranks, ROWS, 256)
         gradients = network.all_reduce(ranks, RESNET50)
-        values = {"µs more a site": 1e6 * more, "% of a step of 100 ms": 100 * more / 0.1, "µs for gradients": 1e6 * gradients}
+        values = {"µs more a site": 1e6 * more, "% of a step of 100 ms": 100 * more / 0.1}
+        values |= {"µs of a draw, on the host": 1e6 * network.draw(ranks), "µs for gradients": 1e6 * gradients}
         yield Row({"GPUs, by the model": str(ranks)}, values)
 
 

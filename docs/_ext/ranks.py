@@ -39,6 +39,7 @@ def cost() -> str:
                 _size(gathered),
                 f"{1e6 * seconds:,.0f} µs",
                 f"{100 * seconds / 0.1:.2f} %",
+                f"{1e6 * network.draw(ranks):,.0f} µs",
                 f"{1e6 * network.all_reduce(ranks, RESNET50):,.0f} µs",
                 "all ranks" if ranks <= MOST_RANKS else "the ranks of a node",
             ]
@@ -48,6 +49,7 @@ def cost() -> str:
         "moments a rank receives",
         "a site adds",
         "of a step of 100 ms",
+        "a draw, on the host",
         "gradients of a ResNet-50",
         "`across=True` is",
     ]
@@ -58,6 +60,7 @@ def cost() -> str:
         f"{network.inside / 1e9:.0f} GB/s from a GPU to others of its machine and {network.outside / 1e9:.0f} GB/s to other "
         f"machines; {1e6 * network.near:.0f} µs a message inside and {1e6 * network.far:.0f} µs outside, with as many messages "
         f"one after the other as a ring inside and a tree outside take; {1e6 * network.launch:.0f} µs to start a collective; "
+        f"{1e6 * network.host:.0f} µs from one host's program to another's, and {1e6 * network.hand:.0f} µs of work a message; "
         "nothing overlaps with computing, and a site takes one all-gather forward and one reduce-scatter of the same size "
         "backward. None of it is measured on such a cluster."
     )

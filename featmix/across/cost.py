@@ -21,6 +21,8 @@ class Network:
         near: Seconds that a message takes at least, inside a machine.
         far: The same between machines.
         launch: Seconds that starting a collective takes, whatever is in it.
+        host: Seconds until a message of one host reaches another one's program.
+        hand: Seconds that a host needs to send and to receive one.
     """
 
     inside: float = 300e9
@@ -28,6 +30,17 @@ class Network:
     near: float = 2e-6
     far: float = 6e-6
     launch: float = 15e-6
+    host: float = 50e-6
+    hand: float = 5e-6
+
+    def draw(self, ranks: int) -> float:
+        """Return the seconds that a host waits in a draw: for one message of each other rank, all of them under way at once.
+
+        Example:
+            >>> Network(host=1e-4, hand=1e-5).draw(11)
+            0.0002
+        """
+        return 0.0 if ranks < 2 else self.host + (ranks - 1) * self.hand
 
     def all_gather(self, ranks: int, each: float) -> float:
         """Return the seconds in which each of so many ranks gets what all others have, ``each`` bytes of every one.

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from torch import distributed
 from torch.distributed import ProcessGroup, distributed_c10d
+from torch.utils.data import get_worker_info
 
 from featmix.across.cost import MOST_RANKS
 from featmix.errors import FeatmixError, told
@@ -84,13 +85,19 @@ def linked(who: str, across: Across) -> Link | None:
         across: What :func:`checked_across` returned.
 
     Raises:
-        FeatmixError: If the group is gone, this rank is not in it, or nobody knows which ranks share a node.
+        FeatmixError: If the group is gone, this rank is not in it, nobody knows which ranks share a node, or this is a process
+            that loads data.
 
     Example:
         >>> linked("MoEx", True) is None  # no process group: the batch is that of this process
         True
     """
-    if across is False or not distributed.is_available() or not distributed.is_initialized():
+    if across is False or not distributed.is_available():
+        return None
+    if get_worker_info() is not None and (distributed.is_initialized() or os.environ.get("WORLD_SIZE", "1") != "1"):
+        fix = "Mix in the training process, such as in an attached model."
+        raise FeatmixError(who, "across", expected="a draw where ranks meet", got="one in a worker of a data loader", fix=fix)
+    if not distributed.is_initialized():
         return None
     group = _group(who, across)
     size, rank = distributed.get_world_size(group), distributed.get_rank(group)

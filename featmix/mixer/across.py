@@ -126,7 +126,7 @@ class Together:
         to tell, and nothing is drawn.
 
         Raises:
-            FeatmixError: If a decision waits for its forward, or the other ranks do not draw.
+            FeatmixError: If the other ranks do not draw.
 
         Example:
             >>> import featmix as fm

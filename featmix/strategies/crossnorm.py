@@ -79,7 +79,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         p: Probability that a batch (or a row) is mixed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
-            ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, ``norm`` is ``bn``, or crops are asked of a layout without a grid or of a

@@ -62,7 +62,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         p: Probability that a batch (or a row) is changed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``,
-            ``num_prefix_tokens``, ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_prefix_tokens``, ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` takes its moments at single positions.

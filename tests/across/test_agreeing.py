@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import featmix as fm
+from featmix.across import link
 from tests.across.ranks import RANKS
 
 TOLD = {
@@ -75,6 +76,26 @@ def test_a_memory_and_other_words_are_refused():
     )
     with pytest.raises(fm.FeatmixError, match="one value for all strategies"):
         mixer.skip()
+
+
+def test_a_worker_of_a_loader_meets_nobody(monkeypatch):
+    monkeypatch.setattr(link, "get_worker_info", lambda: "a worker")
+    strategy = fm.MixStyle(across=True, p=1.0)
+    assert strategy(torch.randn(4, 3, 5, 5)).shape == (4, 3, 5, 5)  # nobody to meet anywhere
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(fm.FeatmixError, match="a worker of a data loader"):
+        strategy(torch.randn(4, 3, 5, 5))
+
+
+def test_nodes_that_nobody_knows(monkeypatch):
+    class Group:
+        def size(self):
+            return 6
+
+    for count, told in (("", "no LOCAL_WORLD_SIZE"), ("4", "LOCAL_WORLD_SIZE=4 of 6 ranks")):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", count or "0")
+        with pytest.raises(fm.FeatmixError, match=told):
+            link._node("MoEx", Group())
 
 
 @pytest.mark.parametrize("across", [True, "node", "all", False])
