@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -36,15 +37,22 @@ class Company:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self.leaves = [leaf for leaf in tree.leaves() if leaf.strategy.across is not False]
+        self._all = tree.leaves()
+
+    @property
+    def leaves(self) -> list[At]:
+        """Those that decide with other ranks, if there are any; ``across`` may be set at any time."""
+        return [leaf for leaf in self._all if leaf.strategy.across is not False]
 
     def link(self) -> Link | None:
         """Return the ranks; ``None`` where this one decides for itself."""
-        wanted = {leaf.strategy.across for leaf in self.leaves if leaf.strategy.across is not False}
+        wanted = {leaf.strategy.across for leaf in self.leaves}
+        if not wanted:
+            return None
         if len(wanted) > 1:
             got = ", ".join(sorted(map(str, wanted)))
             raise FeatmixError("attach", "across", expected="one value for all strategies of a tree that have it", got=got)
-        return linked("attach", wanted.pop()) if wanted else None
+        return linked("attach", wanted.pop())
 
     def meet(self, link: Link, key: tuple[int, int], batch: Tensor, progress: float, given: Mapping[str, Any]) -> Meeting:
         """Return what all ranks know of this draw.
@@ -107,7 +115,8 @@ class Company:
         return [joined if k == together[0] else None if k in together else step for k, step in enumerate(steps)]
 
     def _settings(self) -> int:
-        return crc32(repr(self.tree).encode())
+        """Return a number that is the same where strategies and their settings are; addresses of objects do not count."""
+        return crc32(re.sub(r" at 0x[0-9a-f]+", "", repr(self.tree)).encode())
 
 
 class Together:
@@ -146,7 +155,7 @@ class Together:
         raise NotImplementedError
 
     def _link(self) -> Link | None:
-        return self._company.link() if self._company.leaves else None
+        return self._company.link()
 
     def _meet(self, link: Link, x: Tensor, given: dict[str, Any]) -> Meeting:
         check_rows(_WHO, len(x), target=given["target"], domain=given["domain"])

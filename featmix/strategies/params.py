@@ -69,7 +69,8 @@ class Params:
     Axis 0 of every tensor is the batch, except where a field is made with :func:`of_the_batch`.
 
     Args:
-        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``. Rows that are not active are their own partners.
+        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``. Rows that are not active are their own partners. Rows
+            past the batch are those of other ranks, in order, where ranks decided together.
         active: ``(B,)`` bool; rows that are not active come out bit for bit as they went in.
         lam: ``(B,)`` float32, the weight of the sample itself; 1 where a row is not active; ``None`` where none is drawn.
         mixture: What the labels become.

@@ -108,3 +108,13 @@ def test_the_setting_goes_through_a_configuration(across):
     strategy = copy.deepcopy(fm.MixStyle(across=across))
     strategy.load_state_dict(fm.MixStyle(across=across).state_dict())
     assert fm.create("mixstyle", **strategy.settings()).across == across
+
+
+def test_a_group_is_of_one_run_and_in_no_file():
+    strategy = fm.MoEx(across=link.Group("7"))
+    assert copy.deepcopy(strategy).across == strategy.across
+    written = fm.to_dict(fm.MoEx())
+    written["strategy"]["across"] = {"process_group": "7"}
+    for refused in (lambda: fm.to_dict(strategy), lambda: fm.from_dict(written)):
+        with pytest.raises(fm.FeatmixError, match=r"strategy\.across = group"):
+            refused()
