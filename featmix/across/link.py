@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from torch import distributed
-from torch.distributed import ProcessGroup, distributed_c10d
 from torch.utils.data import get_worker_info
 
 from featmix.across.cost import MOST_RANKS
 from featmix.errors import FeatmixError, told
+
+if TYPE_CHECKING:  # there are builds of torch without it
+    from torch.distributed import ProcessGroup
 
 Word: TypeAlias = Literal["all", "node"]
 Across: TypeAlias = "bool | Word | Group | Any"
@@ -63,7 +65,7 @@ def checked_across(who: str, value: Across) -> Across:
     """
     if isinstance(value, bool | Group) or (isinstance(value, str) and value in WORDS):
         return value
-    if isinstance(value, ProcessGroup):
+    if distributed.is_available() and isinstance(value, distributed.ProcessGroup):
         return _named(who, value)
     mesh: Any = value  # a class of torch's that would be imported for this alone
     if hasattr(mesh, "get_group") and hasattr(mesh, "mesh"):
@@ -114,7 +116,7 @@ def _group(who: str, across: Across) -> ProcessGroup:
         except (RuntimeError, ValueError) as error:
             fix = "After init_process_group, give the new group: strategy.across = group."
             raise FeatmixError(who, "across", expected="a process group", got="one that is gone", fix=fix) from error
-    whole = distributed_c10d._get_default_group()
+    whole = distributed.distributed_c10d._get_default_group()
     near = across == "node" or (across is True and whole.size() > MOST_RANKS and "LOCAL_WORLD_SIZE" in os.environ)
     return _node(who, whole) if near else whole
 
@@ -139,7 +141,7 @@ def _node(who: str, whole: ProcessGroup) -> ProcessGroup:
 
 
 def _resolved(name: str) -> ProcessGroup:
-    found: ProcessGroup = vars(distributed_c10d)["_resolve_process_group"](name)
+    found: ProcessGroup = vars(distributed.distributed_c10d)["_resolve_process_group"](name)
     return found
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import accumulate
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed import PrefixStore, ProcessGroup, distributed_c10d
 
 from featmix.across.link import Link
 from featmix.errors import FeatmixError
+
+if TYPE_CHECKING:  # there are builds of torch without it
+    from torch.distributed import ProcessGroup
 
 PATIENCE = 300.0  # seconds for which a rank waits for the others: some may be evaluating still, or write a checkpoint
 _SIGN = 0xFEA7313  # the first word of what a rank says
@@ -118,8 +120,10 @@ class _Channel:
     def __init__(self, parent: ProcessGroup, link: Link, number: int) -> None:
         self.parent, self.number = weakref.ref(parent), number
         self.room, self.calls, self.sent, self.broken = _ROOM, 0, 0, False
-        store = PrefixStore(f"featmix/across/{link.name}/{number}", distributed_c10d._get_default_store())
-        self._gloo = distributed.ProcessGroupGloo(store, link.rank, link.size, timedelta(seconds=PATIENCE))
+        from torch._C._distributed_c10d import PrefixStore
+
+        store = PrefixStore(f"featmix/across/{link.name}/{number}", distributed.distributed_c10d._get_default_store())
+        self._gloo: Any = distributed.ProcessGroupGloo(store, link.rank, link.size, timedelta(seconds=PATIENCE))
 
     def exchange(self, message: bytes, size: int) -> list[bytes]:
         """Return what each rank sends; all send equally many bytes.
@@ -192,7 +196,7 @@ def _missing(who: str, link: Link, channel: _Channel | None, error: Exception) -
     """Return the error of a rank that waited in vain; it says who else did, for they are not at fault."""
     absent = "others"
     try:
-        store = distributed_c10d._get_default_store()
+        store = distributed.distributed_c10d._get_default_store()
         name = f"featmix/across/{link.name}/missed/{0 if channel is None else channel.calls}"
         store.set(f"{name}/{link.rank}", "here")
         time.sleep(min(1.0, PATIENCE))
