@@ -109,6 +109,14 @@ class MomentStrategy(Strategy[P]):
         if "new_moments" in own and "blend" not in own:  # what a base class says of its blend does not hold for others
             cls.blend = MomentStrategy.blend  # type: ignore[method-assign]
 
+    def check_across(self) -> None:
+        """Check that partners may be on other ranks: not where the class acts in its own way, on rows of this batch."""
+        super().check_across()
+        if type(self).act is not MomentStrategy.act:
+            expected, got = "False, for a class with an act of its own", "ranks, between which only moments travel"
+            fix = "Write new_moments in its place."
+            raise FeatmixError(self._who, "across", expected=expected, got=got, fix=fix)
+
     def with_axes(self, axes: Axes) -> Self:
         """Return this strategy, and its normalizer, for features whose axes are known from elsewhere."""
         return self._seen_with(_axes=axes, normalizer=replace(self.normalizer, layout=axes.layout))

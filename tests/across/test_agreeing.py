@@ -78,6 +78,20 @@ def test_a_memory_and_other_words_are_refused():
         mixer.skip()
 
 
+def test_a_class_that_acts_in_its_own_way_is_refused():
+    class Own(fm.MoEx):
+        def act(self, x, params):
+            return x.index_select(0, params.partner)
+
+    class Blended(fm.MoEx):
+        def new_moments(self, own, partner, params):
+            return own
+
+    with pytest.raises(fm.FeatmixError, match="Write new_moments in its place"):
+        Own(across=True)
+    assert Blended(across=True).across is True
+
+
 def test_a_worker_of_a_loader_meets_nobody(monkeypatch):
     monkeypatch.setattr(link, "get_worker_info", lambda: "a worker")
     strategy = fm.MixStyle(across=True, p=1.0)
