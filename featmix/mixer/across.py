@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
-from zlib import crc32
 
 from torch import Generator, Tensor
 
 from featmix.across.link import Link, linked
-from featmix.across.meeting import Meeting, Said, meet
+from featmix.across.meeting import Meeting, Said, fingerprint, meet
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
@@ -68,12 +66,12 @@ class Company:
             mask = given["mask"]
             here = mask.get(leaf.site) if isinstance(mask, Mapping) else mask
             leaf.strategy.check_given_across(_WHO, **{**given, "mask": here})
-        said = Said(key, len(batch), progress, given["target"], given["domain"], given["rows"], settings=self._settings())
+        said = Said(key, len(batch), progress, given["target"], given["domain"], given["rows"], settings=fingerprint(self.tree))
         return meet(_WHO, link, said)
 
     def sit_out(self, link: Link, key: tuple[int, int]) -> None:
         """Tell all ranks that this one takes no part in their draw."""
-        meet("Mixer.skip", link, Said(key, 0, sits_out=True, settings=self._settings()))
+        meet("Mixer.skip", link, Said(key, 0, sits_out=True, settings=fingerprint(self.tree)))
 
     def check_labels(self, order: Sequence[At]) -> None:
         """Check that what a row takes from another rank has the labels that it came with.
@@ -113,10 +111,6 @@ class Company:
         place = leaves[order[together[0]]].place
         joined = LabelStep(place, mixture, grid=None, spatial=False, parts=_parts(mixture))
         return [joined if k == together[0] else None if k in together else step for k, step in enumerate(steps)]
-
-    def _settings(self) -> int:
-        """Return a number that is the same where strategies and their settings are; addresses of objects do not count."""
-        return crc32(re.sub(r" at 0x[0-9a-f]+", "", repr(self.tree)).encode())
 
 
 class Together:

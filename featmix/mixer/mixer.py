@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from torch import Generator, Tensor, nn
@@ -159,7 +160,9 @@ class Mixer(Automatic, Repeating, Resuming, Together):
 
     def _resting(self, x: Tensor, given: dict[str, Any]) -> Mix:
         """Return a decision that leaves all as it is, and arms nothing."""
-        request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
+        request = replace(
+            self._request(x, stream(Generator().manual_seed(0)), given), training=False
+        )  # not the mixer's own stream
         leaves = self._leaves.values()
         still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self._reading.tree.draw(request), strict=True)]
         params = dict(zip(self._leaves, decisions_to(still, x.device), strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, ClassVar, Generic, Self, TypedDict, get_args
 
 import numpy as np
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from typing_extensions import TypeVar
 
-from featmix.across.link import Across, Link, checked_across, linked
-from featmix.across.meeting import Meeting, Said, meet
+from featmix.across.link import Across, linked
 from featmix.checks import Checks
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
@@ -25,7 +23,7 @@ from featmix.layouts import layout as layout_named
 from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
-from featmix.strategies.across import of_this_rank
+from featmix.strategies.among import AmongRanks
 from featmix.strategies.axes import Axes
 from featmix.strategies.border import (
     Chosen,
@@ -56,7 +54,7 @@ class CommonSettings(TypedDict, total=False):
     num_classes: int | None
 
 
-class Strategy(Checks, Noticing, nn.Module, Generic[P]):
+class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
     """Base class of all strategies: decides with ``make_params``, acts with :meth:`transform`.
 
     A subclass sets ``tags``, writes :meth:`decide` and ``act``, and gives an :meth:`oracle` for the tests. Checks,
@@ -86,7 +84,6 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
     name: ClassVar[str] = ""
     params_class: ClassVar[type[Params]] = Params
     tags: Tags = Tags(mixes_labels=False, paper="")
-    lends_moments: ClassVar[bool] = False  # whether moments are all that a row takes from others, so that ranks can share them
     _schedules: tuple[str, ...] = ()  # names of the settings that are schedules
 
     def __init__(
@@ -113,16 +110,6 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
         self.across = across
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Check ``across`` whenever it is set: a group may be given after the strategy was read from a file."""
-        if name == "across":
-            value = checked_across(self._who, value)
-            if value is not False:
-                self.check_across()
-            vars(self)[name] = value
-            return
-        super().__setattr__(name, value)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Read off the base class which decisions the strategy takes: ``Strategy[ItsParams]``."""
@@ -224,24 +211,6 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             random: The stream that the decision was drawn from.
         """
         return params
-
-    def check_across(self) -> None:
-        """Check that partners may be on other ranks.
-
-        Raises:
-            FeatmixError: If a row takes more than moments from others.
-        """
-        if not self.lends_moments:
-            works = import_module(
-                f"{__package__}.registry"
-            ).across_works()  # it knows the base class, and all that derive from it
-            raise FeatmixError(
-                self._who,
-                "across",
-                expected="False, for a strategy that takes features from its partner",
-                got="ranks, between which only moments travel",
-                fix=f"Across ranks work {works}.",
-            )
 
     def remember(self, x: Tensor, params: P) -> None:
         """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
@@ -395,52 +364,6 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         if partner is not None and self.tags.partnered and self.remembers:
             expected, got = "None, for a strategy with memory=", "partners of this batch"
             raise FeatmixError(who, "partner", expected=expected, got=got, fix=f"{self._who} draws them from its memory.")
-
-    def _drawn_with(
-        self, link: Link, shape: tuple[int, ...], generator: Generator | None, progress: float, given: dict[str, Any]
-    ) -> P:
-        """Make the decision of one step together with other ranks."""
-        self.check_given_across(self._who, **given)
-        said = Said(draws.key_of(generator), shape[0], progress, given["target"], given["domain"], given["rows"])
-        meeting = meet(self._who, link, said)
-        with draws.borrowed(key=meeting.key) as random:
-            return self.drawn_among(meeting, shape, random)
-
-    def check_given_across(self, who: str, *, target: Tensor | None, partner: Any, mask: Any, **_: Any) -> None:
-        """Check what a draw is given that ranks make together.
-
-        Raises:
-            FeatmixError: If labels are missing that go along with moments, or something is there that other ranks cannot know.
-        """
-        if partner is not None and self.tags.partnered:
-            expected, got = "None, for a strategy with across=", "partners of this rank's batch"
-            raise FeatmixError(who, "partner", expected=expected, got=got, fix="All ranks draw them together.")
-        if mask is not None:
-            expected, got = "None, for a strategy with across=", "padding"
-            fix = "Where there is padding, leave out across=, or norm='in' over features that have none."
-            raise FeatmixError(who, "mask", expected=expected, got=got, fix=fix)
-        if target is None and self.tags.mixes_labels:
-            expected, got = "the labels, which other ranks take a share of", "no target"
-            raise FeatmixError(who, "target", expected=expected, got=got, fix="Pass target= when drawing.")
-
-    def drawn_among(self, meeting: Meeting, shape: Sequence[int], random: draws.Stream, *, partner: Tensor | None = None) -> P:
-        """Make the decision for the rows of all ranks, and return this rank's part of it.
-
-        Args:
-            meeting: What ranks know of each other.
-            shape: Of this rank's features, or ``(B,)``.
-            random: The stream that all ranks share.
-            partner: Partners of all rows, where they are drawn already.
-        """
-        whole = self.drawn(
-            (meeting.count, *shape[1:]),
-            random,
-            domain=meeting.domain,
-            partner=partner,
-            rows=meeting.chosen,
-            progress=meeting.progress,
-        )
-        return of_this_rank(whole, meeting)
 
     def drawn(
         self,
