@@ -324,7 +324,7 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
         progress = self.progress if progress is None else checked_progress(self._who, progress)
         if self.across is not False and (link := linked(self._who, self.across)):
             given = {"target": target, "domain": domain, "partner": own, "rows": only, "mask": mask}
-            among = self._drawn_with(link, shape, generator, progress, given)
+            among: P = self._drawn_with(link, shape, generator, progress, given)
             return among if device is None else among.to(device)
         with draws.borrowed(generator) as random:
             params = self.drawn(shape, random, domain=domain, partner=own, rows=only, mask=mask, progress=progress)
@@ -350,7 +350,8 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
         self.check_partners(self._who, own)
         if self.across is not False and (link := linked(self._who, self.across)):
             given = {"target": target, "domain": domain, "partner": own, "rows": only, "mask": mask}
-            return self._drawn_with(link, shape, generator, self.progress, given)
+            among: P = self._drawn_with(link, shape, generator, self.progress, given)
+            return among
         with draws.borrowed(generator) as random:
             params = self.drawn(shape, random, domain=domain, partner=own, rows=only, mask=mask)
             return self.recall(params, shape, target, random)
