@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 import featmix as fm
 from benchmarks.collectives import counted
 from featmix.across import link, meeting
+from featmix.kernels import dispatch
 from tests.across.networks import CLASSES, Net, data, gradients, loss_of, of_one_process, part_of
 
 RANKS = 4
@@ -177,6 +178,17 @@ def trees(rank):
             lambda a: {"stem": fm.MixStyle(p=1.0, partner="crossdomain", across=a)}, rank, given={"domain": torch.arange(8) % 3}
         ),
     }
+
+
+@case
+def kernels(rank):
+    """The fast path that large features take."""
+    before, dispatch.SMALLEST = dispatch.SMALLEST, 1
+    some = lambda across: {"stem": fm.MoEx("in", lam=0.7, p=0.3, per="sample", across=across)}  # noqa: E731 - on some ranks no row
+    trees = {name: STRATEGIES[name] for name in ("moex", "mixstyle", "dsu")} | {"some rows": some}
+    found = {name: compared(tree, rank, dtype=torch.float32, steps=3) for name, tree in trees.items()}
+    dispatch.SMALLEST = before
+    return found
 
 
 @case

@@ -59,6 +59,12 @@ def test_trees_and_uneven_batches(kind, found):
         assert any(found[rank]["trees"][kind]["remote"] for rank in range(RANKS))
 
 
+@pytest.mark.parametrize("name", ["moex", "mixstyle", "dsu", "some rows"])
+def test_by_the_kernels_of_large_features(name, found):
+    for rank in range(RANKS):
+        holds(found[rank]["kernels"][name], 1e-6, remote=False)
+
+
 @pytest.mark.parametrize("kind", ["soft", "many", "numbers", "narrow"])
 def test_labels_of_all_kinds(kind, found):
     for rank in range(RANKS):
