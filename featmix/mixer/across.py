@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any
 
+import torch
 from torch import Generator, Tensor
 
 from featmix.across.link import Link, linked
 from featmix.across.meeting import Meeting, Said, fingerprint, meet
 from featmix.errors import FeatmixError
-from featmix.labels.composing import LabelStep
-from featmix.labels.mixture import Mixture
+from featmix.labels.composing import LabelStep, composed
+from featmix.labels.mixture import Mixture, made
 from featmix.mixer.tree import At, OneOf, Request, Tree
 from featmix.sampling.draws import Stream, borrowed, key_of
 from featmix.strategies.across import localized
@@ -74,43 +75,56 @@ class Company:
         meet("Mixer.skip", link, Said(key, 0, sits_out=True, settings=fingerprint(self.tree)))
 
     def check_labels(self, order: Sequence[At]) -> None:
-        """Check that what a row takes from another rank has the labels that it came with.
+        """Check that labels can follow what a row takes from another rank.
 
         Args:
             order: Leaves in the order in which labels compose.
 
         Raises:
-            FeatmixError: If one mixes labels on each rank by itself, before one that takes shares of them from other ranks.
+            FeatmixError: If a strategy mixes labels on each rank by itself between two that do it with other ranks, or before
+                one and with a memory: what it does is told to other ranks once, and what it remembers is not.
         """
         mixing = [leaf for leaf in order if leaf.strategy.tags.mixes_labels]
-        for place, later in enumerate(mixing):
-            for before in mixing[:place] if later.strategy.across is not False else ():
-                if before.strategy.across is False and not _exclusive(self.tree, before, later):
-                    first, second = (f"{type(leaf.strategy).__name__} at {leaf.place}" for leaf in (before, later))
-                    raise FeatmixError(
-                        "attach",
-                        "across",
-                        expected="labels that no strategy has mixed on its rank alone before they go to other ranks",
-                        got=f"{first} before {second}",
-                        fix=f"Take them in turn, OneOf([...]), or leave out across= at {later.place}.",
-                    )
+        for place, alone in enumerate(mixing):
+            if alone.strategy.across is not False:
+                continue
+            beside = [leaf for leaf in mixing if leaf.strategy.across is not False and not _exclusive(self.tree, alone, leaf)]
+            later = next((leaf for leaf in beside if mixing.index(leaf) > place), None)
+            between = any(mixing.index(leaf) < place for leaf in beside)
+            if later is not None and (between or alone.strategy.remembers):
+                first, second = (f"{type(leaf.strategy).__name__} at {leaf.place}" for leaf in (alone, later))
+                raise FeatmixError(
+                    "attach",
+                    "across",
+                    expected="what mixes labels on each rank alone before all that has across=, without a memory, or after it",
+                    got=f"{first} before {second}",
+                    fix=f"Take them in turn, OneOf([...]), or leave out across= at {later.place}.",
+                )
 
     def label_steps(
         self, drawn: Mapping[str, Params], order: Sequence[str], leaves: Mapping[str, At], meeting: Meeting
     ) -> list[LabelStep | None]:
-        """Return what each decision does to labels: those of ranks that decided together as one, the first.
+        """Return what each decision does to labels: those of ranks that decided together as one, and what came before in it.
 
-        A row of another rank brings what earlier decisions made of its label there.
+        A row of another rank brings what earlier decisions made of its label there. Where these are of each rank alone, ranks
+        tell each other once more.
         """
         steps = [leaves[key].label_step(drawn[key]) for key in order]
         together = [k for k, key in enumerate(order) if steps[k] is not None and drawn[key].whole is not None]
-        if len(together) < 2:
+        if not together:
             return steps
+        mixing = [k for k, key in enumerate(order) if leaves[key].strategy.tags.mixes_labels and k < together[-1]]
+        alone = [k for k in mixing if leaves[order[k]].strategy.across is False]
         parts = [whole for k in together if (whole := drawn[order[k]].whole) is not None]
+        if alone:
+            rows = meeting.sizes[meeting.link.rank]
+            parts.insert(0, _told(composed(rows, (steps[k] for k in alone)), meeting))
+        elif len(together) < 2:
+            return steps
         mixture = localized(reduce(Mixture.then, parts), meeting)
-        place = leaves[order[together[0]]].place
-        joined = LabelStep(place, mixture, grid=None, spatial=False, parts=_parts(mixture))
-        return [joined if k == together[0] else None if k in together else step for k, step in enumerate(steps)]
+        joined = LabelStep(leaves[order[together[-1]]].place, mixture, grid=None, spatial=False, parts=_parts(mixture))
+        known = {*together, *alone}
+        return [joined if k == together[-1] else None if k in known else step for k, step in enumerate(steps)]
 
 
 class Together:
@@ -163,6 +177,22 @@ class Together:
         with borrowed(key=meeting.key) as shared, borrowed(key=(first, second + 1)) as random:
             request = replace(self._request(x, random, given), meeting=meeting, shared=shared)
             return dict(zip(self._leaves, self._company.tree.draw(request), strict=True))
+
+
+def _told(own: Mixture, meeting: Meeting) -> Mixture:
+    """Return what all ranks made of their labels, each by itself, as one mixture of all rows."""
+    rows, room = len(own), meeting.room
+    said = torch.zeros(rows, room + 1)
+    said[:, :rows] = own.matrix()
+    said[:, room] = 1 if own.scale is None else own.scale
+    told = meet(_WHO, meeting.link, Said((0, 0), rows, target=said, settings=room)).target
+    shares = torch.zeros(0, room + 1) if told is None else told
+    starts = torch.tensor(meeting.starts).repeat_interleave(torch.tensor(meeting.sizes))
+    columns = max(1, int((shares[:, :room] > 0).sum(1).max())) if len(shares) else 1
+    weight, index = shares[:, :room].topk(columns, dim=1)
+    index = starts.unsqueeze(1) + torch.where(weight > 0, index, 0)
+    scale = shares[:, room].clone()
+    return made(index, weight, scale=None if bool((scale == 1).all()) else scale)
 
 
 def _parts(mixture: Mixture) -> Any:

@@ -214,6 +214,43 @@ def targets(rank):
 
 
 @case
+def mixed_before(rank):
+    """Labels that each rank mixes by itself, before rows of all ranks take shares of them."""
+    sizes, found = (3, 1, 2, 2), []
+    x, y = data(sum(sizes), torch.float32)
+    own = part_of(sizes, rank)
+    published = fm.Compose([fm.At("input", fm.CutMix(p=0.7)), fm.At("stem", fm.MoEx(lam=0.7, across=True))])
+    patched = {
+        "stem": fm.PatchUp(block_size=3),
+        "block": fm.MoEx(lam=0.6, across=True),
+        "block.0": fm.MoEx(lam=0.6, across=True),
+    }
+    in_turn = fm.OneOf(
+        [fm.At("stem", fm.MoEx(across=True)), fm.At("block.0", fm.Mixup()), fm.At("block", fm.MoEx(across=True))]
+    )
+    for tree in (published, patched, in_turn):
+        mixer = fm.attach(Net(x.dtype), tree, example=x[:2], seed=3)
+        for _ in range(4):
+            mix = mixer.draw(x[own], target=y[own])
+            mixer.discard()
+            apart = torch.zeros(8, 8)
+            apart[own, own] = torch.eye(sizes[rank])
+            shared = torch.eye(8)
+            for key in mixer._order:
+                params = mix.params[key]
+                if not params.acts():
+                    continue
+                if params.link is None:
+                    apart[own, own] = params.mixture.matrix() @ apart[own, own]
+                else:
+                    shared = params.whole.matrix() @ shared
+            dist.all_reduce(apart)  # a block of each rank
+            expected = (shared @ apart @ F.one_hot(y, CLASSES).float())[own]
+            found.append(float((mix.dense(y[own], CLASSES) - expected).abs().max()))
+    return found
+
+
+@case
 def accumulated(rank):
     """Two batches before one step, the first without communication of gradients."""
     sizes, tree = (2,) * RANKS, STRATEGIES["moex"]
@@ -318,7 +355,7 @@ def refused(rank):
     message("no labels", lambda: mixer.draw(x))
     message("partners", lambda: mixer.draw(x, target=y, partner=[1, 0]))
     message("mask", lambda: mixer.draw(x, target=y, mask=torch.ones(2, 6, 6).bool()))
-    mixed = fm.attach(Net(x.dtype), {"input": fm.Mixup(), "stem": fm.MoEx(across=True)}, seed=0)
+    mixed = fm.attach(Net(x.dtype), {"input": fm.Mixup(memory=4), "stem": fm.MoEx(across=True)}, example=x, seed=0)
     message("mixed before", lambda: mixed.draw(x, target=y))
     if rank == 3:
         mixer.skip()

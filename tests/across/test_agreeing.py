@@ -16,7 +16,7 @@ TOLD = {
     "no labels": "Pass target= when drawing",
     "partners": "All ranks draw them together",
     "mask": "expected None, for a strategy with across=, got padding",
-    "mixed before": "Mixup at input before MoEx at stem",
+    "mixed before": "without a memory, or after it, got Mixup at input before MoEx at stem",
 }
 
 

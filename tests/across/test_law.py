@@ -73,6 +73,12 @@ def test_labels_of_all_kinds(kind, found):
         assert same
 
 
+def test_labels_that_each_rank_mixes_before(found):
+    for rank in range(RANKS):
+        assert len(found[rank]["mixed_before"]) == 12
+        assert max(found[rank]["mixed_before"]) < 1e-6
+
+
 def test_gradients_accumulate_without_communication(found):
     assert max(found[rank]["accumulated"] for rank in range(RANKS)) < 1e-12
 
