@@ -181,6 +181,25 @@ def trees(rank):
 
 
 @case
+def bytes_and_calls(rank):
+    """What a step sends, counted."""
+    x, y = data(8, torch.float32)
+    own, found = part_of((2,) * RANKS, rank), {}
+    for name in ("moex in", "mixstyle"):
+        model = Net(torch.float32)
+        mixer = fm.attach(model, STRATEGIES[name](True), seed=3)
+        before = meeting.bytes_sent(link.linked("test", True))
+        mix = mixer.draw(x[own], target=y[own])
+        said = meeting.bytes_sent(link.linked("test", True)) - before
+        with counted() as forward:
+            loss = mix.loss(F.cross_entropy, model(x[own]), y[own])
+        with counted() as backward:
+            loss.backward()
+        found[name] = {"draw": said, "forward": dict(forward), "backward": dict(backward)}
+    return found
+
+
+@case
 def kernels(rank):
     """The fast path that large features take."""
     before, dispatch.SMALLEST = dispatch.SMALLEST, 1
@@ -199,6 +218,7 @@ def targets(rank):
     own = part_of(sizes, rank)
     kinds = {
         "soft": torch.softmax(x.flatten(1)[:, :CLASSES], 1),
+        "wide": torch.softmax(x.flatten(1), 1),  # more than the first message has room for
         "many": (x.flatten(1)[:, :CLASSES] > 0).float(),
         "numbers": x.flatten(1)[:, 0].float(),
         "narrow": y.to(torch.int32),
@@ -287,25 +307,6 @@ def alone(rank):
     strategy = fm.MoEx("in", across=True)
     params = strategy.make_params(x[own].shape, target=y[own], generator=seeded(7))
     found["made"] = float((strategy.transform(x[own], params) - expected[own]).abs().max())
-    return found
-
-
-@case
-def bytes_and_calls(rank):
-    """What a step sends, counted."""
-    x, y = data(8, torch.float32)
-    own, found = part_of((2,) * RANKS, rank), {}
-    for name in ("moex in", "mixstyle"):
-        model = Net(torch.float32)
-        mixer = fm.attach(model, STRATEGIES[name](True), seed=3)
-        before = meeting.bytes_sent(link.linked("test", True))
-        mix = mixer.draw(x[own], target=y[own])
-        said = meeting.bytes_sent(link.linked("test", True)) - before
-        with counted() as forward:
-            loss = mix.loss(F.cross_entropy, model(x[own]), y[own])
-        with counted() as backward:
-            loss.backward()
-        found[name] = {"draw": said, "forward": dict(forward), "backward": dict(backward)}
     return found
 
 

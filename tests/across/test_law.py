@@ -65,7 +65,7 @@ def test_by_the_kernels_of_large_features(name, found):
         holds(found[rank]["kernels"][name], 1e-6, remote=False)
 
 
-@pytest.mark.parametrize("kind", ["soft", "many", "numbers", "narrow"])
+@pytest.mark.parametrize("kind", ["soft", "wide", "many", "numbers", "narrow"])
 def test_labels_of_all_kinds(kind, found):
     for rank in range(RANKS):
         apart, same = found[rank]["targets"][kind]
