@@ -64,7 +64,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(.*\.)?_\w+"),
     ("py:.*", r"(.*\.)?[PN]"),
     # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, and keys or positions.
-    ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven"),
+    ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven|Across"),
 ]
 
 html_theme = "furo"
