@@ -58,13 +58,13 @@ nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|numpy|np|matplotlib|hypothesis|typer|click|rich|lightning|lightning_fabric|torchmetrics)(\..*)?"),
     ("py:.*", r"(kornia|albumentations|torchvision|transformers|accelerate)(\..*)?"),
     ("py:.*", r"(abc|argparse|collections|contextlib|multiprocessing|os|pathlib|types|typing)(\..*)?"),
-    ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric|IterableDataset)"),
+    ("py:.*", r"(Tensor|Module|Generator|device|dtype|NDArray|ndarray|float64|Path|Fabric|IterableDataset|ProcessGroup)"),
     ("py:.*", r"(Trainer|LightningModule|Callback)"),
     # Private bases and type variables have no page.
     ("py:.*", r"(.*\.)?_\w+"),
     ("py:.*", r"(.*\.)?[PN]"),
     # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, and keys or positions.
-    ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven"),
+    ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven|Across"),
 ]
 
 html_theme = "furo"

@@ -22,6 +22,7 @@ import outputs
 import presets
 import programs
 import pytested
+import ranks
 import recipes
 import reference
 import shown
@@ -67,6 +68,7 @@ def generate(app: Sphinx) -> None:
         measured,
         departures,
         evidence,
+        ranks,
     ):
         for name, content in source.pages().items():
             if name in files:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from featmix import schedule
+from featmix.across.link import WORDS, Group
 from featmix.configuration.bounds import INFINITE
 from featmix.configuration.place import Place, shown
 from featmix.configuration.plain import Plain, as_dict, as_text
@@ -143,10 +144,17 @@ def _of_held() -> str:
     return "one of " + ", ".join(str(dtype).removeprefix("torch.") for dtype in _HELD)
 
 
+def _no_group(_: Any, place: Place) -> Any:
+    words = ", ".join(map(repr, WORDS))
+    fix = "Give it to what was loaded: strategy.across = group."
+    raise place.refuse(f"True, False or one of {words}", "a process group, which is of one run alone", fix)
+
+
 for _cls in list(vars(schedule).values()):
     if isinstance(_cls, type) and issubclass(_cls, Schedule) and dataclasses.is_dataclass(_cls):
         add_dataclass(_cls)
 add_codec(Codec("normalizer", lambda value: isinstance(value, Normalizer), _write_normalizer, _read_normalizer))
 add_codec(Codec("tensor", lambda value: isinstance(value, Tensor), _write_tensor, _read_tensor))
 add_codec(Codec(INFINITE, lambda value: type(value) is float and math.isinf(value), _write_infinite, _read_infinite))
+add_codec(Codec("process_group", lambda value: isinstance(value, Group), _no_group, _no_group))
 add_codec(Codec("dtype", lambda value: isinstance(value, torch.dtype), _write_dtype, _read_dtype))

@@ -30,6 +30,7 @@ class Task:
         dims: Axes that a mean is taken over.
         eps: Inside the root.
         unbiased: Whether the variance is divided by ``n - 1``.
+        alone: Whether nobody else waits for these moments; other ranks may, where no row here is active.
     """
 
     kernels: MomentKernels
@@ -37,6 +38,7 @@ class Task:
     dims: tuple[int, ...]
     eps: float
     unbiased: bool
+    alone: bool = True
 
 
 def restyle(x: Tensor, task: Task, new_moments: Callable[[Moments], Moments], *, detach: bool) -> Tensor:
@@ -48,7 +50,9 @@ def restyle(x: Tensor, task: Task, new_moments: Callable[[Moments], Moments], *,
         new_moments: From the moments of all rows to those that rows are to have.
         detach: Whether all moments are constants in backward.
     """
-    if x.device.type == "cpu" and not task.active.numpy().any():  # elsewhere the question would make the host wait
+    if (
+        task.alone and x.device.type == "cpu" and not task.active.numpy().any()
+    ):  # elsewhere the question would make the host wait
         return x.clone()
     if detach or not (torch.is_grad_enabled() and x.requires_grad):
         with torch.no_grad():

@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Self
 
 from torch import Generator, Tensor, nn
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 from featmix.errors import FeatmixError, nearest
 from featmix.labels.composing import composed, followable
 from featmix.labels.mixture import Mixture
+from featmix.mixer.across import Company, Together
 from featmix.mixer.automatic import RECENT, AlsoGiven, Automatic, DrawPreHook, checked_auto
 from featmix.mixer.dry_run import dry_run
 from featmix.mixer.given import Given, Wanted, batch_of
@@ -40,7 +42,7 @@ from featmix.support.compiling import never_traced
 LABELS = dict.fromkeys(("label", "labels", "targets", "y"), "Write mixer.draw(images, target=labels).")  # for draw's target=
 
 
-class Mixer(Automatic, Repeating, Resuming):
+class Mixer(Automatic, Repeating, Resuming, Together):
     """Strategies attached to a model; made by :func:`attach`."""
 
     def __init__(
@@ -62,6 +64,7 @@ class Mixer(Automatic, Repeating, Resuming):
         self._reading = Reading(self._root, tree)
         self._switch = Switch(Notices(self._reading.tree))
         self._leaves = _keyed(self._reading.tree.leaves())
+        self._company = Company(self._reading.tree)
         self._places = {key: leaf.place for key, leaf in self._leaves.items()}
         _check_that_inputs_stay(self._leaves.values())
         # Keys in the order in which labels compose: the input first, the rest as listed until an example says otherwise.
@@ -124,12 +127,7 @@ class Mixer(Automatic, Repeating, Resuming):
         own, only = own_partners("Mixer.draw", len(x), partner), own_rows("Mixer.draw", len(x), rows)
         given = {"target": target, "domain": domain, "mask": mask, "partner": own, "rows": only}
         if not self._root.training:
-            request = self._request(x, stream(Generator().manual_seed(0)), given)  # not from the mixer's own
-            leaves = self._leaves.values()
-            still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self._reading.tree.draw(request), strict=True)]
-            resting = decisions_to(still, x.device)
-            params = dict(zip(self._leaves, resting, strict=True))
-            return Mix(params, Mixture.identity(len(x), x.device), {})
+            return self._resting(x, given)
         if self._switch.next is not None:
             raise FeatmixError(
                 "Mixer.draw",
@@ -139,14 +137,21 @@ class Mixer(Automatic, Repeating, Resuming):
                 "called is not what you attached to, but a copy of it, or it ran under no_grad: such a forward takes a "
                 "decision only inside `with mixer.teaching(mix):`.",
             )
-        with borrowed(self._seeded()) as random:
-            drawn = dict(zip(self._leaves, self._reading.tree.draw(self._request(x, random, given)), strict=True))
+        if link := self._link():
+            meeting = self._meet(link, x, given)
+            if meeting.sits_out:
+                return self._resting(x, given)
+            drawn = self._drawn_among(meeting, x, given)
+            steps = self._company.label_steps(drawn, self._order, self._leaves, meeting)
+        else:
+            with borrowed(self._seeded()) as random:
+                drawn = dict(zip(self._leaves, self._reading.tree.draw(self._request(x, random, given)), strict=True))
+            steps = [self._leaves[key].label_step(drawn[key]) for key in self._order]
+        mixture = composed(len(x), steps)
         if self._draws is not None:
             self._draws += 1
         self._decided(drawn)
         idle = frozenset(key for key, p in drawn.items() if not p.acts())
-        steps = [self._leaves[key].label_step(drawn[key]) for key in self._order]
-        mixture = composed(len(x), steps)
         if not followable(steps):
             self._switch.notices.boxes_that_cannot_be_followed(
                 [step.place for step in steps if step is not None and step.spatial]
@@ -167,6 +172,16 @@ class Mixer(Automatic, Repeating, Resuming):
 
     def _decided(self, drawn: dict[str, Params]) -> None:
         """Look at a decision while it is on the host; for subclasses."""
+
+    def _resting(self, x: Tensor, given: dict[str, Any]) -> Mix:
+        """Return a decision that leaves all as it is, and arms nothing."""
+        request = replace(
+            self._request(x, stream(Generator().manual_seed(0)), given), training=False
+        )  # not the mixer's own stream
+        leaves = self._leaves.values()
+        still = [leaf.for_features(p.idle()) for leaf, p in zip(leaves, self._reading.tree.draw(request), strict=True)]
+        params = dict(zip(self._leaves, decisions_to(still, x.device), strict=True))
+        return Mix(params, Mixture.identity(len(x), x.device), {})
 
     @never_traced
     def draw_for_call(self, hook: DrawPreHook, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from featmix.across.meeting import Meeting
 from featmix.checks import Checks, whole
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
@@ -40,6 +41,8 @@ class Request:
         mask: Padding at all places, or of each site by name.
         progress: How far training is, in [0, 1].
         training: Whether a training forward follows; otherwise the decision is for looking at, and nothing is remembered.
+        meeting: What all ranks know of this draw, where strategies decide together; ``None`` where none does.
+        shared: The stream that they draw from then.
     """
 
     batch: int
@@ -52,6 +55,13 @@ class Request:
     mask: Tensor | Mapping[str, Tensor] | None = None
     progress: float = 0.0
     training: bool = True
+    meeting: Meeting | None = None
+    shared: Stream | None = None
+
+    def common(self, *leaves: At) -> Stream:
+        """Return the stream of a choice between these: the one that ranks share, where one of them is decided together."""
+        together = self.shared is not None and any(leaf.strategy.across is not False for leaf in leaves)
+        return self.shared if together else self.random  # type: ignore[return-value]
 
     def mask_at(self, site: str) -> Tensor | None:
         """Return the padding at a site."""
@@ -152,6 +162,9 @@ class At:
                 fix="Pass attach(..., example=images): shapes are learned by one dry run.",
             )
         shape = torch.Size((request.batch, *(sample or ())))
+        if request.meeting is not None and request.shared is not None and self.strategy.across is not False:
+            checked = self.strategy.checked_shape(shape)
+            return [self.strategy.drawn_among(request.meeting, checked, request.shared, partner=request.partner)]
         params = self.strategy.drawn(
             self.strategy.checked_shape(shape),
             request.random,
@@ -233,11 +246,26 @@ class Compose(_Branch):
             raise FeatmixError("Compose", "share_partner", expected="members with one choice of partner", got=sorted(kinds))
         self._kind = next(iter(kinds), None)
 
+    def _together(self) -> bool:
+        """Return whether members that have partners choose them with other ranks.
+
+        Raises:
+            FeatmixError: If some do and others do not: they cannot have the same ones.
+        """
+        kinds = {leaf.strategy.across is not False for leaf in self.leaves() if leaf.strategy.tags.partnered}
+        if len(kinds) > 1:
+            expected, got = "members that all have across=, or none", "partners from all ranks and from one"
+            raise FeatmixError("Compose", "share_partner", expected=expected, got=got)
+        return kinds == {True}
+
     def draw(self, request: Request) -> list[Params]:
         """Return one decision for each leaf."""
         if self.share_partner and request.partner is None and self._kind is not None:
-            domain = None if request.domain is None else request.domain.cpu().numpy()
-            drawn = partners(request.random, request.batch, self._kind, domain=domain)
+            domain, batch = request.domain, request.batch
+            if request.meeting is not None and self._together():
+                domain, batch = request.meeting.domain, request.meeting.count
+            by_domain = None if domain is None else domain.cpu().numpy()
+            drawn = partners(request.common(*self.leaves()), batch, self._kind, domain=by_domain)
             request = replace(request, partner=torch.from_numpy(drawn))
         return [params for member in self.members for params in member.draw(request)]
 
@@ -298,7 +326,7 @@ class OneOf(_Branch):
     def draw(self, request: Request) -> list[Params]:
         """Return one decision for each leaf, all but the chosen member's idle."""
         share = np.cumsum(self.weights)
-        chosen = int(np.searchsorted(share, request.random.random() * share[-1], side="right"))
+        chosen = int(np.searchsorted(share, request.common(*self.leaves()).random() * share[-1], side="right"))
         drawn = [member.draw(request) for member in self.members]
         return [p if k == chosen else p.idle() for k, member in enumerate(drawn) for p in member]
 
@@ -331,9 +359,11 @@ class SomeOf(Checks, _Branch):
 
     def draw(self, request: Request) -> list[Params]:
         """Return one decision for each leaf, those of members that were not drawn idle."""
-        often = self.p(request.progress) if isinstance(self.p, Schedule) else self.p
-        fires = request.random.random() < often
-        order = request.random.permutation(len(self.members))
+        random = request.common(*self.leaves())
+        progress = request.progress if random is request.random or request.meeting is None else request.meeting.progress
+        often = self.p(progress) if isinstance(self.p, Schedule) else self.p
+        fires = random.random() < often
+        order = random.permutation(len(self.members))
         chosen = set(order[: self.count].tolist()) if fires else set()
         drawn = [member.draw(request) for member in self.members]
         return [p if k in chosen else p.idle() for k, member in enumerate(drawn) for p in member]

@@ -85,6 +85,7 @@ class borrowed:  # noqa: N801 - used like a function, in a with statement
 
     Args:
         generator: See :func:`stream`.
+        key: What :func:`key_of` gave, in place of a generator.
 
     Example:
         >>> with borrowed(Generator().manual_seed(0)) as random:
@@ -92,25 +93,36 @@ class borrowed:  # noqa: N801 - used like a function, in a with statement
         True
     """
 
-    def __init__(self, generator: Generator | None = None) -> None:
-        self._generator = generator
+    def __init__(self, generator: Generator | None = None, *, key: tuple[int, int] | None = None) -> None:
+        self._generator, self._key = generator, key
 
     def __enter__(self) -> Stream:
         self._stream = _spare.streams.pop() if _spare.streams else np.random.Generator(np.random.Philox(0))
-        _seed(self._stream.bit_generator, self._generator)
+        _seed(self._stream.bit_generator, self._generator, self._key)
         return self._stream
 
     def __exit__(self, *_: object) -> None:
         _spare.streams.append(self._stream)
 
 
-def _seed(bits: np.random.BitGenerator, generator: Generator | None) -> None:
+def key_of(generator: Generator | None) -> tuple[int, int]:
+    """Return what a generator seeds the next stream with, and move it on.
+
+    Example:
+        >>> key = key_of(Generator().manual_seed(0))
+        >>> with borrowed(key=key) as random:
+        ...     random.random() == stream(Generator().manual_seed(0)).random()
+        True
+    """
     if generator is not None and generator.device.type == "cuda":
         offset = generator.get_offset()
         generator.set_offset(offset + 4)  # a whole step of CUDA's Philox
-        key = (generator.initial_seed() % 2**64, offset)
-    else:
-        key = (int(torch.empty((), dtype=torch.int64).random_(generator=generator)), 0)
+        return generator.initial_seed() % 2**64, offset
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator)), 0
+
+
+def _seed(bits: np.random.BitGenerator, generator: Generator | None, key: tuple[int, int] | None = None) -> None:
+    key = key_of(generator) if key is None else key
     bits.state = {**_BEGINNING, "state": {"counter": _ZEROS, "key": np.array(key, dtype=np.uint64)}}
 
 

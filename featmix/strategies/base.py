@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from typing_extensions import TypeVar
 
+from featmix.across.link import Across, linked
 from featmix.checks import Checks
 from featmix.errors import FeatmixError
 from featmix.labels.composing import LabelStep
@@ -22,6 +23,7 @@ from featmix.layouts import layout as layout_named
 from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule, checked_progress
+from featmix.strategies.among import AmongRanks
 from featmix.strategies.axes import Axes
 from featmix.strategies.border import (
     Chosen,
@@ -56,7 +58,7 @@ class CommonSettings(TypedDict, total=False):
     num_classes: int | None
 
 
-class Strategy(Checks, Noticing, nn.Module, Generic[P]):
+class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
     """Base class of all strategies: decides with ``make_params``, acts with :meth:`transform`.
 
     A subclass sets ``tags``, writes :meth:`decide` and ``act``, and gives an :meth:`oracle` for the tests. Checks,
@@ -74,6 +76,9 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         num_prefix_tokens: Positions at the front that are left alone, in tokens and sequences: 1 for a class token. ``None``
             is 0, or in an attached model the number that the model tells.
         num_classes: For class indices in ``strategy(x, target)``.
+        across: With which ranks partners are shared, of strategies that need of them their moments alone: ``True`` for all, and
+            where these are very many those of one node, ``"all"``, ``"node"``, a process group, or a ``DeviceMesh`` of one
+            dimension. ``False`` decides for this rank's batch alone.
 
     Attributes:
         tags: What is known about the strategy without running it.
@@ -95,6 +100,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         layout: str | None = None,
         num_prefix_tokens: int | None = None,
         num_classes: int | None = None,
+        across: Across = False,
     ) -> None:
         super().__init__()
         self.p = self._scheduled("p", p, 0, 1)
@@ -108,6 +114,7 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         self._axes = Axes(self._who, layout, self.num_prefix_tokens or 0)
         self.inplace = False
         self.num_classes = None if num_classes is None else self._whole("num_classes", num_classes, least=1)
+        self.across = across
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Read off the base class which decisions the strategy takes: ``Strategy[ItsParams]``."""
@@ -344,6 +351,10 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         check_rows(self._who, shape[0], target=target, domain=domain)
         own, only = own_partners(self._who, shape[0], partner), own_rows(self._who, shape[0], rows)
         progress = self.progress if progress is None else checked_progress(self._who, progress)
+        if self.across is not False and (link := linked(self._who, self.across)):
+            given = {"target": target, "domain": domain, "partner": own, "rows": only, "mask": mask}
+            among: P = self._drawn_with(link, shape, generator, progress, given)
+            return among if device is None else among.to(device)
         with draws.borrowed(generator) as random:
             params = self.drawn(shape, random, domain=domain, partner=own, rows=only, mask=mask, progress=progress)
         return params if device is None else params.to(device)
@@ -366,6 +377,10 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
         check_rows(self._who, shape[0], target=target, domain=domain)
         own, only = own_partners(self._who, shape[0], partner), own_rows(self._who, shape[0], rows)
         self.check_partners(self._who, own)
+        if self.across is not False and (link := linked(self._who, self.across)):
+            given = {"target": target, "domain": domain, "partner": own, "rows": only, "mask": mask}
+            among: P = self._drawn_with(link, shape, generator, self.progress, given)
+            return among
         with draws.borrowed(generator) as random:
             params = self.drawn(shape, random, domain=domain, partner=own, rows=only, mask=mask)
             return self.recall(params, shape, target, random)
@@ -550,7 +565,8 @@ class Strategy(Checks, Noticing, nn.Module, Generic[P]):
             names += [p.name for p in parameters if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
-        return [name for name in dict.fromkeys(names) if name != "partner" or cls.tags.partnered]
+        offered = {"partner": cls.tags.partnered, "across": cls.lends_moments}
+        return [name for name in dict.fromkeys(names) if offered.get(name, True)]
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments as they stand: ``create(name, **settings)`` makes the same strategy again."""

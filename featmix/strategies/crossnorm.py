@@ -79,7 +79,7 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
         p: Probability that a batch (or a row) is mixed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
-            ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, ``norm`` is ``bn``, or crops are asked for with a layout without a grid or
@@ -127,6 +127,17 @@ class CrossNorm(MomentStrategy[CrossNormParams]):
                 expected="'neither' with a normalizer that does not average over all positions",
                 got=f"{crop!r} with norm={self.norm!r}",
                 fix="A crop has moments of its own under in, ln and gn<G>.",
+            )
+
+        self.across = self.across  # which goes without crops
+
+    def check_across(self) -> None:
+        """Check that partners may be on other ranks: not where they lend crops."""
+        super().check_across()
+        if getattr(self, "crop", "neither") != "neither":
+            expected, got = "False, for crops", "ranks, between which the moments of whole maps travel"
+            raise FeatmixError(
+                self._who, "across", expected=expected, got=got, fix="Take crop='neither', or leave out across=."
             )
 
     @property

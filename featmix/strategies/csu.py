@@ -62,7 +62,7 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         p: Probability that a batch (or a row) is changed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``,
-            ``num_prefix_tokens``, ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_prefix_tokens``, ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` takes its moments at single positions.
@@ -127,8 +127,11 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
         """Return the sample's own moments plus correlated noise."""
         self.check_noise(params, (len(own.mean), prod(own.mean.shape[1:])))
         counted, f = self.counted(own, params).flatten(1), 1 - params.strength(params.mean_noise.double())
-        values = torch.stack([own.mean.flatten(1), own.std.flatten(1)], dim=1).double()  # (B, 2, C)
-        apart, n = centred(values, counted.unsqueeze(1))
+        values = _flat(own)
+        if params.present is None:
+            apart, n = centred(values, counted.unsqueeze(1))
+        else:
+            apart, n = centred(_flat(partner), self.counted_of_all(partner, params.present, params).flatten(1).unsqueeze(1))
         noise = torch.stack([params.mean_noise, params.std_noise]).double()
         noise = correlated(noise, apart.transpose(0, 1) / n.clamp(min=1).to(apart.dtype).sqrt()).transpose(0, 1)
         moved = torch.where(counted.unsqueeze(1), torch.addcmul(values, f.unsqueeze(1), noise), values).to(own.mean.dtype)
@@ -159,6 +162,11 @@ class CorrelatedStyleUncertainty(StyleNoise[CSUParams]):
                     beta, gamma = (m[i, c // width] for m in moved)
                     result[c] = (own[c] - mean[c]) / std[c] * gamma + beta
         return y
+
+
+def _flat(moments: Moments) -> Tensor:
+    """Return both moments of each row, ``(B, 2, C)``, in float64."""
+    return torch.stack([moments.mean.flatten(1), moments.std.flatten(1)], dim=1).double()
 
 
 def correlated(noise: Tensor, apart: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class DSU(StyleNoise[DSUParams]):
         p: Probability that a batch (or a row) is changed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``,
-            ``num_prefix_tokens``, ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_prefix_tokens``, ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.
@@ -102,9 +102,13 @@ class DSU(StyleNoise[DSUParams]):
         counted = self.counted(own, params).unsqueeze(1)
         values = side_by_side(own.mean, own.std)
         noise = side_by_side(params.mean_noise, params.std_noise).to(values.dtype)
-        apart, n = centred(values, counted)
+        apart, n = centred(values, counted) if params.present is None else self._centred_of_all(partner, params.present, params)
         spread = (apart.square().sum(0, keepdim=True) / (n - 1).clamp(min=1) + self.eps).sqrt()
         return Moments(*torch.where(counted, torch.addcmul(values, noise, spread), values).unbind(1))
+
+    def _centred_of_all(self, others: Moments, present: Tensor, params: DSUParams) -> tuple[Tensor, Tensor]:
+        counted = self.counted_of_all(others, present, params)
+        return centred(side_by_side(others.mean, others.std), counted.unsqueeze(1))
 
     def oracle(self, x: NDArray[np.float64], params: DSUParams) -> NDArray[np.float64]:
         """Return the result, computed one sample after the other once their moments are known."""

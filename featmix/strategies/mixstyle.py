@@ -49,7 +49,7 @@ class MixStyle(MomentStrategy[Params]):
         p: Probability that a batch (or a row) is mixed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
-            ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.

@@ -59,7 +59,7 @@ class MoEx(MomentStrategy[Params]):
         p: Probability that a batch (or a row) is mixed.
         common: ``unbiased``, ``positive_only`` and ``layout``: see
             :class:`~featmix.strategies.moments.MomentStrategy`; ``per``, ``partner``,
-            ``num_classes``: see :class:`~featmix.Strategy`.
+            ``num_classes``, ``across``: see :class:`~featmix.Strategy`.
 
     Raises:
         FeatmixError: If a setting is out of range, or ``norm`` is ``bn``, which has no moments of single samples.
@@ -97,7 +97,15 @@ class MoEx(MomentStrategy[Params]):
         super().__init__(norm, eps=eps, detach=detach, p=p, **common)
         self.lam = self._scheduled("lam", lam, 0, 1)
         self.memory = None if memory is None else self._whole("memory", memory, least=1)
+        self.across = self.across  # which goes without a memory
         self._memory = None if self.memory is None else Memory(self.memory, ("mean", "std"))
+
+    def check_across(self) -> None:
+        """Check that partners may be on other ranks: not where they come from a memory."""
+        super().check_across()
+        if getattr(self, "memory", None) is not None:
+            expected, got = "False, for partners that are remembered", "ranks to draw them from"
+            raise FeatmixError(self._who, "across", expected=expected, got=got, fix="Leave out memory= or across=.")
 
     def decide(self, shape: Sequence[int], draw: Draw) -> Params:
         """Draw nothing: the label's share is a constant."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import torch
 from torch import Tensor
 
+from featmix.across.link import Across
+from featmix.across.wires import Gathering
 from featmix.errors import FeatmixError
 from featmix.kernels.dispatch import exchange_kernels, moment_kernels
 from featmix.kernels.exchange import Blend, exchange
@@ -20,8 +22,10 @@ from featmix.normalizers.moments import Moments, upcast
 from featmix.normalizers.over import Over
 from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule
+from featmix.strategies.across import arrived, begun
 from featmix.strategies.axes import Axes
 from featmix.strategies.base import P, Strategy
+from featmix.strategies.params import Params
 from featmix.strategies.settings import no_normalizer
 
 
@@ -30,6 +34,7 @@ class _Common(TypedDict, total=False):
     partner: Partner
     num_prefix_tokens: int | None
     num_classes: int | None
+    across: Across
 
 
 class MomentSettings(_Common, total=False):
@@ -56,7 +61,7 @@ class MomentStrategy(Strategy[P]):
         positive_only: Take the moments from positive entries only; the affine map still reaches every entry.
         p: Probability that a batch (or a row) is mixed.
         layout: Names the axes of ``x``; ``None`` goes by their number.
-        common: ``per``, ``partner``, ``num_classes``: see :class:`Strategy`.
+        common: ``per``, ``partner``, ``num_classes``, ``across``: see :class:`Strategy`.
 
     Raises:
         FeatmixError: If the normalizer is unknown, has no moments of single samples (``bn``), or a setting is out of range.
@@ -64,6 +69,8 @@ class MomentStrategy(Strategy[P]):
     Attributes:
         detach_partner: Whether what a partner lends is a constant in backward; ``detach`` unless a subclass sets it.
     """
+
+    lends_moments: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -109,6 +116,14 @@ class MomentStrategy(Strategy[P]):
             cls.gated = Strategy.gated  # type: ignore[method-assign]
         if "new_moments" in own and "blend" not in own:  # what a base class says of its blend does not hold for others
             cls.blend = MomentStrategy.blend  # type: ignore[method-assign]
+
+    def check_across(self) -> None:
+        """Check that partners may be on other ranks: not where the class acts in its own way, on rows of this batch."""
+        super().check_across()
+        if type(self).act is not MomentStrategy.act:
+            expected, got = "False, for a class with an act of its own", "ranks, between which only moments travel"
+            fix = "Write new_moments in its place."
+            raise FeatmixError(self._who, "across", expected=expected, got=got, fix=fix)
 
     def with_axes(self, axes: Axes) -> Self:
         """Return this strategy, and its normalizer, for features whose axes are known from elsewhere."""
@@ -192,17 +207,18 @@ class MomentStrategy(Strategy[P]):
     def gated(self, x: Tensor, params: P) -> Tensor:
         """Return the mixed features by the fast path where there is one for this tensor, by the formula elsewhere."""
         plain = self.normalizer.is_plain and not self.positive_only
-        if not plain or params.mask is not None or self.passes_through(x.shape):
+        if not plain or params.mask is not None or self.passes_through(_batch(x, params)):
             return super().gated(x, params)
-        chosen = self.blend(params)
+        chosen = self.blend(params) if params.link is None else None
         norm = self.normalizer
         named = norm.reduced(x.shape) if isinstance(norm, Over) else None  # they may lie anywhere among the others
         if chosen is not None and (ways := exchange_kernels(x, named)):
             taker = params.taker if ways.BY_TAKER else None
             return _shaped(exchange(self.normalizer.view(x), self._blend(x, params, taker, *chosen), ways), x)
         if chosen is None and (kernels := moment_kernels(x, named)):
-            task = Task(kernels, params.active, self.normalizer.reduced(x.shape), self.eps, self.unbiased)
-            y = restyle(self.normalizer.view(x), task, lambda own: self._new_moments(own, own, params), detach=self.detach)
+            reduced, alone = self.normalizer.reduced(x.shape), params.link is None
+            task = Task(kernels, params.active, reduced, self.eps, self.unbiased, alone)
+            y = restyle(self.normalizer.view(x), task, lambda own: self._new(own, own, params), detach=self.detach)
             return _shaped(y, x)
         return super().gated(x, params)
 
@@ -244,21 +260,43 @@ class MomentStrategy(Strategy[P]):
 
     def act(self, x: Tensor, params: P) -> Tensor:
         """Return the features restored with the new moments."""
-        if self.passes_through(x.shape):
+        if self.passes_through(_batch(x, params)):
             return x
         features = x.detach() if self.detach else x
         own = self.moments_of(features, params)
-        new = self._new_moments(own, self.lent_moments(features, params, own), params)
-        y = _shaped(torch.addcmul(new.mean, upcast(self.normalizer.view(x)) - own.mean, new.std / own.std), x)
+        lent = self.lent_moments(features, params, own)
+        away = self._sent(lent, params)
+        apart = upcast(self.normalizer.view(x)) - own.mean  # while moments travel
+        new = self._new_moments(own, lent, params) if away is None else self._new_across(own, away, params)
+        y = _shaped(torch.addcmul(new.mean, apart, new.std / own.std), x)
         content = self.content(params)
         return y if content is params.mask or content is None else torch.where(self.layout_of(x.shape).spread(content), y, x)
 
     def _moments(self, x: Tensor, positions: Tensor | None) -> Moments:
         return self.normalizer.moments(x) if positions is None else self.normalizer.moments(x, positions)
 
+    def _new(self, own: Moments, lent: Moments, params: P) -> Moments:
+        away = self._sent(lent, params)
+        return self._new_moments(own, lent, params) if away is None else self._new_across(own, away, params)
+
     def _new_moments(self, own: Moments, lent: Moments, params: P) -> Moments:
         partner = lent.take(params.partner)
         return self.new_moments(own, partner.detach() if self.detach_partner else partner, params)
+
+    def _sent(self, lent: Moments, params: P) -> Gathering | None:
+        """Send what rows lend to other ranks, where these decided together."""
+        if params.link is None or params.present is None:
+            return None
+        return begun(lent.detach() if self.detach_partner else lent, params.link, params.present)
+
+    def _new_across(self, own: Moments, away: Gathering, params: P) -> Moments:
+        """Return the new moments from what has come of all ranks."""
+        return self.new_moments(own, arrived(away).take(params.lender), params)  # type: ignore[arg-type] # it has one
+
+
+def _batch(x: Tensor, params: Params) -> Sequence[int]:
+    """Return the shape of the whole batch that a decision is about: of all ranks, where they decided together."""
+    return x.shape if params.present is None else (params.present.numel(), *x.shape[1:])
 
 
 def _shaped(y: Tensor, x: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import TypeVar
 
+from featmix.across.wires import Gathering
 from featmix.errors import FeatmixError
 from featmix.normalizers.moments import Moments
+from featmix.strategies.across import arrived
 from featmix.strategies.moments import MomentStrategy
 from featmix.strategies.params import Params
 
@@ -85,6 +87,20 @@ class StyleNoise(MomentStrategy[N]):
                 got=f"noise of shape {tuple(params.mean_noise.shape)}",
                 fix="Draw with the shape of the tensor that is mixed.",
             )
+
+    def _new_across(self, own: Moments, away: Gathering, params: N) -> Moments:
+        """Return the new moments: those of all ranks' rows stand in for the partner's."""
+        return self.new_moments(own, arrived(away), params)
+
+    def counted_of_all(self, moments: Moments, present: Tensor, params: NoiseParams) -> Tensor:
+        """Return which rows of all ranks have moments, finite ones, as :meth:`counted` does.
+
+        Args:
+            moments: Of the rows that all ranks send.
+            present: Which of these there are.
+            params: The decision.
+        """
+        return self.counted(moments, params) & present.flatten().view(-1, *[1] * (moments.mean.ndim - 1))
 
     def counted(self, own: Moments, params: NoiseParams) -> Tensor:
         """Return which rows have moments, finite ones: ``(B, 1, ...)`` bool, of as many axes as the moments."""

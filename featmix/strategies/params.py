@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from featmix.across.link import Link
 from featmix.errors import FeatmixError
 from featmix.labels.mixture import Mixture, made
 from featmix.sampling.draws import Flags, Rows, Stream, rows, takers
@@ -68,7 +69,8 @@ class Params:
     Axis 0 of every tensor is the batch, except where a field is made with :func:`of_the_batch`.
 
     Args:
-        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``. Rows that are not active are their own partners.
+        partner: ``(B,)`` int64; row ``i`` takes from row ``partner[i]``. Rows that are not active are their own partners. Rows
+            past the batch are those of other ranks, in order, where ranks decided together.
         active: ``(B,)`` bool; rows that are not active come out bit for bit as they went in.
         lam: ``(B,)`` float32, the weight of the sample itself; 1 where a row is not active; ``None`` where none is drawn.
         mixture: What the labels become.
@@ -76,7 +78,12 @@ class Params:
 
     Attributes:
         is_tied: True if rows that are not active are known to be their own partners.
-        rests: True if no row is active, False if one is; ``None`` where that is not known without looking.
+        rests: True if no row is active, False if one is; ``None`` where that is not known without looking. Of a decision that
+            ranks made together: no row on any of them.
+        link: The ranks that made it together; ``None`` where this one decided for itself.
+        lender: ``(B,)`` int64, where each row's partner stands among the rows that all ranks send; ``None`` alike.
+        present: ``(ranks, room)`` bool, which of these rows there are; ``None`` alike.
+        whole: What the labels of all ranks become, on the host; ``None`` alike.
     """
 
     partner: Tensor
@@ -87,6 +94,10 @@ class Params:
     _taker: Tensor | None = field(default=None, init=False, repr=False)
     is_tied: bool = field(default=False, init=False, repr=False)
     rests: bool | None = field(default=None, init=False, repr=False)
+    link: Link | None = field(default=None, init=False, repr=False)
+    lender: Tensor | None = field(default=None, init=False, repr=False)
+    present: Tensor | None = field(default=None, init=False, repr=False)
+    whole: Mixture | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(
@@ -139,7 +150,7 @@ class Params:
             torch.Size([2, 3])
         """
         changed = dataclasses.replace(self, **changes)
-        vars(changed).update(is_tied=self.is_tied, _taker=self._taker, rests=self.rests)
+        vars(changed).update(is_tied=self.is_tied, _taker=self._taker, rests=self.rests, **self._abroad())
         return changed
 
     def idle(self) -> Self:
@@ -155,7 +166,9 @@ class Params:
             lam=None if self.lam is None else torch.ones_like(self.lam),
             mixture=made(index, weight),
         )
-        vars(resting).update(is_tied=True, rests=True)
+        vars(resting).update(is_tied=True, rests=True, **self._abroad())
+        if self.link is not None and self.present is not None:
+            vars(resting)["lender"] = still + self.link.rank * self.present.shape[1]
         return resting
 
     def repeated(self, times: int) -> Self:
@@ -175,7 +188,10 @@ class Params:
         index, weight, *scale = (t.repeat_interleave(times, dim=0) for t in self.mixture.tensors())
         changes["mixture"] = made(index * times + among.unsqueeze(1), weight, None, *scale)
         spread = dataclasses.replace(self, **changes)
-        vars(spread).update(is_tied=self.is_tied, rests=self.rests)
+        vars(spread).update(is_tied=self.is_tied, rests=self.rests, **self._abroad())
+        if self.lender is not None and self.present is not None:
+            lender = self.lender.repeat_interleave(times) * times + among
+            vars(spread).update(lender=lender, present=self.present.repeat_interleave(times, dim=1))
         return spread
 
     def tied(self) -> Self:
@@ -187,17 +203,17 @@ class Params:
             return self
         still = torch.arange(len(self.partner), device=self.partner.device)
         tied = dataclasses.replace(self, partner=torch.where(self.active, self.partner, still))
-        vars(tied).update(is_tied=True)
+        vars(tied).update(is_tied=True, **self._abroad())
         return tied
 
     @property
     def taker(self) -> Tensor | None:
         """The other row that took from each row, ``(B,)`` int64, -1 where there is none.
 
-        ``None`` where two rows took from one, and on a device where the decision was not sent there as it was drawn: finding
-        takers there would make the host wait.
+        ``None`` where two rows took from one, where ranks decided together, and on a device where the decision was not sent
+        there as it was drawn: finding takers there would make the host wait.
         """
-        if self._taker is None and self.is_tied and self.partner.device.type == "cpu":
+        if self._taker is None and self.is_tied and self.partner.device.type == "cpu" and self.link is None:
             found = takers(self.partner.numpy())
             vars(self)["_taker"] = None if found is None else torch.from_numpy(found)
         return self._taker
@@ -205,6 +221,10 @@ class Params:
     def acts(self) -> bool:
         """Return True if a row is active; reads values where that is not known from the draw."""
         return bool(self.active.any()) if self.rests is None else not self.rests
+
+    def _abroad(self) -> dict[str, Any]:
+        """Return what else is known of a decision that ranks made together."""
+        return {name: getattr(self, name) for name in ("link", "lender", "present", "whole")}
 
     def per_row(self) -> dict[str, Tensor]:
         """Return the tensors with one entry a row, by name."""

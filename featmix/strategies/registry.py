@@ -108,9 +108,15 @@ def create(name: str, **settings: Any) -> Strategy:
     cls = strategy_class(name)
     known = cls.setting_names()
     for setting in settings:
-        if setting not in known:
+        if setting not in known and setting != "across":  # of that, the strategy itself says what takes it
             raise unknown_setting(cls, setting)
     return cls(**settings)
+
+
+def across_works() -> str:
+    """Return with which strategies partners may be on other ranks, in words."""
+    names = [name for name, cls in _strategies().items() if cls.lends_moments]
+    return f"{', '.join(sorted(names))}, where they take no crops and remember nothing"
 
 
 def _strategies() -> dict[str, type[Strategy]]:

@@ -19,11 +19,11 @@ def the_strategies() -> list[fm.Strategy]:
     assert_type(fm.MoEx("pono", lam=0.9), fm.MoEx)
     return [
         fm.MoEx("pono", lam=0.9, eps=1e-5, detach=True, memory=64, p=0.5, partner="permutation"),
-        fm.MixStyle("in", alpha=0.1, lam_per="sample", partner="crossdomain", unbiased=False),
+        fm.MixStyle("in", alpha=0.1, lam_per="sample", partner="crossdomain", unbiased=False, across="node"),
         fm.PAdaIN(eps_outside=True, detach_partner=False, positive_only=False),
         fm.CrossNorm("in", crop="style", box_per="sample", shuffle=True),
         fm.CorrelatedStyleUncertainty(alpha=0.3, lam_per="batch"),
-        fm.DSU(strength=fm.schedule.linear(0, 1), num_prefix_tokens=1, layout="bnc"),
+        fm.DSU(strength=fm.schedule.linear(0, 1), num_prefix_tokens=1, layout="bnc", across=True),
         fm.EFDMix(gradient="exact", per="sample"),
         fm.Mixup(alpha=0.4, inplace=True, num_classes=10),
         fm.CutMix(alpha=1.0, loss_weight=fm.schedule.constant(1.0), own_term=0.5, layout="bhwc"),
@@ -93,6 +93,7 @@ def a_step() -> None:
     assert_type(mix.accuracy(output, labels, top_k=2, threshold=None), Tensor)
     mixer.draw(images, target=labels, partner=[1, 0, 3, 2], rows=labels > 0).loss(F.cross_entropy, model(images), labels)
     mixer.repeat(mix)
+    mixer.skip()
     with torch.no_grad(), mixer.teaching(mix):
         model(images)
     mixer.remove()

@@ -1,0 +1,1 @@
+"""Ranks that decide together: one meeting a draw, and moments that travel between them."""

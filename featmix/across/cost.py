@@ -1,0 +1,106 @@
+"""What gathering moments costs, by a model: latency a message, bandwidth, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+
+NODE = 8  # GPUs of one machine
+BUDGET = 0.5e-3  # seconds a site and step: half a per cent of a step of 0.1 s
+MOST_RANKS = 256
+"""Up to so many ranks ``across=True`` means all of them, and beyond it those of one node: what :func:`largest` gives."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A cluster's network, as the model sees it: per GPU.
+
+    Args:
+        inside: Bytes a second from one GPU to others of its machine.
+        outside: Bytes a second from one GPU to other machines.
+        near: Seconds that a message takes at least, inside a machine.
+        far: The same between machines.
+        launch: Seconds that starting a collective takes, whatever is in it.
+        host: Seconds until a message of one host reaches another one's program.
+        hand: Seconds that a host needs to send and to receive one.
+    """
+
+    inside: float = 300e9
+    outside: float = 40e9
+    near: float = 2e-6
+    far: float = 6e-6
+    launch: float = 15e-6
+    host: float = 50e-6
+    hand: float = 5e-6
+
+    def draw(self, ranks: int) -> float:
+        """Return the seconds that a host waits in a draw: for one message of each other rank, all of them under way at once.
+
+        Example:
+            >>> Network(host=1e-4, hand=1e-5).draw(11)
+            0.0002
+        """
+        return 0.0 if ranks < 2 else self.host + (ranks - 1) * self.hand
+
+    def all_gather(self, ranks: int, each: float) -> float:
+        """Return the seconds in which each of so many ranks gets what all others have, ``each`` bytes of every one.
+
+        Example:
+            >>> fast = Network()
+            >>> fast.all_gather(8, 16384) < fast.all_gather(4096, 16384)
+            True
+        """
+        if ranks < 2:
+            return 0.0
+        machines = ceil(ranks / NODE)
+        steps = min(ranks, NODE) - 1
+        seconds = self.launch + steps * self.near + steps * each / self.inside
+        if machines > 1:
+            seconds += ceil(log2(machines)) * self.far + (ranks - NODE) * each / self.outside
+        return seconds
+
+    def all_reduce(self, ranks: int, size: float) -> float:
+        """Return the seconds in which a vector of ``size`` bytes is added up over all ranks."""
+        if ranks < 2:
+            return 0.0
+        machines = ceil(ranks / NODE)
+        seconds = self.launch + 2 * (min(ranks, NODE) - 1) * self.near + 2 * size / self.inside
+        if machines > 1:
+            seconds += 2 * ceil(log2(machines)) * self.far + 2 * size / self.outside
+        return seconds
+
+
+def moment_bytes(rows: int, numbers: int, itemsize: int = 4) -> int:
+    """Return the bytes that one rank sends of its rows: two moments for each of so many means a row.
+
+    Example:
+        >>> moment_bytes(8, 256)  # instance norm, 256 channels
+        16384
+    """
+    return 2 * rows * numbers * itemsize
+
+
+def step_seconds(network: Network, ranks: int, rows: int, numbers: int, *, gradient: bool = True) -> float:
+    """Return what a site adds to a step: an all-gather, and where gradients reach partners a reduce-scatter of the same size.
+
+    Args:
+        network: Between the ranks.
+        ranks: How many there are.
+        rows: Of each.
+        numbers: Means a row.
+        gradient: Whether moments are differentiated.
+    """
+    return network.all_gather(ranks, moment_bytes(rows, numbers)) * (2 if gradient else 1)
+
+
+def largest(network: Network, budget: float, rows: int = 8, numbers: int = 256) -> int:
+    """Return up to how many ranks, a power of two, all of them may be gathered within a budget of seconds a site and step.
+
+    Example:
+        >>> largest(Network(), BUDGET) == MOST_RANKS
+        True
+    """
+    ranks = 2
+    while ranks < 2**20 and step_seconds(network, 2 * ranks, rows, numbers) <= budget:
+        ranks *= 2
+    return ranks
