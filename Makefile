@@ -71,7 +71,7 @@ nightly: .venv/installed  ## the laws with 5,000 random examples each, an hour o
 	FEATMIX_FUZZ=100000 FEATMIX_STATE_MUTANTS=20000 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/configuration/test_fuzz.py tests/mixer/test_state_mutants.py
 	$(BIN)/python tools/fuzz_configuration.py --seconds 3600 --seed "$$(date +%j)"
 	$(BIN)/python $(PIP) "ray[train]"
-	$(BIN)/python -m pytest tests/trainers/test_recipes.py
+	FEATMIX_RAY_TRAIN=1 $(BIN)/python -m pytest tests/trainers/test_recipes.py
 
 clean:  ## remove what was built
 	rm -rf .venv .venv-triton build dist docs/_build docs/_generated .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -157,7 +157,7 @@ class OutputFolder:
             raise FeatmixError(str(path), expected="the settings of the runs beside it", got=got, fix=fix) from error
         self.calls, self.machines = record.calls, record.machines
         made_with = {**completed(record.settings), **record.versions}
-        asked: dict[str, Any] = json.loads(json.dumps({**settings, **versions()}))
+        asked: dict[str, Any] = json.loads(json.dumps({**completed(settings), **versions()}))
         changed = [name for name in {**made_with, **asked} if made_with.get(name) != asked.get(name)]
         if changed:
             expected = ", ".join(f"{name} = {made_with.get(name)}" for name in changed)

@@ -76,6 +76,7 @@ class Mix:
         """Take over what :attr:`targets` is to give."""
         self._targets = targets
 
+    @property
     def own_weight(self) -> Tensor:
         """The effective λ: the weight of each sample's own label after all sites, ``(B,)``; 1 where nothing was mixed.
 

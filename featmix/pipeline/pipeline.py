@@ -135,7 +135,7 @@ class Pipeline:
             FeatmixError: As the class does, and for what is none of its arguments.
 
         Example:
-            >>> Pipeline(sample=str, seed=0).replace(seed=1).seed
+            >>> Pipeline(sample=lambda image: image, seed=0).replace(seed=1).seed
             1
         """
         own = {name: getattr(self, name) for name in signature(type(self)).parameters}

@@ -20,6 +20,11 @@ from featmix.compare.training import train
 ray = pytest.importorskip("ray", reason="Ray is an extra")
 
 
+@pytest.fixture(autouse=True)
+def nothing_at_home(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a file into the user's folder
+
+
 def working():
     """The processes that make a run just now."""
     found = []

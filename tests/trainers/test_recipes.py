@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import sys
 import types
@@ -122,6 +123,7 @@ def test_skorch(run):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("FEATMIX_RAY_TRAIN"), reason="takes minutes: make nightly")
 def test_ray_train(run, tmp_path, monkeypatch):
     found = run("Ray Train")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # else Ray writes a file into the user's folder
