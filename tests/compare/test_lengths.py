@@ -7,9 +7,11 @@ from PIL import Image
 from rich.console import Console
 
 from featmix import FeatmixError
+from featmix.compare import experiment
 from featmix.compare.lengths import chosen_lengths, compare_lengths, lengths_table, sentences
 from featmix.compare.results import Row
 from featmix.compare.statistics import summarize
+from tests.compare.made_up import MadeUp
 
 
 def rows(cutmix):
@@ -41,7 +43,8 @@ def test_numbers_of_epochs_that_are_none(epochs):
         chosen_lengths(epochs)
 
 
-def test_two_lengths_are_run_and_shown(tmp_path):
+def test_two_lengths_are_run_and_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "make_executor", MadeUp)
     console = Console(file=(tmp_path / "said.txt").open("w"), width=120)
     small = {"quick": True, "jobs": 1, "seeds": 1, "limit": 70}
     found = compare_lengths(["cutmix"], epochs="1,2", out=tmp_path / "out", console=console, **small)
