@@ -1,4 +1,4 @@
-"""A data set seen through the ``sample`` part."""
+"""Data sets whose items are transformed by the ``sample`` part."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _PLAIN = Names()
 
 
 class Work:
-    """What is done to each item, and what it draws from.
+    """The transform of each item, and its sources of random numbers.
 
     Args:
         transform: The ``sample`` part, or ``None``.
         names: Which entries of an item are images and masks.
-        views: Several views of each item, by transforms of their own, and the names for each of them.
-        around: Whether the data set holds others of the pipeline, which do the work.
+        views: Several views of each item with their own transforms, and the names for each view.
+        around: Whether the data set contains others of the pipeline, which do the work.
 
     Attributes:
         idle: Whether items stay as they are.
-        made: What :meth:`ready` gives, once it has been asked.
+        made: The result of :meth:`ready`, after its first call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Work:
         self.made: tuple[Callable[[Any], Any], Sources] | None = None
 
     def ready(self) -> tuple[Callable[[Any], Any], Sources]:
-        """What transforms an item, and what it draws from; found out at the first use in each process."""
+        """Return the function that transforms an item, and its sources of random numbers; made at first use in each process."""
         if self.made is None:
             if self.views is None:
                 apply, sources = _applied(self.transform, self.names), Sources(self.transform)
@@ -64,7 +64,7 @@ class Work:
         return self.made
 
     def _looked(self, apply: Callable[[Any], Any]) -> None:
-        """Go on without a look at ranges."""
+        """Continue without the check of ranges."""
         if self.made is not None:
             self.made = apply, self.made[1]
 
@@ -77,15 +77,15 @@ def _applied(transform: Any, names: Names) -> Callable[[Any], Any]:
 
 
 class Transformed(Streamed, Dataset[Any]):
-    """A map-style data set whose items go through the ``sample`` part as they are asked for.
+    """A map-style data set that applies the ``sample`` part to an item when it is read.
 
     Args:
         source: A data set, or any sequence of items.
-        work: What is done to them.
-        stream: Which numbers are drawn from.
+        work: The transform of its items.
+        stream: The random numbers.
 
     Raises:
-        FeatmixError: If it has no length and no items by index.
+        FeatmixError: If it has no length, or no items by index.
     """
 
     def __init__(self, source: Any, work: Work, stream: Stream) -> None:
@@ -105,7 +105,7 @@ class Transformed(Streamed, Dataset[Any]):
         return len(self.source)
 
     def __getitem__(self, index: Any) -> Any:
-        """The item, transformed."""
+        """Return the item, transformed."""
         if isinstance(index, Numbered):
             return self._read(index, index.place)[0]
         work = self.work
@@ -119,7 +119,7 @@ class Transformed(Streamed, Dataset[Any]):
             return apply(self.source[index])
 
     def __getitems__(self, indices: Any) -> list[Any]:
-        """Items, transformed; those of a batch draw one after the other from one stream."""
+        """Return items, transformed; those of a batch draw one after the other from one stream."""
         return self._read(indices, indices.place if isinstance(indices, Numbered) else None)
 
     def _read(self, indices: Any, place: Place | None) -> list[Any]:
@@ -141,7 +141,7 @@ class Transformed(Streamed, Dataset[Any]):
             return self.source[index]
 
     def state_dict(self) -> dict[str, Any]:
-        """How many items were asked for in this process, for loaders that keep the state of data sets."""
+        """Return the number of items read in this process, for loaders that save the state of data sets."""
         return {"taken": self.stream.taken, **_state_of(self.source)}
 
     def load_state_dict(self, state: Any) -> None:
