@@ -151,9 +151,9 @@ class PipelineMixer(Mixer):
         A pipeline with ``mix_views`` needs ``view``, the name or position of the view that these images are.
 
         Raises:
-            FeatmixError: If the pipeline has a ``batch`` part or normalizes, and these images are not the result of
-                ``prepare``; if several views are given at once; if boxes, or entries that belong to them, cannot follow; or if
-                ``view`` is missing.
+            FeatmixError: If the pipeline has a ``batch`` part or normalizes, and these images did not go through ``prepare``,
+                or are its input instead of its result; if several views are given at once; if boxes, or entries that belong to
+                them, cannot follow; or if ``view`` is missing.
         """
         if _are_views(images):
             fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."
