@@ -131,7 +131,7 @@ _GONE = _Gone()
 
 
 def _into_tuple(item: Any, new: Mapping[tuple[Any, ...], Any]) -> Any:
-    """Return a tuple with new values in its dictionaries, without those that only inform, and without dictionaries left empty."""
+    """Return a tuple with new values in its dictionaries, without entries that only inform and dictionaries left empty."""
 
     def renewed(place: Any, held: Any) -> Any:
         if not isinstance(held, Mapping) or not any(way[0] == place for way in new):
