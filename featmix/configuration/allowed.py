@@ -1,6 +1,6 @@
 """Names that a configuration may use: classes and functions of a few modules, and those that code allows.
 
-A file cannot allow any. A name is looked up among allowed objects, and never imported; only the modules listed here are imported.
+A file cannot allow any. A name is looked up among allowed objects, never imported: only the modules listed here are imported.
 """
 
 from __future__ import annotations
