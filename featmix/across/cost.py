@@ -8,7 +8,7 @@ from math import ceil, log2
 NODE = 8  # GPUs of one machine
 BUDGET = 0.5e-3  # seconds a site and step: half a per cent of a step of 0.1 s
 MOST_RANKS = 256
-"""Up to so many ranks ``across=True`` means all of them, and beyond it those of one node: what :func:`largest` gives."""
+"""Up to this number of ranks ``across=True`` means all of them, beyond it those of one node; a result of :func:`largest`."""
 
 
 @dataclass(frozen=True)
