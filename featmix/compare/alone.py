@@ -45,8 +45,8 @@ class Alone:
         """Make runs and yield their rows; generators and threads of the process are restored after each run.
 
         Args:
-            runs: In the order in which they are made.
-            settings: What all runs share.
+            runs: The runs, in the order in which they are made.
+            settings: Settings of all runs.
             source: The data set.
         """
         for run in runs:

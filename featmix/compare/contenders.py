@@ -125,7 +125,7 @@ def contenders(texts: Sequence[str], site: str | None = None, *, any_site: bool 
 
 
 def chosen_baseline(text: str, found: Sequence[Contender]) -> str:
-    """Return the label of the baseline of all differences.
+    """Return the label of the baseline, the strategy with which all others are compared.
 
     Args:
         text: The strategy, as in tables or as the user wrote it.

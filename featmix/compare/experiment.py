@@ -96,7 +96,7 @@ def compare(
         pipelines: Files that `featmix.save` wrote; each is compared like a strategy, with a copy in the output folder.
         site: Site of strategies that name none, or several sites separated by commas, each used in turn; None uses the usual
             site of each strategy.
-        baseline: The strategy that others are compared with in differences, as in tables.
+        baseline: The strategy with which all others are compared, by its name in tables.
         interval: Kind of confidence interval: ``seeds``, ``satterthwaite`` or ``nadeau-bengio``; see
             :class:`~featmix.compare.intervals.Interval`. Runs do not depend on it.
         seeds: Number of seeds, from 0 on, or which seeds: ``"10-19"``, or numbers; 6 seeds by default.

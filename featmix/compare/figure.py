@@ -38,7 +38,7 @@ def draw_figure(
         path: Path of the file.
         summaries: Strategies, from top to bottom, the baseline first.
         settings: Settings of all runs, for the title.
-        baseline: Label of the baseline of all differences.
+        baseline: Label of the strategy with which all others are compared.
         pairs: All pairs of one metric; without pairs there is no panel for them.
     """
     figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")

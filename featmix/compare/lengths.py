@@ -73,7 +73,7 @@ def compare_lengths(
         out: The folder that contains those of all lengths.
         quick: Few images; the results mean nothing.
         console: Console for the report; None writes to standard output.
-        baseline: Baseline of all differences.
+        baseline: The strategy with which all others are compared.
         arguments: Other arguments of `compare`.
 
     Returns:

@@ -40,7 +40,7 @@ def merge(
     Args:
         folders: Two or more folders.
         out: The folder to write to: a new one, or an empty one.
-        baseline: Baseline of all differences.
+        baseline: The strategy with which all others are compared.
         interval: Kind of confidence interval, as in `featmix.compare.compare`.
         console: Console for the report; None writes to standard output.
 

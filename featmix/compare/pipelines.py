@@ -28,7 +28,7 @@ class PipelineContender(Contender):
         name: ``pipeline``.
         settings: The file's name and a digest of its content, including the recorded versions: an edited file, or another
             version of a package that it uses, has its own runs.
-        configuration: As :func:`featmix.to_dict` gives it.
+        configuration: The pipeline as :func:`featmix.to_dict` returns it.
     """
 
     configuration: dict[str, Any] = field(default_factory=dict, compare=False)

@@ -61,7 +61,7 @@ class Circumstances:
         rows: All runs.
         calls: The calls that made them, except calls that were interrupted.
         machines: The machines that made runs; if empty, this one.
-        baseline: Label of the baseline of all differences.
+        baseline: Label of the strategy with which all others are compared.
         interval: Kind of confidence interval.
         versions: Versions of packages that made the runs; if empty, the installed ones.
     """

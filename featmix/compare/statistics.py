@@ -65,7 +65,7 @@ def summarize(rows: Sequence[Row], baseline: str = BASELINE, interval: Interval 
 
     Args:
         rows: All runs of an experiment, failed ones included.
-        baseline: Label of the baseline of all differences.
+        baseline: Label of the strategy with which all others are compared.
         interval: Kind of confidence interval.
     """
     groups = list(runs_by_strategy(sorted(rows, key=lambda row: row.label != baseline)).values())

@@ -45,7 +45,7 @@ def allow(thing: _T, *, most: Mapping[str, float] | None = None) -> _T:
 
     Raises:
         FeatmixError: If it has no name by which it can be found, such as a lambda or a local function; or if ``most`` is given
-            without a class, or has values other than numbers.
+            without a class, or has values other than positive numbers.
 
     Example:
         >>> import featmix as fm

@@ -75,7 +75,7 @@ class PipelineMixer(Mixer):
         the first batches is checked, with a warning if it does not fit the transforms or the normalization.
 
         Transforms that use global generators draw from the mixer's own seed here, and the global generators stay as they were.
-        In training, every batch must go through this method before :meth:`draw`.
+        In training, every batch must go through this method before ``draw``.
 
         Args:
             images: ``(B, C, H, W)``, floating, on the device where they are transformed. Views of samples, in a list or a

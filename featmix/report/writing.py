@@ -61,7 +61,7 @@ def report(
     Args:
         folder: The folder with the results; only the report is written there.
         out: Folder for ``report.html``, ``report.json`` and ``report.tex``; None uses the folder of the results.
-        baseline: Baseline of all differences.
+        baseline: The strategy with which all others are compared.
         interval: Kind of confidence interval, as in `featmix.compare.compare`.
         console: Console for messages; None writes to standard output.
 
