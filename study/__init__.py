@@ -1,1 +1,1 @@
-"""What the page Evidence shows: comparisons and probes whose results are committed, and can be made again."""
+"""The study behind the page Evidence: comparisons and probes with committed results that can be reproduced."""

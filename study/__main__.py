@@ -1,4 +1,4 @@
-"""``python -m study``: run what the page Evidence shows; interrupted, the same command goes on."""
+"""``python -m study``: runs the study behind the page Evidence; after an interruption, the same command continues."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def run(part: Part, folder: Path, seeds: str | None, jobs: int | None, quick: bo
     """Run one part.
 
     Args:
-        part: What to run.
-        folder: Where to.
-        seeds: In place of the part's own.
-        jobs: Processes.
+        part: The part.
+        folder: The output folder.
+        seeds: Seeds instead of the part's own.
+        jobs: Number of processes.
         quick: Few images and seeds.
 
     Raises:
-        FeatmixError: If it cannot be run, such as where a data set is missing.
+        FeatmixError: If it cannot be run, for example if a data set is missing.
     """
     number = seeds if seeds is not None else None if quick else part.seeds
     if part.is_probe:
@@ -70,7 +70,7 @@ def run(part: Part, folder: Path, seeds: str | None, jobs: int | None, quick: bo
 
 
 def _note(folder: Path, part: Part, seconds: float) -> None:
-    """Say with what the results were made; of a part that went on, when it ended."""
+    """Write the command, commit and time of the results; for a continued part, the time when it ended."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     command = f"python -m study {part.name}"

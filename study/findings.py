@@ -1,4 +1,4 @@
-"""What was found, in sentences: each with its interval, whatever it says."""
+"""The findings in sentences, each with its interval, whether positive or negative."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _METRICS = {"held_out": "in the held-out style", "in_domain": "on images like th
 
 
 def against_baseline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
-    """One sentence a strategy and metric: its difference to the baseline, after Holm's correction for all pairs."""
+    """Return a sentence per strategy and metric: its difference to the baseline, after Holm's correction for all pairs."""
     names = shown_labels([baseline, *(row.label for row in rows)])
     said = []
     for metric, where in _METRICS.items():
@@ -28,7 +28,7 @@ def against_baseline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]
 
 
 def best(rows: Sequence[Row], metric: str = "held_out") -> str:
-    """Which is first, and which of the others are told apart from it."""
+    """Return a sentence with the best strategy, and the others that do not differ significantly from it."""
     pairs = pairwise(rows, metric)
     totals: dict[str, float] = {}
     for pair in pairs:
@@ -47,7 +47,7 @@ def best(rows: Sequence[Row], metric: str = "held_out") -> str:
 
 
 def of_probe(found: Sequence[Finding]) -> list[str]:
-    """One sentence a layer of the trained network and normalizer."""
+    """Return a sentence per layer of the trained network and normalizer."""
     return [
         f"At {one.site}, {one.norm}: moments alone {_percent(one.moments)}, normalized features {_percent(one.normalized)}, "
         f"all {_percent(one.whole)}; chance is {100 * one.chance:.1f} %."

@@ -1,4 +1,4 @@
-"""The questions of the study, and what is run to answer each."""
+"""The questions of the study, and the comparison that answers each."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ class Part:
     """A comparison that answers a question.
 
     Args:
-        name: Of its folder.
-        question: What is asked, for a heading.
-        strategies: Beside training without mixing, as `featmix.compare.compare` takes them; none has the layers probed instead.
-        seeds: How many.
-        site: Where strategies act that name no site.
-        settings: All others of the comparison.
-        against: What findings are taken to; empty for training without mixing.
+        name: Name of its folder.
+        question: The question, used as a heading.
+        strategies: Strategies besides training without mixing, as `featmix.compare.compare` takes them; empty for a probe of
+            the layers.
+        seeds: Number of seeds.
+        site: Site of strategies that name none.
+        settings: Other settings of the comparison.
+        against: Baseline of the findings; empty for training without mixing.
     """
 
     name: str
@@ -33,7 +34,7 @@ class Part:
 
     @property
     def is_probe(self) -> bool:
-        """True where layers are probed."""
+        """Whether layers are probed instead of a comparison."""
         return not self.strategies
 
 

@@ -1,1 +1,1 @@
-"""Ranks that decide together: one meeting a draw, and moments that travel between them."""
+"""Mixing across ranks: one exchange of messages per draw, and moments that are gathered from all ranks."""

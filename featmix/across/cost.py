@@ -1,4 +1,4 @@
-"""What gathering moments costs, by a model: latency a message, bandwidth, and nothing else."""
+"""A model of the cost of gathering moments, from latency per message and bandwidth only."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from math import ceil, log2
 NODE = 8  # GPUs of one machine
 BUDGET = 0.5e-3  # seconds a site and step: half a per cent of a step of 0.1 s
 MOST_RANKS = 256
-"""Up to so many ranks ``across=True`` means all of them, and beyond it those of one node: what :func:`largest` gives."""
+"""Up to this number of ranks ``across=True`` means all of them, beyond it those of one node; a result of :func:`largest`."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A cluster's network, as the model sees it: per GPU.
+    """The network of a cluster in the model, per GPU.
 
     Args:
-        inside: Bytes a second from one GPU to others of its machine.
-        outside: Bytes a second from one GPU to other machines.
-        near: Seconds that a message takes at least, inside a machine.
-        far: The same between machines.
-        launch: Seconds that starting a collective takes, whatever is in it.
-        host: Seconds until a message of one host reaches another one's program.
-        hand: Seconds that a host needs to send and to receive one.
+        inside: Bandwidth from one GPU to others of its machine, in bytes per second.
+        outside: Bandwidth from one GPU to other machines, in bytes per second.
+        near: Latency of a message inside a machine, in seconds.
+        far: Latency of a message between machines, in seconds.
+        launch: Time to start a collective, independent of its size, in seconds.
+        host: Time until a message of one host reaches the program of another, in seconds.
+        hand: Time that a host needs to send and to receive one message, in seconds.
     """
 
     inside: float = 300e9
@@ -34,7 +34,7 @@ class Network:
     hand: float = 5e-6
 
     def draw(self, ranks: int) -> float:
-        """Return the seconds that a host waits in a draw: for one message of each other rank, all of them under way at once.
+        """Return the seconds that a host waits in a draw, for messages of all other ranks that are sent at the same time.
 
         Example:
             >>> Network(host=1e-4, hand=1e-5).draw(11)
@@ -43,7 +43,7 @@ class Network:
         return 0.0 if ranks < 2 else self.host + (ranks - 1) * self.hand
 
     def all_gather(self, ranks: int, each: float) -> float:
-        """Return the seconds in which each of so many ranks gets what all others have, ``each`` bytes of every one.
+        """Return the seconds of an all-gather in which each of ``ranks`` ranks sends ``each`` bytes.
 
         Example:
             >>> fast = Network()
@@ -60,7 +60,7 @@ class Network:
         return seconds
 
     def all_reduce(self, ranks: int, size: float) -> float:
-        """Return the seconds in which a vector of ``size`` bytes is added up over all ranks."""
+        """Return the seconds of an all-reduce of a vector of ``size`` bytes over all ranks."""
         if ranks < 2:
             return 0.0
         machines = ceil(ranks / NODE)
@@ -71,7 +71,7 @@ class Network:
 
 
 def moment_bytes(rows: int, numbers: int, itemsize: int = 4) -> int:
-    """Return the bytes that one rank sends of its rows: two moments for each of so many means a row.
+    """Return the bytes that one rank sends for its rows, with ``numbers`` pairs of moments per row.
 
     Example:
         >>> moment_bytes(8, 256)  # instance norm, 256 channels
@@ -81,20 +81,20 @@ def moment_bytes(rows: int, numbers: int, itemsize: int = 4) -> int:
 
 
 def step_seconds(network: Network, ranks: int, rows: int, numbers: int, *, gradient: bool = True) -> float:
-    """Return what a site adds to a step: an all-gather, and where gradients reach partners a reduce-scatter of the same size.
+    """Return the seconds that a site adds to a step: an all-gather, and with gradients a reduce-scatter of the same size.
 
     Args:
-        network: Between the ranks.
-        ranks: How many there are.
-        rows: Of each.
-        numbers: Means a row.
-        gradient: Whether moments are differentiated.
+        network: The network between the ranks.
+        ranks: Number of ranks.
+        rows: Number of rows of each rank.
+        numbers: Number of pairs of moments per row.
+        gradient: Whether gradients flow to the moments of partners.
     """
     return network.all_gather(ranks, moment_bytes(rows, numbers)) * (2 if gradient else 1)
 
 
 def largest(network: Network, budget: float, rows: int = 8, numbers: int = 256) -> int:
-    """Return up to how many ranks, a power of two, all of them may be gathered within a budget of seconds a site and step.
+    """Return the largest number of ranks, a power of two, that can gather within a budget of seconds per site and step.
 
     Example:
         >>> largest(Network(), BUDGET) == MOST_RANKS

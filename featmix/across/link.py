@@ -1,4 +1,4 @@
-"""With which ranks: the setting ``across``, and the ranks that it stands for at a draw."""
+"""The setting ``across``, and the ranks that it means at a draw."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Group:
     """A process group by its name, so that a strategy that holds one can be copied and sent.
 
     Args:
-        name: That torch knows it by in this process.
+        name: Its name in torch, in this process.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Link:
-    """The ranks that decide together, two or more, as one of them sees it.
+    """Two or more ranks that mix together, from the view of one of them.
 
     Args:
-        name: Of their process group.
-        size: How many they are.
-        rank: Which of them this one is.
+        name: Name of their process group.
+        size: Number of ranks.
+        rank: This rank in the group.
     """
 
     name: str
@@ -54,10 +54,10 @@ class Link:
 
 
 def checked_across(who: str, value: Across) -> Across:
-    """Return the setting ``across`` as strategies keep it: groups and meshes by the name of the group.
+    """Return the setting ``across`` in the form that strategies store: groups and meshes by the name of the group.
 
     Raises:
-        FeatmixError: If it is none.
+        FeatmixError: If the value is invalid.
 
     Example:
         >>> checked_across("MoEx", "node")
@@ -80,15 +80,15 @@ def checked_across(who: str, value: Across) -> Across:
 
 
 def linked(who: str, across: Across) -> Link | None:
-    """Return the ranks that a setting stands for; ``None`` where this one is alone, or decides for itself.
+    """Return the ranks that a setting means; ``None`` if there is only this one, or if it mixes by itself.
 
     Args:
-        who: Who asks, for messages.
-        across: What :func:`checked_across` returned.
+        who: Name of the caller, for messages.
+        across: Result of :func:`checked_across`.
 
     Raises:
-        FeatmixError: If the group is gone, this rank is not in it, nobody knows which ranks share a node, or this is a process
-            that loads data.
+        FeatmixError: If the group no longer exists, this rank is not in it, it is unknown which ranks share a node, or this
+            process is a data loader worker.
 
     Example:
         >>> linked("MoEx", True) is None  # no process group: the batch is that of this process

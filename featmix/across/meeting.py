@@ -1,4 +1,4 @@
-"""One draw's meeting: each rank says how many rows it has and which labels, and all know the same afterwards."""
+"""The exchange of one draw: each rank sends its number of rows and its labels, and all ranks get the same information."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ _DTYPES = (
 
 @dataclass(frozen=True)
 class Said:
-    """What one rank brings to a draw.
+    """The information that one rank sends for a draw.
 
     Args:
-        key: Two numbers that seed what it would draw; those of the first rank seed what all draw.
-        rows: Of its batch.
-        progress: In [0, 1]; the first rank's counts.
-        target: Its labels ``(rows, ...)``; ``None`` where none are given.
-        domain: ``(rows,)`` its domain labels; ``None`` alike.
+        key: Two numbers that seed its draw; those of the first rank are used by all.
+        rows: Number of rows of its batch.
+        progress: In [0, 1]; that of the first rank is used by all.
+        target: Its labels ``(rows, ...)``; ``None`` if not given.
+        domain: ``(rows,)`` its domain labels; ``None`` if not given.
         chosen: ``(rows,)`` bool, which of its rows may be mixed; ``None`` for all.
-        sits_out: Whether it takes no part in this step, so that nothing is mixed on any rank.
-        settings: A number that is the same where strategies are.
+        sits_out: Whether it does not take part in this step, so that nothing is mixed on any rank.
+        settings: A fingerprint of the strategies' settings.
     """
 
     key: tuple[int, int]
@@ -69,17 +69,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Meeting:
-    """What all ranks know of one draw.
+    """The information of all ranks for one draw.
 
     Args:
         link: The ranks.
-        key: Seeds the decision that all of them make.
-        sizes: Rows of each.
-        progress: Of the first one.
-        target: Labels of all rows of all ranks, in the order of ranks; ``None`` where none were given.
-        domain: Domain labels alike.
-        chosen: Which rows may be mixed alike.
-        sits_out: Whether a rank takes no part.
+        key: Seed of the decision, the same on all ranks.
+        sizes: Number of rows of each rank.
+        progress: Progress of the first rank.
+        target: Labels of all rows of all ranks, in the order of ranks; ``None`` if not given.
+        domain: Domain labels, likewise.
+        chosen: Which rows may be mixed, likewise.
+        sits_out: Whether a rank does not take part.
     """
 
     link: Link
@@ -93,30 +93,30 @@ class Meeting:
 
     @property
     def count(self) -> int:
-        """Rows of all ranks."""
+        """Number of rows of all ranks."""
         return sum(self.sizes)
 
     @property
     def room(self) -> int:
-        """Rows of the rank that has most."""
+        """Largest number of rows of a rank."""
         return max(self.sizes)
 
     @property
     def starts(self) -> list[int]:
-        """The number of each rank's first row among those of all."""
+        """Index of each rank's first row among the rows of all ranks."""
         return list(accumulate(self.sizes[:-1], initial=0))
 
     @property
     def own(self) -> slice:
-        """This rank's rows among those of all."""
+        """Rows of this rank among the rows of all ranks."""
         first = self.starts[self.link.rank]
         return slice(first, first + self.sizes[self.link.rank])
 
 
 class _Channel:
-    """A way between ranks for draws alone: whoever draws meets others that draw, and no collective of a training step.
+    """A channel between ranks that is only used for draws, so that they cannot meet a collective of a training step.
 
-    It is no group that torch knows: the names of such depend on how many a rank has.
+    It is not registered as a group in torch, whose names depend on the number of groups of a rank.
     """
 
     def __init__(self, parent: ProcessGroup, link: Link, number: int) -> None:
@@ -128,9 +128,9 @@ class _Channel:
         self._gloo: Any = distributed.ProcessGroupGloo(store, link.rank, link.size, timedelta(seconds=PATIENCE))
 
     def exchange(self, message: bytes, size: int) -> list[bytes]:
-        """Return what each rank sends; all send equally many bytes.
+        """Send a message to all ranks and return theirs, all of the same length.
 
-        All messages are under way at once, where an all-gather of gloo's passes them on from rank to rank, one after the other.
+        All messages are sent at the same time, while an all-gather of gloo passes them from rank to rank, one after the other.
         """
         own = torch.frombuffer(bytearray(message), dtype=torch.uint8).repeat(size)
         found = torch.empty_like(own)
@@ -143,14 +143,14 @@ _channels: dict[str, _Channel] = {}
 
 
 def meet(who: str, link: Link, said: Said) -> Meeting:
-    """Return what all ranks say; each of them has to ask.
+    """Exchange the information of all ranks; each of them has to call this.
 
-    One collective: another one follows where a rank has more to say than any had before.
+    It takes one exchange, and a second one if a rank has a longer message than any rank before.
 
     Args:
-        who: Who draws, for messages.
+        who: Name of the caller, for messages.
         link: The ranks.
-        said: What this one brings.
+        said: The information of this rank.
 
     Raises:
         FeatmixError: If a rank does not draw, or ranks have other settings or labels of another kind.
@@ -175,7 +175,7 @@ def meet(who: str, link: Link, said: Said) -> Meeting:
 
 
 def fingerprint(settings: object) -> int:
-    """Return a number that is the same where settings are written alike; addresses of objects do not count.
+    """Return a number that is the same for settings with the same repr, apart from memory addresses.
 
     Example:
         >>> fingerprint(object()) == fingerprint(object()), fingerprint(0.5) == fingerprint(0.6)
@@ -205,7 +205,7 @@ def _channel(who: str, link: Link) -> _Channel:
 
 
 def _missing(who: str, link: Link, channel: _Channel | None, error: Exception) -> FeatmixError:
-    """Return the error of a rank that waited in vain; it says who else did, for they are not at fault."""
+    """Return the error of a rank that waited too long; it names the ranks that did not come."""
     absent = "others"
     try:
         store = distributed.distributed_c10d._get_default_store()

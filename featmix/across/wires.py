@@ -1,4 +1,4 @@
-"""How moments get to all ranks: one all-gather forward, one reduce-scatter backward, both traced by compilers."""
+"""Gathers moments of all ranks: one all-gather forward, one reduce-scatter backward, both traced by compilers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from featmix.across.link import Link
 
 
 class Gathering:
-    """Tensors of all ranks, on their way.
+    """An asynchronous all-gather of tensors.
 
     Args:
-        x: ``(B, ...)`` of this rank, of one shape but for ``B`` on all of them.
-        room: Rows of the rank that has most; others send as many, the rest of them zeros.
+        x: ``(B, ...)`` of this rank; other ranks may only differ in ``B``.
+        room: Largest number of rows of a rank; ranks with fewer rows are padded with zeros.
         link: The ranks.
     """
 
@@ -27,13 +27,13 @@ class Gathering:
         self._pending = _operators().all_gather_into_tensor(self._own.detach(), link.size, link.name)
 
     def wait(self) -> Tensor:
-        """Return what all ranks have, ``(ranks * room, ...)``; gradients are added up over the ranks, on the row's own."""
+        """Return the tensors of all ranks, ``(ranks * room, ...)``; gradients of a row are summed on its own rank."""
         found: Tensor = _Arrived.apply(self._own, self._pending, self._link.size, self._link.name)  # type: ignore[no-untyped-call]
         return found
 
 
 class _Arrived(torch.autograd.Function):
-    """What was gathered, as a function of this rank's part of it."""
+    """The gathered tensor as a function of this rank's part."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, pending: Tensor, size: int, name: str) -> Tensor:
@@ -47,7 +47,7 @@ class _Arrived(torch.autograd.Function):
 
 
 class _Added(torch.autograd.Function):
-    """The sum over all ranks of each one's part for this rank."""
+    """The sum of the parts for this rank over all ranks."""
 
     @staticmethod
     def forward(ctx: Any, parts: Tensor, size: int, name: str) -> Tensor:

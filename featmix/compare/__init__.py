@@ -1,4 +1,4 @@
-"""Compare strategies on real images, in domain and under a change of domain, with honest intervals."""
+"""Compare strategies on real images, in domain and under domain shift, with confidence intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs in this process, one after the other: for a network that no other process could make."""
+"""Makes runs in this process, one after the other, for a network that no other process could make."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from featmix.compare.training import Run, train
 
 
 class Alone:
-    """Stands where the pool of processes stands.
+    """Makes runs in this process, with the interface of the process pool.
 
     Args:
         factory: Makes the network.
@@ -32,21 +32,21 @@ class Alone:
 
     @property
     def machines(self) -> list[dict[str, object]]:
-        """The machines that made runs, beside this one: none."""
+        """The other machines that made runs: none."""
         return []
 
     def start(self, limit: int | None = None) -> None:
-        """There is nothing to start."""
+        """Do nothing, since there is nothing to start."""
 
     def shrink(self, most: int) -> None:
-        """There is nothing to end."""
+        """Do nothing, since there is nothing to end."""
 
     def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
-        """Make runs and yield their rows as they come; the process's own generators and threads are put back after each.
+        """Make runs and yield their rows; generators and threads of the process are restored after each run.
 
         Args:
-            runs: In the order in which they are made.
-            settings: What all runs share.
+            runs: The runs, in the order in which they are made.
+            settings: Settings of all runs.
             source: The data set.
         """
         for run in runs:

@@ -1,4 +1,4 @@
-"""Strategies that are compared, and the baseline that they are compared with."""
+"""The strategies of a comparison, and the baseline."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Contender(Spec):
 
     Args:
         name: The strategy's name in the registry, or ``none``.
-        settings: Those that were written, sorted.
-        site: Where it acts; empty for ``none``.
+        settings: The settings as the user wrote them, sorted.
+        site: Site of the strategy; empty for ``none``.
         values: The settings with their values.
     """
 
     @property
     def label(self) -> str:
-        """The name in tables and figures; the site is part of it only where it is not the strategy's usual one.
+        """The name in tables and figures, with the site if it is not the usual one of the strategy.
 
         Example:
             >>> contender("moex:lam=0.9,norm=in").label, contender("mixup@layer2").label
@@ -43,7 +43,7 @@ class Contender(Spec):
 
     @property
     def published(self) -> bool:
-        """True where sites are those of another network, which stages of the one that is trained stand for."""
+        """Whether sites are those of another network, replaced by stages of the trained one."""
         return False
 
     def pipeline(self) -> fm.Pipeline:
@@ -53,22 +53,22 @@ class Contender(Spec):
 
 @dataclass(frozen=True)
 class TreeContender(Contender):
-    """A preset, whose sites those of the small network stand for, or several strategies together.
+    """A preset, with its sites replaced by those of the small network, or several strategies together.
 
     Args:
         name: The preset's name, or the strategies with ``+`` between them.
-        made: What acts where.
+        made: The tree.
     """
 
     made: Tree | None = field(default=None, compare=False)
 
     @property
     def published(self) -> bool:
-        """True for presets."""
+        """Whether it is a preset."""
         return self.name in fm.list_presets()
 
     def pipeline(self) -> fm.Pipeline:
-        """Return a pipeline of the tree, made anew."""
+        """Return a new pipeline with the tree."""
         return fm.Pipeline(mix=copy.deepcopy(self.made))
 
 
@@ -77,7 +77,7 @@ def contender(text: str, site: str | None = None, *, any_site: bool = False) -> 
 
     Args:
         text: See :func:`featmix.spec.parse`; several with ``+`` between them; the name of a preset; or ``none``.
-        site: Where strategies act that name no site; None puts each where it usually stands.
+        site: Site of strategies that name none; None uses the usual site of each.
         any_site: Whether sites are those of another network than the small one.
 
     Raises:
@@ -111,7 +111,7 @@ def contenders(texts: Sequence[str], site: str | None = None, *, any_site: bool 
     """Read several strategies; the baseline is put first if it was not named.
 
     Raises:
-        FeatmixError: as `contender`, and where one is named twice.
+        FeatmixError: as `contender`, and if a strategy is named twice.
 
     Example:
         >>> [one.label for one in contenders(["mixup", "moex@layer1"])]
@@ -125,14 +125,14 @@ def contenders(texts: Sequence[str], site: str | None = None, *, any_site: bool 
 
 
 def chosen_baseline(text: str, found: Sequence[Contender]) -> str:
-    """Return the label of the strategy that differences are taken to.
+    """Return the label of the baseline, the strategy with which all others are compared.
 
     Args:
-        text: As tables call it, or as it was written.
-        found: What is compared.
+        text: The strategy, as in tables or as the user wrote it.
+        found: All strategies of the comparison.
 
     Raises:
-        FeatmixError: If it is not among them.
+        FeatmixError: If it is not one of them.
 
     Example:
         >>> chosen_baseline("none", contenders(["mixup"]))
@@ -152,6 +152,6 @@ def chosen_baseline(text: str, found: Sequence[Contender]) -> str:
 
 
 def label_of(name: str, settings: str, site: str) -> str:
-    """Return the label of what is written in a row of ``runs.csv``; `contender` reads it."""
+    """Return the label of a row of ``runs.csv``, in the form that `contender` reads."""
     unusual = site and (name not in fm.list_strategies() or site != usual_site(name))
     return name + (f"@{site}" if unusual else "") + (f":{settings}" if settings else "")

@@ -16,7 +16,7 @@ from featmix.errors import FeatmixError, nearest
 
 @dataclass(frozen=True)
 class Usual:
-    """Settings that suit a data set, where the user gives none.
+    """Default settings for a data set.
 
     Args:
         epochs: Passes over the training images in all their styles.
@@ -33,7 +33,7 @@ class Usual:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of data set: what suits it, what stands behind its name's colon, and which arguments apply."""
+    """A kind of data set: its default settings, the meaning of the text after the colon, and the arguments that apply."""
 
     usual: Usual
     behind: str = ""
@@ -55,7 +55,7 @@ DATA_SETS = tuple(name + (f":{kind.behind}" if kind.behind else "") for name, ki
 
 
 def usual(name: str) -> Usual:
-    """Return the settings that suit a data set.
+    """Return the default settings for a data set.
 
     Raises:
         FeatmixError: for an unknown name.
@@ -68,7 +68,7 @@ def usual(name: str) -> Usual:
 
 
 def absolute(name: str) -> str:
-    """Return the name of a data set, the path in it made absolute.
+    """Return the name of a data set with an absolute path.
 
     Example:
         >>> absolute("torchvision:CIFAR10"), absolute("folder:/pictures/../photos")
@@ -83,9 +83,9 @@ def read(name: str, *, root: Path | None = None, size: int | None = None, styles
 
     Args:
         name: One of ``DATA_SETS``.
-        root: Where the files of fashion-mnist are, or those of torchvision's data sets.
+        root: Folder with the files of fashion-mnist or torchvision's data sets.
         size: Side in pixels that images are resized to; not for digits and fashion-mnist.
-        styles: What these two are rendered in, with commas between; those of the comparison where empty.
+        styles: Styles in which digits and fashion-mnist are rendered, separated by commas; empty for the default ones.
 
     Raises:
         FeatmixError: for an unknown name, an argument that does not apply, and missing or damaged files.

@@ -1,4 +1,4 @@
-"""Words of others in tables and texts: a folder of results, its file names and its error messages may come from anywhere."""
+"""Escapes text in tables and reports, since file names and error messages of results may come from an untrusted source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 500
 
 
 def for_terminal(text: object) -> str:
-    r"""Text of one line that steers no terminal.
+    r"""Return text in one line without control characters for a terminal.
 
     Example:
         >>> print(for_terminal("a\x1b[2J\nb"))
@@ -26,7 +26,7 @@ def for_terminal(text: object) -> str:
 
 
 def for_markdown(text: object) -> str:
-    r"""Text that Markdown, and what shows it as HTML, takes as it is.
+    r"""Return text that Markdown, also when it is converted to HTML, shows as it is.
 
     Example:
         >>> print(for_markdown("<script> *a* num_classes=2 | [b](http://c)"))
@@ -36,12 +36,12 @@ def for_markdown(text: object) -> str:
 
 
 def for_figure(text: object) -> str:
-    """Text that matplotlib shows as it is, and does not take for formulas."""
+    """Return text that matplotlib shows as it is, and not as formulas."""
     return for_terminal(text)[:100].replace("$", r"\$")
 
 
 def shown_labels(labels: Iterable[str]) -> dict[str, str]:
-    """Return how people are shown each label: digests by their beginning, or by as much of it as tells them apart.
+    """Return a short form of each label: digests are cut to a few characters, or as many as distinguish them.
 
     Example:
         >>> shown_labels(["moex", "pipeline:aug-" + "0123456789abcdef" * 2])["pipeline:aug-" + "0123456789abcdef" * 2]

@@ -24,35 +24,35 @@ _RESOURCES = ("cpu", "gpu", "memory")
 
 
 class Executor(Protocol):
-    """What makes runs; a context manager."""
+    """Makes runs; a context manager."""
 
     @property
     def machines(self) -> list[dict[str, object]]:
         """The other machines that made runs, as `featmix.compare.output.machine` describes them."""
 
     def start(self, limit: int | None = None) -> None:
-        """Get ready to make runs, at most so many at a time."""
+        """Prepare to make runs, at most ``limit`` at a time."""
 
     def shrink(self, most: int) -> None:
-        """Make no more than so many at a time from now on."""
+        """Make at most ``most`` runs at a time from now on."""
 
     def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
-        """Make runs, and yield their rows as they come."""
+        """Make runs, and yield their rows when they are finished."""
 
     def __enter__(self) -> Self:
-        """Nothing is started yet."""
+        """Enter the context without starting anything."""
 
     def __exit__(self, *error: Any) -> None:
-        """Stop what was started."""
+        """Stop everything that was started."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are made.
+    """The place where runs are made.
 
     Args:
         kind: ``local`` or ``ray``.
-        address: Of a Ray cluster; empty starts one on this machine.
+        address: Address of a Ray cluster; empty starts one on this machine.
     """
 
     kind: str = LOCAL
@@ -60,7 +60,7 @@ class Place:
 
     @property
     def here(self) -> bool:
-        """True if all runs are made on this machine."""
+        """Whether all runs are made on this machine."""
         return not self.address
 
 
@@ -82,17 +82,17 @@ def chosen_place(text: str) -> Place:
 
 
 def make_executor(place: Place, jobs: int, settings: Settings, resources: str = "", factory: Factory | None = None) -> Executor:
-    """Return what makes the runs of an experiment.
+    """Return the executor for the runs of an experiment.
 
     Args:
-        place: Where.
-        jobs: Processes, or cores of a cluster on this machine.
-        settings: What all runs share.
+        place: The place.
+        jobs: Number of processes, or of cores of a cluster on this machine.
+        settings: Settings of all runs.
         resources: See `chosen_resources`.
-        factory: Makes the network, where its name is none that another process could find.
+        factory: Makes the network, if another process cannot find it by name.
 
     Raises:
-        FeatmixError: For resources in words that are none, or that nobody would heed.
+        FeatmixError: For invalid resources, or resources that would be ignored.
     """
     asked = chosen_resources(resources, settings)
     if place.kind == RAY:
@@ -109,17 +109,17 @@ def make_executor(place: Place, jobs: int, settings: Settings, resources: str = 
 
 
 def chosen_resources(text: str, settings: Settings) -> dict[str, float]:
-    """Read what a run is given: ``cpu=2,gpu=0.5,memory=2G``.
+    """Read the resources of a run, such as ``cpu=2,gpu=0.5,memory=2G``.
 
     Args:
-        text: What is not named is as the device asks for: a core, and a GPU for each device that trains.
-        settings: Say which device trains, and how many.
+        text: The resources; by default a core, and a GPU for each device that trains.
+        settings: Device and number of devices.
 
     Returns:
-        The arguments that Ray takes them by.
+        The arguments for Ray.
 
     Raises:
-        FeatmixError: If it says something else.
+        FeatmixError: If the text is invalid.
 
     Example:
         >>> chosen_resources("memory=2G", Settings())

@@ -1,4 +1,4 @@
-"""The whole experiment: check everything, make the runs that are missing, write the report."""
+"""The whole experiment: checks everything, makes the missing runs, and writes the report."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Comparison:
         rows: All runs in the output folder, in the order of the grid.
         summaries: One per strategy, the baseline first.
         out: The output folder.
-        failures: How many of the runs asked for have failed.
+        failures: Number of requested runs that failed.
         seconds: Wall-clock time of the call.
     """
 
@@ -84,44 +84,44 @@ def compare(
     console: Console | None = None,
     **settings: Any,
 ) -> Comparison:
-    """Compare strategies in domain and under a change of domain, paired with training without augmentation.
+    """Compare strategies in domain and under domain shift, paired with training without augmentation.
 
-    For each seed and each held-out domain a network, a small residual one unless ``model`` says another, is trained once per
-    strategy. Finished runs are kept in the output folder; the same call goes on where an interrupted one ended.
+    For each seed and each held-out domain, a network (a small residual one unless ``model`` is given) is trained once per
+    strategy. Finished runs are kept in the output folder; after an interruption, the same call continues with the rest.
 
     Args:
         strategies: ``name[@site][:setting=value,...]``, several with ``+`` between them, presets, or sweeps such as
-            ``moex:lam=0.5..0.9/5`` (see `featmix.compare.sweeps.expanded`); none means `DEFAULT_STRATEGIES`, where there are
+            ``moex:lam=0.5..0.9/5`` (see `featmix.compare.sweeps.expanded`); by default `DEFAULT_STRATEGIES`, if there are
             no pipelines either. ``none`` is added if missing.
-        pipelines: Files that `featmix.save` wrote; each is compared as a strategy is, and a copy kept in the output folder.
-        site: Where strategies act that name no site, or several with commas between, each in turn; None puts each where it
-            usually stands.
-        baseline: The one of the strategies that differences are taken to, as tables call it.
-        interval: How sure means are said to be: ``seeds``, ``satterthwaite`` or ``nadeau-bengio``; see
+        pipelines: Files that `featmix.save` wrote; each is compared like a strategy, with a copy in the output folder.
+        site: Site of strategies that name none, or several sites separated by commas, each used in turn; None uses the usual
+            site of each strategy.
+        baseline: The strategy with which all others are compared, by its name in tables.
+        interval: Kind of confidence interval: ``seeds``, ``satterthwaite`` or ``nadeau-bengio``; see
             :class:`~featmix.compare.intervals.Interval`. Runs do not depend on it.
-        seeds: How many, from 0 on, or which: ``"10-19"``, or numbers; 6 where not given.
-        jobs: Processes; None takes one per core, or one on a device that is no CPU.
+        seeds: Number of seeds, from 0 on, or which seeds: ``"10-19"``, or numbers; 6 seeds by default.
+        jobs: Number of processes; None uses one per core, or one on a device that is no CPU.
         executor: ``local``; ``ray`` for Ray on this machine's cores; ``ray:ADDRESS`` for a cluster.
-        resources: What Ray gives each run, such as ``"cpu=2,gpu=0.5,memory=2G"``; a core, or a GPU, where not said.
+        resources: Resources of each run in Ray, such as ``"cpu=2,gpu=0.5,memory=2G"``; a core, or a GPU, by default.
         out: Output folder.
-        quick: One epoch on few images, to see that everything works; the figures mean nothing.
-        fresh: Throw away what is in the output folder.
-        keep: Keep each run's network, its answers and its learning curve, in ``kept`` in the output folder; see
-            `featmix.compare.kept`. Runs that are done, of which nothing is kept, are made again.
-        logger: ``tensorboard``, ``wandb`` or ``mlflow``: who is told each epoch's training loss and the accuracies, in
-            ``logs`` in the output folder. Runs that are done are not told again.
-        console: Where to report; None writes to standard output.
-        settings: What all runs share, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
-            :class:`~featmix.compare.settings.Settings`, by name. Those not given are as suits the data set. ``data`` may also
-            be a data set of torch's kind, a pair of them to train and to test on, or several by the names of domains;
+        quick: One epoch on few images, to test that everything works; the results mean nothing.
+        fresh: Delete previous results in the output folder first.
+        keep: Keep the network, the predictions and the learning curve of each run, in ``kept`` in the output folder; see
+            `featmix.compare.kept`. Finished runs without them are made again.
+        logger: ``tensorboard``, ``wandb`` or ``mlflow``: logs the training loss of each epoch and the accuracies, in
+            ``logs`` in the output folder. Finished runs are not logged again.
+        console: Console for the report; None writes to standard output.
+        settings: Settings of all runs, such as ``data="fashion-mnist"`` or ``epochs=10``: fields of
+            :class:`~featmix.compare.settings.Settings`, by name. Their defaults depend on the data set. ``data`` may also
+            be a data set as in torch, a pair of them for training and testing, or several by the names of domains;
             ``model`` a function that takes the number of classes and returns a new network. ``amp=True`` is mixed precision.
 
     Returns:
-        All rows and summaries, which are in the output folder as well.
+        All rows and summaries, which are also in the output folder.
 
     Raises:
-        FeatmixError: for anything that can be refused before the first run, and where the output folder holds runs that
-            were made with other settings. A run that fails later is reported in its row.
+        FeatmixError: for all errors that can be found before the first run, and if the output folder has runs with other
+            settings. A run that fails later is reported in its row.
 
     Note:
         Worker processes import the calling script, so call it under ``if __name__ == "__main__":``.
@@ -193,16 +193,16 @@ def compare(
 
 
 def make_grid(specs: Sequence[Contender], seeds: Sequence[int], source: Source, keep: Path | None = None) -> list[Run]:
-    """All runs, in the order in which they are made: a cell (seed, held-out domain) is finished before the next begins."""
+    """Return all runs in the order in which they are made: each cell (seed, held-out domain) is finished before the next."""
     cells = [(seed, held_out) for seed in seeds for held_out in source.held_out_choices]
     return [Run(spec, *cell, keep=str(keep or "")) for cell in cells for spec in specs]
 
 
 def check_that_batches_fill(settings: Settings, source: Source) -> None:
-    """Check that there is a batch of training images whichever domain is held out, before the first run.
+    """Check before the first run that training images fill a batch for each held-out domain.
 
     Raises:
-        FeatmixError: If there is not.
+        FeatmixError: If they do not.
     """
     for held_out in source.held_out_choices:
         count = len(source.trial(0, held_out, settings.limit).train)
@@ -214,17 +214,16 @@ def check_that_batches_fill(settings: Settings, source: Source) -> None:
 
 
 def rehearse(spec: Contender, settings: Settings, source: Source, network: nn.Module | None = None) -> None:
-    """A training forward on noise at each site, so that settings that do not fit the network are refused before the first run.
+    """Run a training forward on noise at each site, to refuse settings that do not fit the network before the first run.
 
     Args:
-        spec: What is to act.
-        settings: What all runs share.
+        spec: The strategy.
+        settings: Settings of all runs.
         source: The data.
-        network: The network, if it is made already.
+        network: The network, if it exists already.
 
     Raises:
-        FeatmixError: where a strategy refuses its site, or a pipeline the images. Anything else that goes wrong is left to be
-            reported by the runs.
+        FeatmixError: If a strategy refuses its site, or a pipeline the images. Other errors are reported by the runs.
     """
     if spec.name == BASELINE:
         return
@@ -255,7 +254,7 @@ def rehearse(spec: Contender, settings: Settings, source: Source, network: nn.Mo
 
 
 def _jobs(jobs: int | None, settings: Settings, place: Place, console: Console) -> int:
-    """How many processes are started, said where they are fewer than asked for."""
+    """Return the number of processes, with a message if it is smaller than requested."""
     if is_nameless(settings.model) and place.kind == LOCAL:
         if jobs not in (None, 1) or settings.devices > 1:
             fix = "Define the function that makes it at the top of a module or script, by a name; or leave jobs at 1."
@@ -275,7 +274,7 @@ def _bearable(wanted: int, console: Console, data: int = 0) -> int:
 
 
 def usual_jobs(settings: Settings) -> int:
-    """One process per core; a device that is no CPU is not shared."""
+    """Return the default number of processes: one per core, or one if the device is no CPU."""
     return max(1, cores() // settings.devices) if settings.device == "cpu" else 1
 
 
@@ -288,7 +287,7 @@ def _make_missing(
     source: Source,
     console: Console,
 ) -> tuple[list[Row], int]:
-    """Make the runs that are not done; return all rows, those of the grid first, and how many were made."""
+    """Make the missing runs; return all rows, those of the grid first, and the number of runs made."""
     finished = done(before)
     missing = [run for run in grid if run.key not in finished or (run.keep and not is_kept(Path(run.keep), run.key))]
     again = {run.key for run in missing}

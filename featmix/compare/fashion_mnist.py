@@ -21,11 +21,11 @@ def read_fashion_mnist(root: Path | None = None, styles: str = "") -> RenderedSo
     """Read Fashion-MNIST.
 
     Args:
-        root: Folder with the four IDX files, gzipped or not; None looks where Debian's package puts them.
+        root: Folder with the four IDX files, gzipped or not; None uses the folder of Debian's package.
         styles: See :func:`featmix.compare.styles.chosen_styles`.
 
     Raises:
-        FeatmixError: where files are missing or damaged; the message names the package and the option.
+        FeatmixError: If files are missing or damaged; the message names the package and the option.
     """
     folder = DEBIAN_ROOT if root is None else root
     images, labels = zip(*(_read_part(folder, part) for part in ("train", "t10k")), strict=True)
@@ -57,13 +57,13 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
 
     Args:
         path: The file; gzipped if its name ends in ``.gz``.
-        axes: How many axes the array must have.
+        axes: Number of axes that the array must have.
 
     Returns:
         The array, uint8, with that many axes.
 
     Raises:
-        FeatmixError: where the file is no such IDX file, or is cut short.
+        FeatmixError: If it is no IDX file of this kind, or is truncated.
     """
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -1,4 +1,4 @@
-"""Training images on their way into the network: bytes, through a pipeline's ``sample`` and ``batch``, to floats."""
+"""Prepares training images for the network: from bytes, by a pipeline's ``sample`` and ``batch``, to floats."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from featmix.pipeline import PipelineMixer
 
 
 class Feed:
-    """Batches of training images as the network takes them.
+    """Batches of training images in the form that the network takes.
 
     Args:
-        pipeline: What happens to images before the network.
+        pipeline: The augmentations before the network.
         images: The training images, on the CPU.
-        device: Where the network is.
+        device: Device of the network.
 
     Attributes:
         images: The training images on that device.
@@ -38,12 +38,12 @@ class Feed:
         self._samples = None if pipeline.sample is None else pipeline.dataset(_Arrays(images.pixels))
 
     def __call__(self, rows: Tensor, mixer: PipelineMixer | None = None) -> Tensor:
-        """The images of these rows, ``(B, 3, H, W)``; the mixer applies the ``batch`` part."""
+        """Return the images of these rows, ``(B, 3, H, W)``; the mixer applies the ``batch`` part."""
         unit = self.unit(rows)
         return normalized(unit if mixer is None else mixer.prepare(unit))
 
     def unit(self, rows: Tensor) -> Tensor:
-        """The images of these rows in [0, 1], after the ``sample`` part."""
+        """Return the images of these rows in [0, 1], after the ``sample`` part."""
         if self._samples is None:
             return self.images.pixels[rows.to(self._device)].float().div_(255)
         done: Tensor = self._collate([self._samples[row] for row in rows.tolist()])
@@ -51,7 +51,7 @@ class Feed:
 
 
 class _Arrays(Sequence[Bytes]):
-    """Images as arrays ``(H, W, C)``, each a copy, since a transform may write into what it gets."""
+    """Images as arrays ``(H, W, C)``, each a copy, since a transform may write into it."""
 
     def __init__(self, pixels: Tensor) -> None:
         self._pixels = pixels
@@ -64,11 +64,11 @@ class _Arrays(Sequence[Bytes]):
 
 
 def check_images(pipeline: fm.Pipeline, feed: Feed) -> None:
-    """See that a pipeline takes the images and gives back such as the network was made for.
+    """Check that a pipeline accepts the images, and that its results fit the network.
 
     Args:
-        pipeline: What happens to images before the network.
-        feed: Gives at least four images that are noise in [0, 1].
+        pipeline: The augmentations before the network.
+        feed: Returns at least four images of noise in [0, 1].
 
     Raises:
         FeatmixError: If a part fails, changes the number of channels, or leaves less than two thirds of the values in [0, 1].
@@ -94,10 +94,10 @@ def check_images(pipeline: fm.Pipeline, feed: Feed) -> None:
 
 
 def normalized(unit: Tensor) -> Tensor:
-    """Images in [0, 1] as the network takes them: from -2 to 2, in memory ordered for convolutions."""
+    """Convert images in [0, 1] to those that the network takes: from -2 to 2, in channels-last memory format."""
     return (unit - 0.5).mul_(4).contiguous(memory_format=torch.channels_last)
 
 
 def to_floats(pixels: Tensor) -> Tensor:
-    """Bytes 0 to 255 as the network takes them."""
+    """Convert bytes from 0 to 255 to images that the network takes."""
     return normalized(pixels.float().div_(255))

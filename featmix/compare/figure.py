@@ -35,11 +35,11 @@ def draw_figure(
     """Draw `summary.png`: levels and differences to the baseline, all pairs, and a panel for each held-out domain.
 
     Args:
-        path: Where to write it.
+        path: Path of the file.
         summaries: Strategies, from top to bottom, the baseline first.
-        settings: What all runs shared, for the title.
-        baseline: The label of the strategy that differences are taken to.
-        pairs: All pairs of one metric; none leaves their panel out.
+        settings: Settings of all runs, for the title.
+        baseline: Label of the strategy with which all others are compared.
+        pairs: All pairs of one metric; without pairs there is no panel for them.
     """
     figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")
     domains = list(summaries[0].by_domain) if summaries else []
@@ -61,7 +61,7 @@ def draw_figure(
 
 
 def draw_levels(figure: Any, summaries: Sequence[Summary], baseline: str) -> tuple[Any, Any]:
-    """Two panels side by side; returns what a legend is made of."""
+    """Draw two panels side by side; return handles and labels of a legend."""
     left, right = figure.subplots(1, 2)
     lines = {summary.label: -number for number, summary in enumerate(summaries)}
     shown = shown_labels([baseline, *lines])
@@ -84,7 +84,7 @@ def draw_levels(figure: Any, summaries: Sequence[Summary], baseline: str) -> tup
 
 
 def draw_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
-    """One panel with all pairs."""
+    """Draw one panel with all pairs."""
     panel = figure.subplots()
     shown = shown_labels(label for pair in pairs for label in (pair.first, pair.second))
     style = HELD_OUT if pairs[0].metric == "held_out" else IN_DOMAIN
@@ -98,7 +98,7 @@ def draw_pairs(figure: Any, pairs: Sequence[Pair]) -> None:
 
 
 def draw_domains(figure: Any, summaries: Sequence[Summary], domains: Sequence[str]) -> None:
-    """A panel for each held-out domain, beside each other."""
+    """Draw a panel for each held-out domain, side by side."""
     panels = figure.subplots(1, len(domains), squeeze=False, sharex=True)[0]
     for panel, domain in zip(panels, domains, strict=True):
         _plot(panel, [(-number, summary.by_domain[domain]) for number, summary in enumerate(summaries)], HELD_OUT)
@@ -119,7 +119,7 @@ def _finish(panel: Any, title: str, names: Sequence[str]) -> None:
 
 
 def _caption(summaries: Sequence[Summary]) -> str:
-    """Say what means and intervals rest on, as it is."""
+    """Return a caption with the basis of means and intervals."""
     counts = sorted({summary.in_domain.seeds for summary in summaries})
     if not counts or counts[-1] < 2:
         return "one seed: no interval is known" if counts and counts[-1] else "no complete seed"
@@ -136,7 +136,7 @@ def _caption(summaries: Sequence[Summary]) -> str:
 
 
 def _plot(panel: Any, points: Sequence[tuple[float, Estimate]], style: Mapping[str, str]) -> None:
-    """Markers in percent with bars for the intervals that are known."""
+    """Draw markers in percent, with bars for known intervals."""
     known = [(height, estimate) for height, estimate in points if estimate.mean is not None]
     if not known:
         return
@@ -158,7 +158,7 @@ def _plot(panel: Any, points: Sequence[tuple[float, Estimate]], style: Mapping[s
 
 
 def _mark(panel: Any, summaries: Sequence[Summary], lines: Mapping[str, int]) -> None:
-    """A star beside the name of every strategy one of whose differences excludes zero, in that difference's color."""
+    """Draw a star beside each strategy with a difference that excludes zero, in the color of that difference."""
     for summary in summaries:
         for style, shift, difference in (
             (HELD_OUT, _APART, summary.held_out_difference),

@@ -1,4 +1,4 @@
-"""A folder that a comparison wrote, read again."""
+"""Reads a folder that a comparison wrote."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from featmix.errors import FeatmixError
 
 @dataclass(frozen=True)
 class Finished:
-    """What a folder holds.
+    """The content of a folder of results.
 
     Args:
-        path: Where it is.
-        record: What its runs were made with.
+        path: Path of the folder.
+        record: Settings, versions and machines of its runs.
         rows: Its runs.
     """
 
@@ -27,7 +27,7 @@ class Finished:
 
     @property
     def test_share(self) -> float | None:
-        """The share of images that each seed drew to test on; None where all seeds tested on the same."""
+        """Share of the images that each seed drew for testing; None if all seeds tested on the same images."""
         share = self.record.settings.get("test_share")
         return float(share) if isinstance(share, int | float) and 0 < share < 1 else None
 
@@ -37,11 +37,11 @@ def read_finished(path: Path, *, subject: str, argument: str) -> Finished:
 
     Args:
         path: The folder.
-        subject: Who reads it, for the message.
-        argument: Which argument named it, for the message.
+        subject: Name of the caller, for the message.
+        argument: Name of the argument, for the message.
 
     Raises:
-        FeatmixError: If it is none, or what is in it cannot be read.
+        FeatmixError: If it is no such folder, or its content cannot be read.
     """
     if not (path / RUNS).is_file():
         raise FeatmixError(subject, argument, expected="a folder that featmix compare wrote", got=str(path))

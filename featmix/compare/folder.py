@@ -1,4 +1,4 @@
-"""A user's own images in a folder, read as people lay them out: see `featmix.compare.layout`."""
+"""Reads a user's own images from a folder, in one of the layouts of `featmix.compare.layout`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def read_folder(root: Path, size: int) -> PhotoSource:
     """Read a folder of images and resize them to a square.
 
     Args:
-        root: Holds class folders, or domain folders that hold class folders; ``train/``, ``test/`` and ``val/`` are splits.
+        root: Contains class folders, or domain folders with class folders; ``train/``, ``test/`` and ``val/`` are splits.
         size: Side of the square, in pixels.
 
     Returns:
-        A source; what was passed over is in its notes.
+        A source; its notes list what was skipped.
 
     Raises:
-        FeatmixError: where the folder is laid out otherwise, a class is too small to split, or no image can be read.
+        FeatmixError: If the folder has another layout, a class is too small to split, or no image can be read.
     """
     if not root.is_dir():
         raise FeatmixError("folder", "path", expected=f"a folder laid out as {LAYOUTS}", got=f"{root}, which is no folder")
@@ -51,7 +51,7 @@ def read_folder(root: Path, size: int) -> PhotoSource:
 
 
 def _decoded(root: Path, entries: Sequence[Entry], size: int) -> tuple[list[Entry], Bytes, str, list[str]]:
-    """Those images that can be read, their pixels, what changes with the content of the files, and what could not be read."""
+    """Return the images that can be read, their pixels, a fingerprint of the files, and the files that could not be read."""
     pixels = np.zeros((len(entries), 3, size, size), dtype=np.uint8)
     digest = hashlib.sha256()
     read: list[Entry] = []

@@ -1,4 +1,4 @@
-"""What Python code hands over in place of words: a data set, a source, or a function that makes networks."""
+"""Objects that Python code passes instead of names: a data set, a source, or a function that makes networks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from featmix.errors import FeatmixError
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Settings in words, and what no word stands for.
+    """Settings as text and numbers, and the objects that have no name.
 
     Args:
         settings: As `featmix.compare.settings.resolve` takes them.
-        factory: Makes networks, where another process could not find it; None where a name says all.
-        made: A source that was handed over.
-        parts: Data sets that were handed over.
+        factory: Makes networks, if another process cannot find it by name; else None.
+        made: A source that was passed.
+        parts: Data sets that were passed.
     """
 
     settings: dict[str, Any]
@@ -37,7 +37,7 @@ class Given:
         """Read the data.
 
         Args:
-            shared: The settings, complete.
+            shared: The complete settings.
 
         Raises:
             FeatmixError: As `featmix.compare.data.read` does.
@@ -52,7 +52,7 @@ class Given:
 
 
 def given(settings: Mapping[str, Any], subject: str = "compare") -> Given:
-    """Take what no word stands for out of settings.
+    """Separate objects without a name from the settings.
 
     Args:
         settings: By name; ``data`` may be a data set, a pair of them, or several by domain (see
@@ -60,7 +60,7 @@ def given(settings: Mapping[str, Any], subject: str = "compare") -> Given:
         subject: The command, for messages.
 
     Raises:
-        FeatmixError: If one is none of these.
+        FeatmixError: If ``data`` or ``model`` is of another kind.
 
     Example:
         >>> given({"model": nn.Linear}).settings
@@ -95,5 +95,5 @@ def _type_name(part: Part) -> str:
 
 
 def _called(name: str) -> str:
-    """A data set's name, which does not look as if it could be read by it."""
+    """Return a name for a data set that was passed, in a form that cannot be mistaken for a readable one."""
     return f"{DATASET}:{name.removeprefix(f'{DATASET}:')}"

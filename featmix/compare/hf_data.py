@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face that are on this machine, as ``save_to_disk`` writes them."""
+"""Reads data sets of Hugging Face on this machine, as ``save_to_disk`` writes them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LABELS, _DOMAIN = ("label", "labels"), "domain"
 
 
 def read_hf(path: Path, size: int | None) -> PhotoSource:
-    """Read what ``datasets`` wrote with ``save_to_disk``; nothing is downloaded, and no code that comes with data is run.
+    """Read a data set that ``datasets`` wrote with ``save_to_disk``; nothing is downloaded, and no code of a data set is run.
 
     Args:
-        path: The folder, of a data set or of one with splits. It has one column of images, one of classes called ``label`` (or
-            the only one of that kind), and may have one called ``domain``.
+        path: The folder of a data set, with or without splits. It has one column of images, one of classes called ``label``
+            (or the only one of that kind), and optionally one called ``domain``.
         size: Side in pixels that images are resized to.
 
     Raises:
-        FeatmixError: If it is none, a column is missing, or an image is not in it.
+        FeatmixError: If it is no data set, a column is missing, or an image is stored elsewhere.
     """
     if not any((path / name).is_file() for name in _WRITTEN):
         fix = "Write one with dataset.save_to_disk(path)."
@@ -82,7 +82,7 @@ class Rows(Sequence[tuple[Any, Any, Any]]):
 
 
 def _column(table: Any, kind: str, usual: Sequence[str]) -> str:
-    """The column with a usual name, or the only one of a kind."""
+    """Return the column with a usual name, or the only one of a kind."""
     columns: list[str] = [name for name, feature in table.features.items() if type(feature).__name__ == kind]
     named = [name for name in usual if name in (columns if kind == "Image" else table.features)]
     if not named and len(columns) != 1:

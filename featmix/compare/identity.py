@@ -1,4 +1,4 @@
-"""What the runs in a folder were made with: settings by name, and data, networks and weights by content."""
+"""Identifies the runs in a folder: by the values of settings, and by the content of data, networks and weights."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from featmix.compare.sources import Source
 def record_of(
     settings: Settings, source: Source, network: nn.Module | None = None, factory: Factory | None = None
 ) -> dict[str, object]:
-    """Return the settings that are written beside the runs, with what changes when contents do.
+    """Return the settings that are written beside the runs, with fingerprints of the content of files.
 
-    Files that are told by their content are named without their folder, which differs from machine to machine.
+    Files with a fingerprint are named without their folder, which differs between machines.
 
     Args:
-        settings: What all runs share.
+        settings: Settings of all runs.
         source: The data.
-        network: One that is not the small one.
-        factory: Makes it, where its name is none that can be found again.
+        network: The network, unless it is the small one.
+        factory: Makes it, if it cannot be found by name.
     """
     record: dict[str, object] = {**asdict(settings), "data_fingerprint": source.fingerprint}
     if network is not None and settings.model != SMALL:

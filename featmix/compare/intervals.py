@@ -1,6 +1,6 @@
-"""How sure a mean over seeds is: three intervals, each of which covers something else.
+"""How sure a mean over seeds is: three kinds of interval, each of which covers something else.
 
-A cell is what was measured for one seed with one domain held out; a seed's value is the mean over its domains.
+A cell is the result of one seed with one held-out domain; the value of a seed is the mean over its domains.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Estimate:
     """A mean over seeds with its 95 % interval.
 
     Args:
-        mean: None where there is nothing to average.
-        low: Lower end of the interval; None with fewer than two seeds, where no spread is known.
+        mean: The mean; None without values.
+        low: Lower end of the interval; None with fewer than two seeds, since the spread is unknown.
         high: Upper end.
-        seeds: How many seeds it rests on.
+        seeds: Number of seeds.
     """
 
     mean: float | None = None
@@ -48,18 +48,18 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """True where the interval is known and zero is outside."""
+        """Whether the interval is known and zero is outside."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a mean over seeds varies, for any number of seeds.
+    """The spread of a mean over seeds, for any number of seeds.
 
     Args:
-        variance: Of one seed's value.
-        freedom: Degrees of freedom, in multiples of the number of seeds less one.
-        shared: What no number of seeds averages out, in multiples of ``variance``.
+        variance: Variance of one seed's value.
+        freedom: Degrees of freedom, in multiples of the number of seeds minus one.
+        shared: The part of the variance that more seeds do not reduce, in multiples of ``variance``.
     """
 
     variance: float
@@ -67,16 +67,16 @@ class Spread:
     shared: float = 0.0
 
     def error(self, seeds: int) -> float:
-        """The standard error of the mean over so many seeds."""
+        """Return the standard error of the mean over this number of seeds."""
         return math.sqrt(self.variance * (1 / seeds + self.shared))
 
     def half_width(self, seeds: int) -> float:
-        """Half the width of the 95 % interval with so many seeds, at least two."""
+        """Return half the width of the 95 % interval with this number of seeds, at least two."""
         quantile = _special().stdtrit(self.freedom * (seeds - 1), 0.5 + CONFIDENCE / 2)
         return float(quantile) * self.error(seeds)
 
     def p(self, mean: float, seeds: int) -> float:
-        """The p-value of a two-sided t-test that the mean is zero."""
+        """Return the p-value of a two-sided t-test that the mean is zero."""
         error = self.error(seeds)
         if error == 0:
             return 1.0 if mean == 0 else 0.0
@@ -90,10 +90,10 @@ class Interval:
     Args:
         kind: ``seeds``; ``satterthwaite`` (Biometrics Bulletin, 1946), over domains; or ``nadeau-bengio`` (Machine Learning,
             2003, equation 7).
-        test_share: The share of images that each seed draws to test on; None where all seeds test on the same.
+        test_share: Share of the images that each seed draws for testing; None if all seeds test on the same images.
 
     Raises:
-        FeatmixError: For another kind, and for ``nadeau-bengio`` where all seeds test on the same images.
+        FeatmixError: For another kind, and for ``nadeau-bengio`` if all seeds test on the same images.
 
     Example:
         >>> cells = {(0, "a"): 0.1, (0, "b"): 0.3, (1, "a"): 0.2, (1, "b"): 0.4}
@@ -117,7 +117,7 @@ class Interval:
             raise FeatmixError("compare", "interval", expected=expected, got=got, fix=f"--interval {SEEDS}.")
 
     def spread(self, cells: Cells, domains: Iterable[str]) -> Spread | None:
-        """How much seeds that have all domains vary; None with fewer than two."""
+        """Return the spread of the seeds that have all domains; None with fewer than two."""
         seeds = complete_seeds(cells, domains)
         if len(seeds) < 2:
             return None
@@ -130,11 +130,11 @@ class Interval:
         return Spread(variance, shared=share / (1 - share))
 
     def estimate(self, cells: Cells, domains: Iterable[str]) -> Estimate:
-        """Mean over seeds that have all domains, with its interval.
+        """Return the mean over seeds that have all domains, with its interval.
 
         Args:
             cells: Value by (seed, held-out domain).
-            domains: Those that a complete seed has.
+            domains: The domains of a complete seed.
         """
         domains = list(domains)
         seeds = complete_seeds(cells, domains)
@@ -152,7 +152,7 @@ PLAIN = Interval()
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and 95 % Student-t interval.
+    """Return the mean and the 95 % Student-t interval.
 
     Args:
         values: One per seed.

@@ -1,4 +1,4 @@
-"""What is kept of each run beside its row: the network, its answers, learning curves, and accuracies class by class."""
+"""Files that are kept of each run beside its row: the network, predictions, learning curves and accuracies by class."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Point:
     """A point of a learning curve.
 
     Args:
-        epoch: Passes over the training images until then.
-        loss: Mean training loss of the epoch, that of mixed labels where labels are mixed.
-        in_domain_accuracy: On test images of the training domains.
-        held_out_accuracy: On those of the domain left out; None where there is none.
+        epoch: Number of passes over the training images so far.
+        loss: Mean training loss of the epoch, with mixed labels if labels are mixed.
+        in_domain_accuracy: Accuracy on test images of the training domains.
+        held_out_accuracy: Accuracy on images of the held-out domain; None if there is none.
     """
 
     epoch: int
@@ -55,14 +55,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is kept of a run.
+    """The kept results of a run.
 
     Args:
-        key: Of its row: strategy, settings, site, seed and held-out domain.
-        curve: One point an epoch.
-        class_accuracy: Share of right answers for each class, by ``in_domain`` and ``held_out``; None for a class without
-            test images.
-        network: File with its weights, which ``--weights`` takes.
+        key: Key of its row: strategy, settings, site, seed and held-out domain.
+        curve: Learning curve, with one point per epoch.
+        class_accuracy: Accuracy of each class, by ``in_domain`` and ``held_out``; None for a class without test images.
+        network: File with the weights, in the form that ``--weights`` takes.
         answers: File with labels, domains, probabilities and confusion counts of the test images, by ``in_domain`` and
             ``held_out``.
     """
@@ -74,13 +73,13 @@ class Kept:
     answers: Path
 
     def confusion(self, where: str) -> Counts:
-        """Return how many images of each class (rows) were taken for which (columns).
+        """Return the confusion matrix: the number of images by true class (rows) and predicted class (columns).
 
         Args:
             where: ``in_domain`` or ``held_out``.
 
         Raises:
-            FeatmixError: If the file cannot be read, or has no such images.
+            FeatmixError: If the file cannot be read, or has no counts for these images.
         """
         try:
             with np.load(self.answers, allow_pickle=False) as file:
@@ -91,13 +90,13 @@ class Kept:
 
 
 class Keeper:
-    """Watches a run, and writes what is kept of it.
+    """Measures a run after each epoch, and writes its kept files.
 
     Args:
         network: The bare module that is trained.
         fabric: Device and precision.
         trial: The images.
-        num_classes: How many classes there are.
+        num_classes: Number of classes.
     """
 
     def __init__(self, network: nn.Module, fabric: Fabric, trial: Trial, num_classes: int) -> None:
@@ -105,17 +104,17 @@ class Keeper:
         self._curve: list[Point] = []
 
     def after_epoch(self, epoch: int, loss: float) -> None:
-        """Measure the network as it is; it is left in eval mode."""
+        """Measure the network, and leave it in eval mode."""
         found = measure(self._network, self._fabric, self._trial, self._classes)
         self._curve.append(Point(epoch, loss, found["in_domain_accuracy"], found["held_out_accuracy"]))
 
     @torch.no_grad()
     def write(self, folder: Path, key: Key) -> None:
-        """Write the network, its answers, and the rest.
+        """Write the network, its predictions and the other kept files.
 
         Args:
-            folder: Is made if missing.
-            key: Of the run's row.
+            folder: The folder, made if missing.
+            key: Key of the run's row.
         """
         self._network.eval()
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +145,7 @@ class Keeper:
 
 
 def name_of(key: Key) -> str:
-    """Return the name of a run's files, without what they end in.
+    """Return the name of a run's files, without their endings.
 
     Example:
         >>> name_of(("moex", "lam=0.9", "stem", 3, "plain"))
@@ -159,18 +158,18 @@ def name_of(key: Key) -> str:
 
 
 def is_kept(folder: Path, key: Key) -> bool:
-    """True where everything of a run is in the folder."""
+    """Return whether all kept files of a run are in the folder."""
     return all((folder / f"{name_of(key)}{suffix}").is_file() for suffix in _SUFFIXES)
 
 
 def files_of(folder: Path, key: Key) -> list[Path]:
-    """The files that are kept of a run, as far as they are there."""
+    """Return the kept files of a run that exist."""
     paths = [folder / f"{name_of(key)}{suffix}" for suffix in _SUFFIXES]
     return [path for path in paths if path.is_file()]
 
 
 def throw_away(folder: Path) -> None:
-    """Remove what was kept of all runs."""
+    """Remove the kept files of all runs."""
     for path in folder.glob("seed*"):
         if path.suffix in _SUFFIXES:
             path.unlink()
@@ -178,7 +177,7 @@ def throw_away(folder: Path) -> None:
 
 
 def copy(key: Key, folder: Path, target: Path) -> None:
-    """Copy what is kept of a run, if it is all there, and the names of classes."""
+    """Copy the kept files of a run, if all of them exist, and the names of classes."""
     if is_kept(folder, key):
         target.mkdir(exist_ok=True)
         for path in (*files_of(folder, key), folder / ABOUT):
@@ -187,13 +186,13 @@ def copy(key: Key, folder: Path, target: Path) -> None:
 
 
 def write_about(folder: Path, source: Source) -> None:
-    """Write what classes and domains are called."""
+    """Write the names of classes and domains."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / ABOUT, json.dumps({"classes": list(source.classes), "domains": list(source.domains)}, indent=1) + "\n")
 
 
 def read_about(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return names of classes and domains.
+    """Read the names of classes and domains.
 
     Raises:
         FeatmixError: If they cannot be read.
@@ -205,14 +204,14 @@ def read_about(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def read_kept(folder: Path, keys: Sequence[Key]) -> Iterator[Kept]:
-    """Yield what is kept of runs, of those of which anything is.
+    """Yield the kept results of runs, without runs that have none.
 
     Args:
         folder: ``kept`` in the output folder.
-        keys: Of the runs' rows.
+        keys: Keys of the runs' rows.
 
     Raises:
-        FeatmixError: If a file is not one that was written here.
+        FeatmixError: If a file is not in the expected format.
     """
     for key in keys:
         if is_kept(folder, key):

@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: which of its levels are splits, domains and classes."""
+"""The layout of a folder of images: which of its levels are splits, domains and classes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Entry:
 
     Args:
         path: The file.
-        folders: The folders that it is in, below the root.
-        split: ``train``, ``test`` or ``val``; empty where there are no splits.
+        folders: Names of the folders that contain it, below the root.
+        split: ``train``, ``test`` or ``val``; empty without splits.
     """
 
     path: Path
@@ -36,11 +36,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder holds.
+    """The content of a folder.
 
     Args:
         entries: Images, each in the folders ``(domain, class)``.
-        notes: What was passed over, and why.
+        notes: What was skipped, and why.
     """
 
     entries: tuple[Entry, ...]
@@ -48,7 +48,7 @@ class Layout:
 
 
 def split_of(name: str) -> str:
-    """Return which split a name stands for; empty where it is none.
+    """Return the split that a name means; empty if it means none.
 
     Example:
         >>> split_of("Train"), split_of("validation"), split_of("photo")
@@ -58,13 +58,13 @@ def split_of(name: str) -> str:
 
 
 def read_layout(root: Path) -> Layout:
-    """Read how a folder is laid out; no image is opened.
+    """Read the layout of a folder without opening images.
 
     Args:
-        root: The folder. Names that begin with a dot are passed over.
+        root: The folder. Names that begin with a dot are skipped.
 
     Raises:
-        FeatmixError: If it is laid out in none of the ways that are known, or in several.
+        FeatmixError: If its layout is unknown or ambiguous.
     """
     found, others, bare = _walked(root)
     notes = []
@@ -97,7 +97,7 @@ def read_layout(root: Path) -> Layout:
 
 
 def _walked(root: Path) -> tuple[list[Entry], list[str], list[str]]:
-    """Images, kinds of other files, and folders at the top without images."""
+    """Return images, kinds of other files, and folders at the top without images."""
     found, others, seen = [], [], set()
     for place, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
@@ -119,7 +119,7 @@ def _walked(root: Path) -> tuple[list[Entry], list[str], list[str]]:
 
 
 def _without_splits(root: Path, entries: Sequence[Entry]) -> list[Entry]:
-    """Take the level of ``train`` and ``test`` out, be it above the domains or in each of them."""
+    """Remove the level of ``train`` and ``test``, either above the domains or in each of them."""
     for level in (0, 1):
         names = {entry.folders[level] for entry in entries if len(entry.folders) > level}
         splits = {name for name in names if split_of(name)}
@@ -136,7 +136,7 @@ def _without_splits(root: Path, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _held(entries: Sequence[Entry]) -> tuple[set[str], set[str], set[str]]:
-    """Folders at the top that hold images themselves, those whose folders do, and all."""
+    """Return folders at the top that contain images, those with subfolders that do, and all of them."""
     direct = {entry.folders[0] for entry in entries if len(entry.folders) == 1}
     within = {entry.folders[0] for entry in entries if len(entry.folders) > 1}
     return direct, within, direct | within
@@ -155,7 +155,7 @@ def _with_domains(root: Path, entries: Sequence[Entry]) -> tuple[list[Entry], li
 
 
 def _two_splits(entries: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
-    """Leave one test split: ``test``, or ``val`` where there is none."""
+    """Keep one test split: ``test``, or ``val`` if there is none."""
     splits = Counter(entry.split for entry in entries if entry.split)
     if TEST in splits and VALIDATION in splits:
         kept = [entry for entry in entries if entry.split != VALIDATION]

@@ -1,4 +1,4 @@
-"""One experiment at several lengths of training, side by side: strategies that mix labels fit more slowly than others."""
+"""Compares several lengths of training, since strategies that mix labels converge more slowly than others."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _METRICS = {"held_out": "held-out", "in_domain": "in-domain"}
 
 
 def chosen_lengths(epochs: str | int | Iterable[int]) -> tuple[int, ...]:
-    """Return the numbers of epochs that are meant.
+    """Read the numbers of epochs.
 
     Args:
-        epochs: One, several, or several in words with commas between.
+        epochs: One number, several, or text with several numbers separated by commas.
 
     Raises:
-        FeatmixError: If they are none, or one is named twice.
+        FeatmixError: If they are invalid, or one is named twice.
 
     Example:
         >>> chosen_lengths("4,12"), chosen_lengths(4)
@@ -63,18 +63,18 @@ def compare_lengths(
     baseline: str = BASELINE,
     **arguments: Any,
 ) -> dict[int, Comparison]:
-    """Make the same comparison with several numbers of epochs, and show them side by side.
+    """Make the same comparison with several numbers of epochs, and show the results side by side.
 
-    Each has a folder of its own, ``epochs-4`` and so on, in which `compare` goes on where it was interrupted.
+    Each has its own folder, such as ``epochs-4``, in which `compare` continues after an interruption.
 
     Args:
         strategies: As for :func:`~featmix.compare.experiment.compare`.
-        epochs: Several.
-        out: The folder of all.
-        quick: Few images; the figures mean nothing.
-        console: Where to report; None writes to standard output.
-        baseline: The strategy that differences are taken to.
-        arguments: All others of `compare`.
+        epochs: Several numbers of epochs.
+        out: The folder that contains those of all lengths.
+        quick: Few images; the results mean nothing.
+        console: Console for the report; None writes to standard output.
+        baseline: The strategy with which all others are compared.
+        arguments: Other arguments of `compare`.
 
     Returns:
         The comparisons, by number of epochs.
@@ -114,7 +114,7 @@ def compare_lengths(
 
 
 def lengths_table(summaries: Mapping[int, Sequence[Summary]]) -> tuple[list[str], list[list[str]]]:
-    """Head and body: for each metric a column a length, with the difference to the baseline."""
+    """Return head and body of a table: for each metric a column per length, with the difference to the baseline."""
     metrics = [metric for metric in _METRICS if _measured(summaries, metric)]
     labels = _labels(summaries)
     names = shown_labels(labels)
@@ -133,7 +133,7 @@ def lengths_table(summaries: Mapping[int, Sequence[Summary]]) -> tuple[list[str]
 
 
 def sentences(summaries: Mapping[int, Sequence[Summary]]) -> list[str]:
-    """Say of each strategy that loses in-domain accuracy at the shortest training what longer training makes of it."""
+    """Return a sentence for each strategy that loses in-domain accuracy at the shortest training: what longer ones change."""
     shortest, longest = min(summaries), max(summaries)
     names = shown_labels(_labels(summaries))
     later = {summary.label: summary.in_domain_difference for summary in summaries[longest]}
@@ -182,7 +182,7 @@ def _to_csv(summaries: Mapping[int, Sequence[Summary]]) -> str:
 
 
 def _draw(summaries: Mapping[int, Sequence[Summary]]) -> Any:
-    """A panel for each metric: accuracy along the epochs, a line a strategy."""
+    """Draw a panel for each metric: accuracy over epochs, with a line per strategy."""
     figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")
     metrics = [metric for metric in _METRICS if _measured(summaries, metric)]
     figure = figures.Figure(figsize=(5 * len(metrics), 4.2), layout="constrained", dpi=150)

@@ -1,4 +1,4 @@
-"""Loggers of Lightning Fabric: where others watch runs while they go on."""
+"""Loggers of Lightning Fabric, to watch runs while they train."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ LOGGERS = tuple(_MAKERS)
 
 
 def checked_logger(kind: str) -> str:
-    """Return the name of a logger, empty for none, if there is one.
+    """Check the name of a logger, empty for none, and return it.
 
     Raises:
-        FeatmixError: If not, or what it needs is not installed.
+        FeatmixError: If there is no such logger, or its package is not installed.
 
     Example:
         >>> checked_logger("")
@@ -67,11 +67,11 @@ def checked_logger(kind: str) -> str:
 
 
 def logger_of(where: str, key: Key) -> list[Any]:
-    """Return the logger of one run, or none.
+    """Return a list with the logger of one run, or an empty one.
 
     Args:
-        where: Its kind and the folder for its files, with a colon between; empty for no logger.
-        key: Of the run's row.
+        where: Kind of the logger and folder for its files, separated by a colon; empty for no logger.
+        key: Key of the run's row.
     """
     if not where:
         return []
@@ -83,14 +83,14 @@ def logger_of(where: str, key: Key) -> list[Any]:
 
 
 def begin_log(fabric: Fabric, key: Key, settings: Settings) -> None:
-    """Tell a run's logger what the run is, if it has one."""
+    """Log the key and the settings of a run, if it has a logger."""
     names = ("strategy", "strategy_settings", "site", "seed", "held_out")
     for logger in fabric.loggers:
         logger.log_hyperparams({**asdict(settings), **dict(zip(names, key, strict=True))})
 
 
 def end_log(fabric: Fabric, measured: Mapping[str, float | None], epochs: int) -> None:
-    """Tell it what the run came to."""
+    """Log the results of a run, if it has a logger."""
     fabric.log_dict({name: value for name, value in measured.items() if value is not None}, step=epochs)
     for logger in fabric.loggers:
         logger.finalize("success")

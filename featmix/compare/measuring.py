@@ -1,4 +1,4 @@
-"""What a trained network is measured by: accuracy and calibration on images that it was not trained on."""
+"""Measures a trained network: accuracy and calibration on images that it was not trained on."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PIXELS = _BATCH * 64 * 64  # larger images are tested on in smaller batches
 
 @torch.no_grad()
 def measure(network: nn.Module, fabric: Fabric, trial: Trial, num_classes: int) -> Measured:
-    """Accuracy on unseen images of the training domains and of the held-out one, and calibration in the latter.
+    """Measure accuracy on unseen images of the training domains and of the held-out one, and calibration in the latter.
 
     Args:
-        network: Is left in eval mode.
+        network: The network; it is left in eval mode.
         fabric: Device and precision.
         trial: The images.
-        num_classes: How many classes there are.
+        num_classes: Number of classes.
     """
     network.eval()
     seen = _test(network, fabric, trial.seen, num_classes)
@@ -45,7 +45,7 @@ def measure(network: nn.Module, fabric: Fabric, trial: Trial, num_classes: int) 
 
 
 def size_of(images: Images) -> Size:
-    """Height and width."""
+    """Return height and width of images."""
     height, width = images.pixels.shape[-2:]
     return height, width
 
@@ -54,7 +54,7 @@ def answers(network: nn.Module, fabric: Fabric, images: Images) -> Iterator[tupl
     """Yield probabilities ``(B, C)`` and labels ``(B,)`` of all images, in order, batch by batch.
 
     Args:
-        network: In eval mode.
+        network: The network, in eval mode.
         fabric: Device and precision.
         images: The images.
     """

@@ -1,4 +1,4 @@
-"""Folders that share one experiment, joined: each machine makes some of the seeds, and one folder has them all."""
+"""Joins folders of one experiment: each machine makes some of the seeds, and one folder gets them all."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def merge(
 ) -> Path:
     """Join folders that `featmix compare` wrote with the same settings and versions, and write the report of all runs.
 
-    The folders are only read. Of a run that is in several the first that did not fail is taken, which is told where others
-    came to another result: machines may differ in rounding.
+    The folders are only read. If a run is in several folders, the first that did not fail is used, with a message if others
+    have a different result, since machines may differ in rounding.
 
     Args:
-        folders: Two or more.
+        folders: Two or more folders.
         out: The folder to write to: a new one, or an empty one.
-        baseline: The strategy that differences are taken to.
-        interval: How sure means are said to be, as in `featmix.compare.compare`.
-        console: Where to report; None writes to standard output.
+        baseline: The strategy with which all others are compared.
+        interval: Kind of confidence interval, as in `featmix.compare.compare`.
+        console: Console for the report; None writes to standard output.
 
     Returns:
         The folder that was written.
 
     Raises:
-        FeatmixError: If one is no such folder, they were made with different settings or versions, or ``out`` holds runs.
+        FeatmixError: If one is no such folder, settings or versions differ, or ``out`` contains runs.
     """
     console = console or Console()
     if len(folders) < 2:
@@ -98,7 +98,7 @@ def _check_alike(first: Finished, other: Finished) -> None:
 
 
 def _joined(parts: Sequence[Finished]) -> tuple[list[Row], int]:
-    """Return all runs, each once, and how many came to another result in a later folder."""
+    """Return all runs, each once, and the number of runs with another result in a later folder."""
     found: dict[Key, Row] = {}
     differing = 0
     for row in (row for part in parts for row in part.rows):

@@ -1,7 +1,7 @@
-"""Networks by their names: the small one, timm's, and those that a user's own function makes.
+"""Networks by name: the small one, those of timm, and those that a user's own function makes.
 
-A function that makes a network is named, so that each worker process can find it: ``FILE.py:make``, ``package.module:make``.
-One that cannot be found by a name, such as a lambda, stays in the process that it was made in.
+A function that makes a network has a name, so that each worker process can find it: ``FILE.py:make``, ``package.module:make``.
+A function that cannot be found by name, such as a lambda, can only be used in the process that made it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _CLASSES = "num_classes"
 
 
 def checked_word(word: str) -> str:
-    """Return the name of a network, a file's path made absolute.
+    """Check the form of a network's name, and return it with an absolute path.
 
     Raises:
-        FeatmixError: If it is none. Whether there is such a network is seen when it is made.
+        FeatmixError: If it is invalid. Whether the network exists is checked when it is made.
 
     Example:
         >>> checked_word("timm:resnet18"), checked_word("torchvision.models:resnet18")
@@ -57,7 +57,7 @@ def checked_word(word: str) -> str:
 
 
 def name_of(factory: Factory) -> str:
-    """Return the word by which another process finds a function that makes networks; one that is none where it cannot.
+    """Return the name by which another process finds a function that makes networks, or ``<nameless>:...`` if it cannot.
 
     Example:
         >>> name_of(SmallResNet), name_of(lambda num_classes: nn.Linear(3, num_classes))
@@ -79,12 +79,12 @@ def name_of(factory: Factory) -> str:
 
 
 def is_nameless(word: str) -> bool:
-    """True where only this process has the function that makes the network."""
+    """Return whether only this process can find the function that makes the network."""
     return word.startswith(NAMELESS)
 
 
 def shown(word: str) -> str:
-    """Return the name of a network without the folder that its file is in, which differs from machine to machine.
+    """Return the name of a network without the folder of its file, which differs between machines.
 
     Example:
         >>> shown("/home/me/nets.py:make"), shown("timm:resnet18")
@@ -95,16 +95,16 @@ def shown(word: str) -> str:
 
 
 def maker_of(word: str, factory: Factory | None = None) -> Maker:
-    """Return what makes a network from the number of classes, the images' size, and the small network's width.
+    """Return a function that makes a network from the number of classes, the images' size, and the small network's width.
 
-    Code is imported here, and not when it makes a network: what draws on import would else change the first one.
+    Code is imported here, and not when a network is made: random draws during the import would change the first network.
 
     Args:
-        word: Its name.
-        factory: Makes it, where the name cannot be found again.
+        word: Name of the network.
+        factory: Makes it, if it cannot be found by name.
 
     Raises:
-        FeatmixError: If there is no such network, and later if what makes it fails or makes something else.
+        FeatmixError: If there is no such network; later, if the function fails or makes something else.
     """
     if word == SMALL:
         return lambda num_classes, size, width: SmallResNet(num_classes, width)
@@ -115,7 +115,7 @@ def maker_of(word: str, factory: Factory | None = None) -> Maker:
 
 
 def fingerprint(word: str, network: nn.Module, factory: Factory | None = None) -> str:
-    """Return what changes with the code of a network: of the file that makes it, of its modules, and of shapes of weights."""
+    """Return a fingerprint of the code of a network: of the file that makes it, its modules, and the shapes of its weights."""
     parts = [shown(word), _ADDRESS.sub("", repr(network))]
     parts += [f"{name} {tuple(value.shape)} {value.dtype}" for name, value in network.state_dict().items()]
     if word != SMALL and not word.startswith(f"{TIMM}:"):
@@ -124,7 +124,7 @@ def fingerprint(word: str, network: nn.Module, factory: Factory | None = None) -
 
 
 def _source(make: Any) -> str:
-    """The text of the file with a function or class, or what else there is to tell versions of it apart."""
+    """Return a hash of the source file of a function or class, or other text that distinguishes its versions."""
     inner = getattr(make, "func", make)  # of functools.partial
     try:
         file = inspect.getsourcefile(inner)
@@ -175,7 +175,7 @@ def _called(make: Any, word: str, num_classes: int) -> nn.Module:
 
 
 def _takes_classes_by_name(make: Any) -> bool:
-    """True where there is an argument of that name, or where only named ones may follow, as in torchvision's models."""
+    """Return whether there is an argument ``num_classes``, or further ones only by keyword, as in torchvision's models."""
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""A small residual network whose sites have names."""
+"""A small residual network with named sites."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SmallResNet(nn.Module):
     Every stage is a submodule named in `HIDDEN_SITES`, so that `featmix.attach` can reach it.
 
     Args:
-        num_classes: How many logits to give.
+        num_classes: Number of logits.
         width: Channels of the stem; later stages have 1, 2 and 4 times as many.
 
     Example:
@@ -57,22 +57,22 @@ class SmallResNet(nn.Module):
         self.head = nn.Linear(4 * width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of shape (B, num_classes) for images of shape (B, 3, H, W)."""
+        """Return logits of shape (B, num_classes) for images of shape (B, 3, H, W)."""
         x = self.layer3(self.layer2(self.layer1(self.stem(images))))
         logits: Tensor = self.head(x.mean((2, 3)))
         return logits
 
 
 def check_site(site: str, subject: str, *, any_site: bool = False) -> str:
-    """Return the site, or several with bars between them, if the network has them.
+    """Check that the network has a site, or several separated by bars, and return them.
 
     Args:
-        site: Its name.
-        subject: The command that was given it, for messages.
-        any_site: Whether it is one of another network, which nothing is known of here.
+        site: Name of the site.
+        subject: Name of the command, for messages.
+        any_site: Whether it is a site of another network, which is not checked here.
 
     Raises:
-        FeatmixError: if not, and where one is named twice; the message names the nearest.
+        FeatmixError: If there is no such site, or one is named twice; the message names the nearest.
 
     Example:
         >>> check_site("stem", "compare"), check_site("input|layer1", "compare")
@@ -88,13 +88,13 @@ def check_site(site: str, subject: str, *, any_site: bool = False) -> str:
 
 
 def site_of_another(error: FeatmixError, subject: str, file: str, fix: str = "") -> FeatmixError:
-    """Return the refusal of a site in a file that was made for another model than this network; others as they are.
+    """Return an error about a site with the hint that its file was made for another model; other errors as they are.
 
     Args:
-        error: What attaching to the network raised.
-        subject: The command that was given the file, for messages.
+        error: The error that attaching to the network raised.
+        subject: Name of the command, for messages.
         file: The file, or its name.
-        fix: What else can be done.
+        fix: Another possible fix.
     """
     if (error.subject, error.argument) != ("attach", "site"):
         return error
@@ -109,7 +109,7 @@ def site_of_another(error: FeatmixError, subject: str, file: str, fix: str = "")
 
 
 def usual_site(name: str) -> str:
-    """Return where a strategy usually stands in the network: the input, the first hidden site, or one of the first three.
+    """Return the usual site of a strategy in the network: the input, the first hidden site, or one of the first three.
 
     Example:
         >>> usual_site("mixup"), usual_site("moex"), usual_site("manifold-mixup")

@@ -1,4 +1,4 @@
-"""What is seen of a network before the first run: that it takes the images, gives logits, and learns."""
+"""Checks a network before the first run: that it takes the images, returns logits, and can be trained."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ def checked_network(settings: Settings, source: Source, factory: Factory | None 
     """Make the network twice, and try a training step and a forward in eval mode on noise.
 
     Args:
-        settings: Which network.
-        source: Whose images it is to take.
-        factory: Makes it, where its name is none that can be found again.
+        settings: Settings with the name of the network.
+        source: The data set.
+        factory: Makes it, if it cannot be found by name.
 
     Returns:
         The network.
 
     Raises:
-        FeatmixError: If it does not take such images, gives anything else than logits, cannot learn, or is not the same at the
-            same seed.
+        FeatmixError: If it does not take such images, does not return logits, cannot be trained, or differs for the same seed.
     """
     classes, size = len(source.classes), source.image_size
     with torch.random.fork_rng(devices=[]):
@@ -51,7 +50,7 @@ def checked_network(settings: Settings, source: Source, factory: Factory | None 
 
 
 def _check_new(settings: Settings, network: nn.Module, twin: nn.Module) -> None:
-    """Each run begins with weights of its own, the same for all strategies of a seed."""
+    """Check that each run begins with new weights, the same for all strategies of a seed."""
     own = {id(one) for one in network.parameters()}
     if network is twin or any(id(one) in own for one in twin.parameters()):
         got = "one whose weights are those of the last, so that a run would go on where another ended"

@@ -1,4 +1,4 @@
-"""The folder that an experiment is written to: which settings it belongs to, and which runs are done."""
+"""The output folder of an experiment, with its settings and finished runs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class OutputFolder:
     Use it as a context manager: it is locked on entry and released on exit, however the process ends.
 
     Args:
-        path: Made if missing.
+        path: Path of the folder, made if missing.
 
     Raises:
-        FeatmixError: on entry, where the path is no folder or another process writes there.
+        FeatmixError: on entry, if the path is no folder or another process writes there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,20 +61,20 @@ class OutputFolder:
             self._lock.close()
 
     def begin(self, settings: Mapping[str, object], *, fresh: bool = False) -> list[Row]:
-        """Check that the folder belongs to these settings, and read what is done.
+        """Check that the folder belongs to these settings, and read the finished runs.
 
         Args:
-            settings: Everything that all runs share, as plain JSON values.
-            fresh: Throw away what is there.
+            settings: Settings of all runs, as plain JSON values.
+            fresh: Delete previous results first.
 
         Returns:
             The finished runs, failed ones included.
 
         Warns:
-            FeatmixWarning: For each line that is no run. Such lines are set aside, in a file of their own.
+            FeatmixWarning: For each line that is no run. Such lines are moved to a separate file.
 
         Raises:
-            FeatmixError: where a setting or a version is not what the runs in the folder were made with.
+            FeatmixError: If a setting or a version differs from that of the runs in the folder.
         """
         if fresh:
             for name in _OURS:
@@ -94,13 +94,13 @@ class OutputFolder:
         return rows
 
     def join(self, record: Record, rows: Iterable[Row], machines: list[dict[str, object]], calls: list[Call]) -> None:
-        """Fill an empty folder with runs that others made.
+        """Fill an empty folder with runs from other folders.
 
         Args:
-            record: What they were made with.
+            record: Settings and versions of the runs.
             rows: The runs.
-            machines: All that made some.
-            calls: All that made some.
+            machines: All machines that made some.
+            calls: All calls that made some.
         """
         self.calls, self.machines = calls, machines
         self._record = {"settings": record.settings, "versions": record.versions, "machines": machines}
@@ -108,10 +108,10 @@ class OutputFolder:
         self.keep(rows)
 
     def close_call(self, call: Call) -> list[Call]:
-        """Note that a call ran to its end.
+        """Record a call that ended regularly.
 
         Returns:
-            All calls that did, this one included if it made any runs.
+            All such calls, including this one if it made any runs.
         """
         if call["runs"]:
             self.calls.append(call)
@@ -119,12 +119,12 @@ class OutputFolder:
         return self.calls
 
     def add_machines(self, machines: Iterable[dict[str, object]]) -> None:
-        """Note that others than this machine made runs."""
+        """Record other machines that made runs."""
         self.machines += [each for each in machines if each not in self.machines]
 
     @property
     def has_runs(self) -> bool:
-        """True where the folder holds runs."""
+        """Whether the folder contains runs."""
         return (self.path / RUNS).exists()
 
     def keep(self, rows: Iterable[Row]) -> None:
@@ -132,7 +132,7 @@ class OutputFolder:
         write_rows(self.path / RUNS, rows)
 
     def append(self, row: Row) -> None:
-        """Put one more run on the disk; when this returns it is there."""
+        """Write one more run, and return when it is on the disk."""
         with (self.path / RUNS).open("a", encoding="utf-8", newline="") as file:
             append_row(file, row)
 
@@ -167,7 +167,7 @@ class OutputFolder:
 
 
 def versions() -> dict[str, str]:
-    """Versions that results depend on; rows from different ones are not comparable."""
+    """Return the versions that results depend on; rows with different versions are not comparable."""
     names = {"torch": "torch", "lightning_fabric": "lightning-fabric", "torchmetrics": "torchmetrics"}
     return {"featmix": featmix.__version__, **{name: _version(package) for name, package in names.items()}}
 
@@ -183,7 +183,7 @@ def machine() -> dict[str, object]:
 
 
 def done(rows: Iterable[Row]) -> dict[Key, Row]:
-    """The runs that need not be made again."""
+    """Return the runs that need not be made again."""
     return {row.key: row for row in rows if not row.error}
 
 
@@ -202,7 +202,7 @@ def _processor() -> str:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Lock an open file for this process; where the system has no such locks, say that it worked."""
+    """Lock an open file for this process; return whether it worked, True if the system has no such locks."""
     try:
         import fcntl
     except ImportError:

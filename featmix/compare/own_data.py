@@ -1,4 +1,4 @@
-"""Data sets as torch has them, read into memory once: items are an image and a label, and a domain where there is one."""
+"""Reads torch data sets into memory once: items are an image, a label, and optionally a domain."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Part:
     """A data set, or one of several that belong together.
 
     Args:
-        items: It, by index.
-        domain: The domain of all its images; None where items say it, or there is one.
-        test: Whether its images are tested on; None where a seed is to decide.
+        items: Its items, by index.
+        domain: The domain of all its images; None if items have domains, or there is only one.
+        test: Whether its images are for testing; None if a seed decides.
     """
 
     items: Any
@@ -40,16 +40,16 @@ class Part:
 
 
 def is_dataset(given: object) -> bool:
-    """Return whether something has a length and items by index, and is no text."""
+    """Return whether an object has a length and items by index, and is no text."""
     return hasattr(given, "__len__") and hasattr(given, "__getitem__") and not isinstance(given, str | bytes)
 
 
 def parts_of(given: Any) -> list[Part]:
-    """Return the data sets in what a user gives.
+    """Return the data sets of a user.
 
     Args:
-        given: A data set; a pair of them, to train and to test on; or either by the names of domains. Names of splits
-            (``train``, ``test``, ``val``) are splits.
+        given: A data set; a pair of them, for training and testing; or a mapping of either by the names of domains. The names
+            ``train``, ``test`` and ``val`` are splits.
 
     Raises:
         FeatmixError: If it is none of these.
@@ -82,11 +82,11 @@ def read_dataset(parts: Sequence[Part], name: str, size: int | None) -> PhotoSou
 
     Args:
         parts: The data sets.
-        name: What they are called.
-        size: Side in pixels that images are resized to; None leaves images that are of one size as they are.
+        name: Their name.
+        size: Side in pixels that images are resized to; None leaves images of one size as they are.
 
     Raises:
-        FeatmixError: If items are none of what is known, or a run could not be trained or tested on them.
+        FeatmixError: If items are of an unknown kind, or a run could not be trained or tested on them.
     """
     for part in parts:
         _check_repeatable(part.items, name)
@@ -128,7 +128,7 @@ def as_bytes(image: Any, name: str) -> Tensor:
     Args:
         image: A PIL image; an array ``(H, W)`` or ``(H, W, C)``; or a tensor ``(C, H, W)`` or ``(H, W)``, of 1 or 3 channels;
             bytes, 16 bits, or floats in [0, 1].
-        name: Of the data set, for messages.
+        name: Name of the data set, for messages.
 
     Raises:
         FeatmixError: If it is none of these.
@@ -173,7 +173,7 @@ def _checked(given: Any) -> Any:
 
 
 def _items(items: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield image, label and domain; the domain also from the data set's own ``domains``, one for each item or names."""
+    """Yield image, label and domain; the domain may be in the data set's ``domains``, one for each item or names."""
     told = _names(items, "domains")
     each = told is not None and len(told) == len(items)
     for number in range(len(items)):
@@ -194,7 +194,7 @@ def _items(items: Any, name: str) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _label(label: Any, known: Sequence[str] | None, name: str) -> int | str:
-    """A class by its number, or by its name where numbers are not known."""
+    """Return a class by its number, or by its name if numbers are unknown."""
     value = label.item() if isinstance(label, Tensor | np.generic | np.ndarray) and np.ndim(label) == 0 else label
     if isinstance(value, str) and known is not None and value in known:
         return list(known).index(value)
@@ -208,7 +208,7 @@ def _label(label: Any, known: Sequence[str] | None, name: str) -> int | str:
 
 
 def _classes(parts: Sequence[Part], name: str) -> list[str] | None:
-    """What the data sets call their classes, which must be the same in all."""
+    """Return the names of the classes, which must be the same in all data sets."""
     told = [names for part in parts if (names := _names(part.items, "classes")) is not None]
     if any(names != told[0] for names in told):
         got = " and ".join(", ".join(names[:5]) for names in told[:2])
@@ -217,7 +217,7 @@ def _classes(parts: Sequence[Part], name: str) -> list[str] | None:
 
 
 def _names(items: Any, attribute: str) -> list[str] | None:
-    """What a data set calls its classes or domains; what is wrapped around it may not."""
+    """Return a data set's names of classes or domains, also from a data set that it wraps."""
     inner = items
     while inner is not None and not hasattr(inner, attribute):
         inner = getattr(inner, "dataset", None)
@@ -229,7 +229,7 @@ def _names(items: Any, attribute: str) -> list[str] | None:
 
 
 def _check_repeatable(items: Any, name: str) -> None:
-    """Refuse a data set that draws at random: it is read once, so that every epoch would see the same draw."""
+    """Refuse a data set that draws at random, since it is read only once, and every epoch would get the same draw."""
     if not len(items):
         return
     first, again = (next(iter(_items(items, name)))[0] for _ in range(2))

@@ -1,4 +1,4 @@
-"""Every strategy against every other one: paired differences, with a correction for how many there are."""
+"""Every strategy against every other one: paired differences, with a correction for their number."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Pair:
     """Two strategies on the same seeds and splits.
 
     Args:
-        first: The label of the strategy that is subtracted from.
-        second: The label of the one that is subtracted.
+        first: Label of the first strategy.
+        second: Label of the second one, which is subtracted.
         metric: One of ``METRICS``.
         difference: First minus second, with its plain 95 % interval.
-        p: Of a paired t-test that the difference is zero; None with fewer than two seeds.
-        adjusted: The same after Holm's correction for all pairs of the metric: with all below 0.05 called different, the
-            chance that any of these calls is wrong is at most 5 %.
-        seeds_needed: How many seeds of the observed spread would give an interval of at most ±1 point; None where no spread
-            is known.
+        p: p-value of a paired t-test that the difference is zero; None with fewer than two seeds.
+        adjusted: The p-value after Holm's correction for all pairs of the metric: if all pairs below 0.05 are called
+            different, the probability that any of these claims is wrong is at most 5 %.
+        seeds_needed: Number of seeds for an interval of at most ±1 point, with the observed spread; None if the spread is
+            unknown.
     """
 
     first: str
@@ -42,7 +42,7 @@ class Pair:
 
     @property
     def decided(self) -> bool:
-        """True if the two differ, with the correction for all pairs."""
+        """Whether the two strategies differ, after the correction for all pairs."""
         return self.adjusted is not None and self.adjusted < 1 - CONFIDENCE
 
 
@@ -54,7 +54,7 @@ def pairwise(rows: Sequence[Row], metric: str = "held_out", interval: Interval =
     Args:
         rows: All runs of an experiment, failed ones included.
         metric: One of ``METRICS``.
-        interval: How sure means are said to be.
+        interval: Kind of confidence interval.
     """
     domains = domains_of(rows)
     cells = {group[0].label: cells_of(group, METRICS[metric], domains) for group in runs_by_strategy(rows).values()}
@@ -85,14 +85,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def seeds_needed(spread: Spread, half_width: float = PRECISION) -> int | None:
-    """Return the least number of seeds whose 95 % interval would be at most ±``half_width``, if they spread as was seen.
+    """Return the smallest number of seeds with a 95 % interval of at most ±``half_width``, given the observed spread.
 
     Args:
-        spread: Of one seed's difference.
+        spread: Spread of the difference.
         half_width: Half the width of the interval.
 
     Returns:
-        At least 2, or None where more than ten thousand would be needed, or no number is enough.
+        At least 2, or None if more than ten thousand would be needed, or no number is enough.
 
     Example:
         >>> seeds_needed(Spread(variance=0.0004))

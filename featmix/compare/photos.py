@@ -1,4 +1,4 @@
-"""Images that somebody has, as a source: counted, checked, and told of before the first run."""
+"""A source of a user's own images: counted, checked, and described before the first run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SHOWN = 5  # how many names a note has
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Images as they were read.
+    """Images in memory, with classes and domains.
 
     Args:
-        name: As the user named them.
+        name: Name of the data set, as the user wrote it.
         pixels: ``(N, 3, H, W)``, uint8.
-        labels: Of each, an index of ``classes``.
-        domain_labels: Of each, an index of ``domains``.
+        labels: For each image, an index of ``classes``.
+        domain_labels: For each image, an index of ``domains``.
         classes: Names of the classes.
         domains: Names of the domains.
-        test: Which of them a test set of their own has; None where a seed is to decide.
-        notes: What was seen while they were read.
+        test: Which images belong to an official test set; None if a seed decides.
+        notes: Remarks from reading them.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Photos:
     notes: tuple[str, ...] = field(default=())
 
     def source(self, fingerprint: str = "") -> PhotoSource:
-        """Return the source, with notes on what may mislead.
+        """Return the source, with notes on possible problems.
 
         Args:
-            fingerprint: Of what was read; that of the pixels and labels where not given.
+            fingerprint: Fingerprint of the files; by default, that of pixels and labels.
 
         Raises:
-            FeatmixError: If a run could not be trained or tested on them.
+            FeatmixError: If a run could not be trained or tested on the images.
         """
         check_names([*self.classes, *self.domains])
         if len(self.classes) < 2:
@@ -82,7 +82,7 @@ class Photos:
                     raise FeatmixError(self.name, expected="training and test images of each domain", got=got)
 
     def _missing(self) -> list[str]:
-        """Classes that a domain, or its training or test images, lack."""
+        """Return notes on classes that are missing in a domain, or in its training or test images."""
         told = []
         for number, domain in enumerate(self.domains):
             here = self.domain_labels == number
@@ -98,7 +98,7 @@ class Photos:
         return told
 
     def _copies(self) -> list[str]:
-        """Exact copies of images, which can be trained on and tested on."""
+        """Return notes on exact copies of images, which can be in both training and test images."""
         first: dict[bytes, int] = {}
         digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.pixels]
         if self.test is not None:
@@ -124,10 +124,10 @@ class Photos:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse names of classes and domains that do not fit a row of results, which is one line in UTF-8.
+    """Refuse names of classes and domains that do not fit in a row of results, which is one line in UTF-8.
 
     Raises:
-        FeatmixError: If one does not.
+        FeatmixError: If a name does not fit.
     """
     for name in names:
         if len(name.splitlines()) > 1 or any("\ud800" <= c <= "\udfff" for c in name):
@@ -138,10 +138,10 @@ def check_room(name: str, count: int, height: int, width: int) -> None:
     """Refuse more images than fit into memory, before they are read.
 
     Args:
-        name: Of the data set.
-        count: How many images.
-        height: Of each.
-        width: Of each.
+        name: Name of the data set.
+        count: Number of images.
+        height: Height of each image.
+        width: Width of each image.
 
     Raises:
         FeatmixError: If they do not fit.

@@ -1,4 +1,4 @@
-"""Pipelines beside the strategies that are compared: each under a name that changes with its content."""
+"""Pipelines in a comparison: each has a name that changes with its content."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _LONGEST_STEM = 80
 
 @dataclass(frozen=True)
 class PipelineContender(Contender):
-    """A pipeline that was in a file.
+    """A pipeline from a file.
 
     Args:
         name: ``pipeline``.
-        settings: The file's name and a digest of what is in it, the recorded versions included: runs of an edited file, or
-            under another version of what it uses, are other runs.
-        configuration: As :func:`featmix.to_dict` gives it.
+        settings: The file's name and a digest of its content, including the recorded versions: an edited file, or another
+            version of a package that it uses, has its own runs.
+        configuration: The pipeline as :func:`featmix.to_dict` returns it.
     """
 
     configuration: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def pipeline(self) -> fm.Pipeline:
-        """The pipeline, made anew."""
+        """Return a new copy of the pipeline."""
         made: fm.Pipeline = fm.from_dict(self.configuration)
         return made
 
     @property
     def file(self) -> str:
-        """The name of the copy in the output folder."""
+        """Name of the copy in the output folder."""
         return file_of(self.settings)
 
 
 def file_of(settings: str) -> str:
-    """The file in the output folder that holds the pipeline of a row with these settings."""
+    """Return the name of the file in the output folder with the pipeline of a row with these settings."""
     return f"{PIPELINE}-{settings}.yaml"
 
 

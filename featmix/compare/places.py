@@ -1,4 +1,4 @@
-"""Sites of a network that is not the small one: by the names of its modules, and by those of its stages."""
+"""Sites of other networks than the small one: by the names of their modules, or of their stages."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MOST_TOLD = 12
 
 
 class Places:
-    """Where a network's sites are.
+    """Finds the sites of a network.
 
-    Names of modules stand for themselves. ``stem``, ``stage1``, ``stage2``, ... are what the network's ``feature_info`` says
-    (timm's have one); without it, modules at the top that are numbered (``layer1``, ``layer2``, ...), and what stands before
-    the first of them. ``layer1`` is another name of ``stage1``, as it is in the small network.
+    Names of modules can be used directly. ``stem``, ``stage1``, ``stage2``, ... are taken from the network's ``feature_info``,
+    which timm's networks have; without it, they are the numbered modules at the top (``layer1``, ``layer2``, ...), and the
+    module before the first of them. ``layer1`` is another name of ``stage1``, as in the small network.
 
     Args:
         network: The network.
-        subject: The command that asks, for messages.
+        subject: Name of the command, for messages.
 
     Example:
         >>> net = nn.Sequential()
@@ -47,11 +47,11 @@ class Places:
         """Return the module at a site.
 
         Args:
-            site: What a user wrote.
-            published: Whether it is a site of another network, for which this one's stage of the same number stands.
+            site: Name of the site, as the user wrote it.
+            published: Whether it is a site of another network, replaced by this network's stage of the same number.
 
         Raises:
-            FeatmixError: If there is none.
+            FeatmixError: If there is no such module.
         """
         if site == INPUT or plain(site) in self._modules:
             return site
@@ -74,7 +74,7 @@ class Places:
         """Return a tree whose sites are modules of the network.
 
         Args:
-            tree: With sites as users write them.
+            tree: A tree with sites as users write them.
             published: See :meth:`find`.
 
         Raises:
@@ -83,7 +83,7 @@ class Places:
         return moved(tree, lambda site: self.find(site, published=published))
 
     def told(self, tree: Tree, *, published: bool = False) -> dict[str, str]:
-        """Return which modules stand for sites that are not called so."""
+        """Return the modules for sites that have another name than their module."""
         found = {leaf.site: self.find(leaf.site, published=published) for leaf in tree.leaves()}
         return {site: module for site, module in found.items() if module != site}
 
@@ -92,8 +92,8 @@ def placed(pipeline: fm.Pipeline, places: Places, *, published: bool = False) ->
     """Return a pipeline whose sites are modules of a network.
 
     Args:
-        pipeline: With sites as users write them.
-        places: Of the network.
+        pipeline: A pipeline with sites as users write them.
+        places: Sites of the network.
         published: See :meth:`Places.find`.
 
     Raises:
@@ -105,7 +105,7 @@ def placed(pipeline: fm.Pipeline, places: Places, *, published: bool = False) ->
 
 
 def _numbered(network: nn.Module) -> dict[str, str]:
-    """Modules at the top, or in a container there, whose names are numbered as those of stages are."""
+    """Return modules at the top, or in a container there, whose names are numbered like stages."""
     children = [name for name, _ in network.named_children()]
     found = {name: int(match[2]) for name in children if (match := _STAGE.fullmatch(name))}
     for name, child in network.named_children():

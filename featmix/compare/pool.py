@@ -28,11 +28,11 @@ class Pool:
     """Worker processes, started by `start`, or with the first run.
 
     Args:
-        jobs: How many.
-        nested: Whether runs start processes of their own, as data-parallel training does.
+        jobs: Number of processes.
+        nested: Whether runs start their own processes, as in data-parallel training.
 
     Raises:
-        FeatmixError: where the calling script would be run again by each worker.
+        FeatmixError: If each worker would run the calling script again.
     """
 
     def __init__(self, jobs: int, *, nested: bool = False) -> None:
@@ -44,16 +44,16 @@ class Pool:
 
     @property
     def machines(self) -> list[dict[str, object]]:
-        """The machines that made runs, beside this one: none."""
+        """The other machines that made runs: none."""
         return []
 
     def start(self, limit: int | None = None) -> None:
-        """Start the workers, unless they are; no more of them than the limit says."""
+        """Start the workers unless they run already, at most ``limit``."""
         if not self._workers:
             self._workers = [_Worker(self._nested) for _ in range(self._jobs if limit is None else min(self._jobs, limit))]
 
     def shrink(self, most: int) -> None:
-        """End workers until there are no more than so many."""
+        """End workers until there are at most ``most``."""
         self._jobs = min(self._jobs, most)
         while len(self._workers) > self._jobs:
             self._workers.pop().end()
@@ -66,15 +66,15 @@ class Pool:
             worker.end()
 
     def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
-        """Make runs and yield their rows as they come.
+        """Make runs and yield their rows when they are finished.
 
         Args:
-            runs: In the order in which they are handed out.
-            settings: What all runs share.
+            runs: The runs, in the order in which they are assigned.
+            settings: Settings of all runs.
             source: The data set; sent to each worker once.
 
         Raises:
-            FeatmixError: where workers die before they take a run, so that no run can be made.
+            FeatmixError: If workers die before they take a run, so that no run can be made.
         """
         self.start(limit=len(runs))
         left, deaths = deque(runs), 0
@@ -111,7 +111,7 @@ class Pool:
 
 
 class _Worker:
-    """One process and what it is doing."""
+    """One process and its current run."""
 
     def __init__(self, nested: bool) -> None:
         context = multiprocessing.get_context("spawn")
@@ -124,7 +124,7 @@ class _Worker:
         self.run: Run | None = None
 
     def receive(self, settings: Settings, source: Source) -> Row | None:
-        """Take the worker's message: the row of its run, or None where it only said that it is ready."""
+        """Receive a message of the worker: the row of its run, or None if it only reports that it is ready."""
         message = self.connection.recv()
         if message == READY:
             self.connection.send((settings, source))
@@ -134,13 +134,13 @@ class _Worker:
         return row if isinstance(row, Row) else None
 
     def hand(self, run: Run) -> None:
-        """Give the worker its next run; if it is dead, the next `receive` will tell."""
+        """Give the worker its next run; if it is dead, the next `receive` reports it."""
         self.run = run
         with contextlib.suppress(OSError):
             self.connection.send(run)
 
     def exit_reason(self) -> str:
-        """Why the process ended, in words."""
+        """Return the reason why the process ended, as text."""
         self._process.join(5)
         code = self._process.exitcode
         if code is not None and code < 0:
@@ -159,7 +159,7 @@ class _Worker:
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """A process started here ignores Ctrl-C until it has handlers of its own; the parent is deaf for the same moment."""
+    """Let processes that start here ignore Ctrl-C until they have their own handlers; meanwhile the parent ignores it too."""
     if threading.current_thread() is not threading.main_thread() or os.name != "posix":
         yield
         return

@@ -1,4 +1,4 @@
-"""Runs as tasks of Ray: on this machine's cores, or on any cluster by its address."""
+"""Makes runs as tasks of Ray: on this machine's cores, or on a cluster by its address."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AHEAD = 2  # tasks handed out for each core, so that none waits for the next
 
 @dataclass(frozen=True)
 class _Made:
-    """What a task sends back."""
+    """The result of a task."""
 
     row: Row
     machine: dict[str, object]
@@ -33,18 +33,18 @@ class _Made:
 
 
 class RayPool:
-    """Makes runs as Ray tasks; the data set lies in the object store once.
+    """Makes runs as Ray tasks; the data set is stored once in the object store.
 
-    A run whose process or node is lost is made again elsewhere; what fails by itself is not.
+    A run whose process or node is lost is made again elsewhere; a run that fails by itself is not.
 
     Args:
-        jobs: Cores that a cluster on this machine has; of a given cluster all are used.
-        address: Of a cluster; empty starts one on this machine, and ends it.
-        resources: What each run is given, as Ray calls it: ``num_cpus``, ``num_gpus``, ``memory``.
-        factory: Makes the network, where its name is none that another process could find; it is sent along.
+        jobs: Number of cores of a cluster on this machine; of a given cluster all are used.
+        address: Address of a cluster; empty starts one on this machine, and ends it.
+        resources: Resources of each run, by Ray's names: ``num_cpus``, ``num_gpus``, ``memory``.
+        factory: Makes the network, if another process cannot find it by name; it is sent to the tasks.
 
     Raises:
-        FeatmixError: Where Ray is missing, on `start`, or the cluster does not answer or cannot give the resources.
+        FeatmixError: On `start`, if Ray is missing, or the cluster does not answer or does not have the resources.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class RayPool:
 
     @property
     def machines(self) -> list[dict[str, object]]:
-        """The machines that made runs, beside this one."""
+        """The other machines that made runs."""
         return self._machines
 
     def start(self, limit: int | None = None) -> None:
-        """Connect to the cluster, or start one here of at most so many cores."""
+        """Connect to the cluster, or start one here with at most ``limit`` cores."""
         if self._ray is not None:
             return
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; without it it warns
@@ -86,19 +86,19 @@ class RayPool:
         self._check_resources()
 
     def shrink(self, most: int) -> None:
-        """Hand out no more than so many at a time from now on."""
+        """Assign at most ``most`` runs at a time from now on."""
         self._most = most
 
     def make(self, runs: Sequence[Run], settings: Settings, source: Source) -> Iterator[Row]:
-        """Make runs and yield their rows as they come.
+        """Make runs and yield their rows when they are finished.
 
         Args:
-            runs: In the order in which they are handed out.
-            settings: What all runs share.
+            runs: The runs, in the order in which they are assigned.
+            settings: Settings of all runs.
             source: The data set; put in the object store once.
 
         Raises:
-            FeatmixError: Where a node has other versions than this machine.
+            FeatmixError: If a node has other versions than this machine.
         """
         if not runs:
             return
@@ -170,7 +170,7 @@ class RayPool:
 
 
 def _make(run: Run, shared: tuple[Settings, Source, Factory | None]) -> _Made:
-    """The task: one run, in a process of Ray's that may have made others before."""
+    """Make one run, as a task in a process of Ray that may have made others before."""
     from featmix.compare.repeatable import prepare_torch
     from featmix.compare.training import train
 

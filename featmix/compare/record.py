@@ -1,4 +1,4 @@
-"""The file beside the runs that says what they were made with; it may have been edited, torn, or made by a stranger."""
+"""The file beside the runs with their settings and versions; it may be edited, damaged, or from an untrusted source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST = 4096
 
 
 class Call(TypedDict):
-    """A call of `compare` that ran to its end: how many runs it made, in how many seconds, with how many processes."""
+    """A call of `compare` that ended regularly: number of runs, seconds, and number of processes."""
 
     runs: int
     seconds: float
@@ -24,13 +24,13 @@ class Call(TypedDict):
 
 @dataclass(frozen=True)
 class Record:
-    """What is written beside the runs.
+    """The record beside the runs.
 
     Args:
-        settings: What all of them share.
-        versions: Of what they were made with.
-        machines: Those that they were made on.
-        calls: Those that ran to their end.
+        settings: Settings of all runs.
+        versions: Versions of the packages that they depend on.
+        machines: Machines that made them.
+        calls: Calls that ended regularly.
     """
 
     settings: Mapping[str, object]
@@ -43,7 +43,7 @@ def read_record(path: Path) -> Record:
     """Read ``settings.json``.
 
     Raises:
-        ValueError: If it is none; the message says in which line, or which entry.
+        ValueError: If it is invalid; the message names the line or the entry.
         OSError: If it cannot be read.
     """
     with path.open("rb") as file:
@@ -73,7 +73,7 @@ def _entry(record: Any, name: str) -> Any:
 
 
 def _flat(record: Any, name: str) -> dict[str, object]:
-    """A dictionary of words, numbers and truth values."""
+    """Return a dictionary of text, numbers and truth values, after a check that it is one."""
     found = _entry(record, name)
     if not isinstance(found, dict) or len(found) > _MOST_ENTRIES:
         raise ValueError(f"{name} is no dictionary")

@@ -1,4 +1,4 @@
-"""The first thing that every process does that trains."""
+"""Prepares torch in every process that trains, before anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from featmix.support.extras import imported
 
 
 def prepare_torch() -> None:
-    """Make runs repeatable, whatever runs beside them, keep libraries from chattering, and import them."""
+    """Make runs repeatable, also beside other processes, silence messages of libraries, and import them."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; needed for repeatable products
     warnings.filterwarnings("ignore", module=r"lightning_fabric|torchmetrics")
     for library in ("lightning_fabric", "torchmetrics.classification"):  # before the first run, so that no run waits for them
@@ -26,7 +26,7 @@ def prepare_torch() -> None:
 
 @contextmanager
 def prepared_torch() -> Iterator[None]:
-    """The same for a while, in a process that does other things too: threads and switches of torch are put back."""
+    """Prepare torch in a context, and restore its threads and switches afterwards, for a process with other tasks too."""
     import torch
 
     switches = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())

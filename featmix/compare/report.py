@@ -54,16 +54,16 @@ _ESTIMATES = (
 
 @dataclass(frozen=True)
 class Circumstances:
-    """The circumstances of an experiment, for a reader who judges or repeats it.
+    """The conditions of an experiment, for a reader who judges or repeats it.
 
     Args:
-        settings: What all runs shared.
+        settings: Settings of all runs.
         rows: All runs.
-        calls: The calls that made them; those of calls that were interrupted are in none.
-        machines: The machines that runs were made on; none is this one.
-        baseline: The label of the strategy that differences are taken to.
-        interval: How sure means are said to be.
-        versions: Of what made the runs; none is what is here.
+        calls: The calls that made them, except calls that were interrupted.
+        machines: The machines that made runs; if empty, this one.
+        baseline: Label of the strategy with which all others are compared.
+        interval: Kind of confidence interval.
+        versions: Versions of packages that made the runs; if empty, the installed ones.
     """
 
     settings: Mapping[str, object]
@@ -75,13 +75,13 @@ class Circumstances:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def pairs(self, metric: str) -> list[Pair]:
-        """All pairs of strategies, see :func:`featmix.compare.pairs.pairwise`."""
+        """Return all pairs of strategies, see :func:`featmix.compare.pairs.pairwise`."""
         return pairwise(self.rows, metric, self.interval)
 
     def shown_pairs(self) -> list[Pair]:
-        """The pairs that people are shown, by held-out accuracy where there is one.
+        """Return the pairs to show, by held-out accuracy if there is one.
 
-        There are none where the table of differences says all of it, or where one seed leaves nothing to test.
+        There are none if the table of differences has them all already, or if a single seed allows no test.
         """
         pairs = self.pairs("held_out" if any(row.held_out for row in self.rows) else "in_domain")
         return pairs if len(pairs) > 1 and any(pair.p is not None for pair in pairs) else []
@@ -96,7 +96,7 @@ def write_report(folder: Path, summaries: Sequence[Summary], about: Circumstance
 
 
 def to_csv(summaries: Sequence[Summary]) -> str:
-    """One line per strategy: every estimate with the ends of its interval and the number of seeds; empty where unknown."""
+    """Return one line per strategy: every estimate with its interval and number of seeds; empty if unknown."""
     parts = ("mean", "low", "high", "seeds")
     domains = list(summaries[0].by_domain) if summaries else []
     groups = [*_ESTIMATES, *(f"held_out[{printable(domain)}]" for domain in domains)]
@@ -115,7 +115,7 @@ def to_csv(summaries: Sequence[Summary]) -> str:
 
 
 def pairs_to_csv(pairs: Sequence[Pair]) -> str:
-    """One line per pair and metric; empty where unknown."""
+    """Return one line per pair and metric; cells are empty if unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     parts = ("mean", "low", "high", "seeds")
@@ -128,7 +128,7 @@ def pairs_to_csv(pairs: Sequence[Pair]) -> str:
 
 
 def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
-    """The whole story for a reader: result, how to read it, by domain, what was run and where."""
+    """Return the whole report: results, how to read them, results by domain, and the conditions."""
     sections = [
         "# featmix compare",
         f"![Accuracy and paired differences to the baseline]({SUMMARY_FIGURE})",
@@ -155,7 +155,7 @@ def to_markdown(summaries: Sequence[Summary], about: Circumstances) -> str:
 
 
 def underfitting(summaries: Sequence[Summary], about: Circumstances) -> str:
-    """Say which strategies lose in-domain accuracy, which more epochs may give back; empty where none does."""
+    """Return a note on strategies that lose in-domain accuracy, which more epochs may restore; empty if there are none."""
     names = shown_labels([about.baseline, *(summary.label for summary in summaries)])
     differences = {names[summary.label]: summary.in_domain_difference for summary in summaries}
     losing = [name for name, difference in differences.items() if difference.high is not None and difference.high < 0]
@@ -169,12 +169,12 @@ def underfitting(summaries: Sequence[Summary], about: Circumstances) -> str:
 
 
 def metric_in_words(pairs: Sequence[Pair]) -> str:
-    """Return what the pairs compare, for a title."""
+    """Return the metric of the pairs in words, for a title."""
     return f"{METRICS[pairs[0].metric].replace('_', ' ')} in percentage points"
 
 
 def pair_table(pairs: Sequence[Pair]) -> tuple[list[str], list[list[str]]]:
-    """Head and body of the table of all pairs."""
+    """Return head and body of the table of all pairs."""
     body = []
     names = shown_labels(label for pair in pairs for label in (pair.first, pair.second))
     for pair in pairs:
@@ -187,7 +187,7 @@ def pair_table(pairs: Sequence[Pair]) -> tuple[list[str], list[list[str]]]:
 
 
 def print_results(console: Console, summaries: Sequence[Summary], about: Circumstances) -> None:
-    """Print the main table and that of all pairs, each complete at any width."""
+    """Print the main table and the table of all pairs, without cropping."""
     seeds = sorted({summary.in_domain.seeds for summary in summaries})
     counted = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
     print_table(console, f"Mean over {counted} seed(s) in %, with 95 % interval", *result_table(summaries, about.baseline))
@@ -203,10 +203,10 @@ def print_results(console: Console, summaries: Sequence[Summary], about: Circums
 
 
 def print_table(console: Console, title: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> None:
-    """Print a table that is never cropped.
+    """Print a table without cropping.
 
-    A terminal that is too narrow for it loses the columns of ``SPARED``, and where that is not enough each row takes a line
-    for each of its figures. What is piped is complete.
+    In a narrow terminal the columns of ``SPARED`` are omitted; if that is not enough, each row takes one line per value. Piped
+    output is complete.
     """
     every = list(range(len(head)))
     for columns in (every, [k for k in every if head[k] not in SPARED]):
@@ -239,7 +239,7 @@ def _as_table(title: str, head: Sequence[str], body: Sequence[Sequence[str]]) ->
 
 
 def result_table(summaries: Sequence[Summary], baseline: str = BASELINE) -> tuple[list[str], list[list[str]]]:
-    """Head and body of the main table; columns that would be empty are left out."""
+    """Return head and body of the main table, without empty columns."""
     held_out = any(summary.held_out_difference.seeds or summary.held_out.seeds for summary in summaries)
     failures = any(summary.failures for summary in summaries)
     names = shown_labels([baseline, *(summary.label for summary in summaries)])
@@ -260,7 +260,7 @@ def result_table(summaries: Sequence[Summary], baseline: str = BASELINE) -> tupl
 
 
 def domain_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str]]]:
-    """Head and body of the table by held-out domain: accuracy, and the paired difference below the baseline."""
+    """Return head and body of the table by held-out domain: accuracy, and below the baseline the paired difference."""
     domains, names = list(summaries[0].by_domain), shown_labels(summary.label for summary in summaries)
     body = []
     for s in summaries:
@@ -273,7 +273,7 @@ def domain_table(summaries: Sequence[Summary]) -> tuple[list[str], list[list[str
 
 
 def percent(estimate: Estimate) -> str:
-    """A share in percent, with half the width of its interval where that is known.
+    """Return a share in percent, with half the width of its interval if known.
 
     Example:
         >>> percent(Estimate(0.5, 0.48, 0.52, 3)), percent(Estimate(0.5, seeds=1)), percent(Estimate())
@@ -286,7 +286,7 @@ def percent(estimate: Estimate) -> str:
 
 
 def points(difference: Estimate) -> str:
-    """A difference in percentage points, marked if its interval excludes zero.
+    """Return a difference in percentage points, marked if its interval excludes zero.
 
     Example:
         >>> points(Estimate(0.05, 0.02, 0.08, 3)), points(Estimate(-0.01, -0.03, 0.01, 3))
@@ -300,14 +300,14 @@ def points(difference: Estimate) -> str:
 
 
 def markdown_table(head: list[str], body: list[list[str]]) -> str:
-    """A table in Markdown, its first column to the left."""
+    """Return a table in Markdown, with the first column aligned left."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     lines = [list(map(for_markdown, head)), rule, *(list(map(for_markdown, line)) for line in body)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def circumstances(summaries: Sequence[Summary], about: Circumstances) -> list[str]:
-    """What was run, with what, where and when, point by point."""
+    """Return a list of points on the runs: strategies, settings, machines, versions and times."""
     seeds = sorted({row.seed for row in about.rows})
     domains = [domain for domain in dict.fromkeys(row.held_out for row in about.rows) if domain]
     names = shown_labels(summary.label for summary in summaries)
@@ -334,7 +334,7 @@ def _time(about: Circumstances) -> str:
 
 
 def _in_effect(summary: Summary, any_site: bool) -> str:
-    """Site and all settings, also those left at their defaults; only what the row says if the strategy is gone."""
+    """Return site and all settings, including defaults; only those of the row if the strategy no longer exists."""
     if summary.strategy == PIPELINE:
         return f"see {file_of(summary.settings)}"
     try:

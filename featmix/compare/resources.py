@@ -1,4 +1,4 @@
-"""How many processes a machine bears."""
+"""How many processes a machine can run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ WORKER_BYTES = 1 << 30  # a worker with torch, the data of a small set and a net
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_memory() -> int | None:
-    """Bytes that new processes may take without any being put out, where the system says (Linux does)."""
+    """Return the bytes that new processes can use without swapping; None if unknown (known on Linux)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -24,12 +24,12 @@ def available_memory() -> int | None:
 
 
 def bearable_jobs(wanted: int, runs: int, memory: int | None, data: int = 0) -> int:
-    """Return how many processes are started: no more than there are runs, or than memory bears, and one at least.
+    """Return the number of processes to start: at most the number of runs, limited by memory, and at least one.
 
     Args:
-        wanted: How many were asked for.
-        runs: How many runs there are to make.
-        memory: Bytes that are free, if known.
+        wanted: Requested number of processes.
+        runs: Number of runs to make.
+        memory: Free bytes, if known.
         data: Bytes of the images, of which each process needs some copies.
 
     Example:

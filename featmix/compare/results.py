@@ -1,4 +1,4 @@
-"""One row per finished run, kept so that neither a crash nor a power cut loses it."""
+"""One row per finished run, written so that neither a crash nor a power cut loses it."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class Row:
 
     Args:
         strategy: Name in the registry, or ``none``.
-        settings: Those that differ from the library's defaults.
+        settings: The settings as the user wrote them, sorted.
         site: Where the strategy acted; empty for ``none``.
-        seed: Of split, initial weights, batch order and augmentation.
-        held_out: The domain left out; empty where there is only one.
-        in_domain_accuracy: Share of correct answers on unseen images of the training domains.
-        held_out_accuracy: The same in the held-out domain; None where there is none.
-        calibration_error: Expected calibration error (15 bins) in the held-out domain, or in domain where there is none.
-        seconds_per_step: Mean time of a training step; depends on the machine and on what else runs there.
-        error: Why the run failed; empty if it did not.
+        seed: Seed of split, initial weights, batch order and augmentation.
+        held_out: The held-out domain; empty if there is only one domain.
+        in_domain_accuracy: Accuracy on unseen images of the training domains.
+        held_out_accuracy: Accuracy in the held-out domain; None if there is none.
+        calibration_error: Expected calibration error (15 bins) in the held-out domain, or in domain if there is none.
+        seconds_per_step: Mean time of a training step; depends on the machine and its other processes.
+        error: Reason why the run failed; empty if it did not.
     """
 
     strategy: str
@@ -81,7 +81,7 @@ COLUMNS = tuple(field.name for field in fields(Row))
 
 
 def one_line(message: str) -> str:
-    r"""A message that fits a cell of a table: one line, not endless.
+    r"""Return a message that fits a cell of a table: one line of limited length.
 
     Example:
         >>> one_line("a\n  b")
@@ -96,7 +96,7 @@ def shortened(text: str) -> str:
 
 
 def to_line(row: Row) -> str:
-    """A row as a line of CSV, newline included."""
+    """Return a row as a line of CSV, with a newline."""
     cells = [getattr(row, column) for column in COLUMNS]
     written = [f"{cell:.{DECIMALS}f}" if isinstance(cell, float) else "" if cell is None else cell for cell in cells]
     return _csv_line(written)
@@ -107,9 +107,9 @@ class SetAside:
     """A line of ``runs.csv`` that is no run.
 
     Args:
-        number: Of the line, from 1.
-        reason: What is wrong with it.
-        line: As it stands there.
+        number: Number of the line, from 1.
+        reason: Why it is no run.
+        line: The line itself.
     """
 
     number: int
@@ -118,7 +118,7 @@ class SetAside:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the finished runs; the last row of a run wins, and a last line torn by a crash is passed over.
+    """Read the finished runs; the last row of a run counts, and an incomplete last line is skipped.
 
     Args:
         path: ``runs.csv``; a missing file has no rows.
@@ -127,7 +127,7 @@ def read_rows(path: Path) -> list[Row]:
         FeatmixWarning: For each line that is no run; the others are read.
 
     Raises:
-        FeatmixError: where the file is not one that `compare` wrote.
+        FeatmixError: If the file is not one that `compare` wrote.
     """
     rows, bad = read_lines(path)
     warn_of(path, bad)
@@ -135,10 +135,10 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_lines(path: Path) -> tuple[list[Row], list[SetAside]]:
-    """Read the finished runs, and what is none: each line by itself, so that one cannot spoil another.
+    """Read the finished runs, and the lines that are no runs; each line is read by itself, so that an error affects only one.
 
     Raises:
-        FeatmixError: where the file is not one that `compare` wrote.
+        FeatmixError: If the file is not one that `compare` wrote.
     """
     if not path.exists():
         return [], []
@@ -171,7 +171,7 @@ def read_lines(path: Path) -> tuple[list[Row], list[SetAside]]:
 
 
 def warn_of(path: Path, bad: Iterable[SetAside], *, where: str = "") -> None:
-    """Warn of lines that were set aside; of the first few by their numbers."""
+    """Warn of lines that were set aside, with the numbers of the first few."""
     bad = list(bad)
     for one in bad[:_TOLD]:
         warnings.warn(f"{path}: line {one.number} is no run and set aside{where}: {one.reason}", FeatmixWarning, stacklevel=3)
@@ -180,7 +180,7 @@ def warn_of(path: Path, bad: Iterable[SetAside], *, where: str = "") -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Replace the file by one that holds these rows, in one step that a crash cannot split."""
+    """Replace the file by one with these rows, in one step, so that a crash cannot leave half of it."""
     write(path, _csv_line(COLUMNS) + "".join(map(to_line, rows)))
 
 
@@ -198,7 +198,7 @@ def _csv_line(cells: Iterable[object]) -> str:
 
 
 def _from_line(line: bytes) -> Row:
-    """Read a row; what is wrong with it is a ValueError or a csv.Error."""
+    """Read a row; raise a ValueError or a csv.Error if it is invalid."""
     (cells,) = csv.reader([line.decode()], strict=True)
     if len(cells) != len(COLUMNS):
         raise ValueError(f"{len(cells)} cells for {len(COLUMNS)} columns")

@@ -1,4 +1,4 @@
-"""Which seeds an experiment has: so many from 0 on, or some by their numbers, so that machines can share it."""
+"""The seeds of an experiment: a number of seeds from 0 on, or a list, so that machines can share the work."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Seeds = int | str | Iterable[int]
 
 
 def chosen_seeds(seeds: Seeds, subject: str = "compare") -> tuple[int, ...]:
-    """Return the seeds that are meant.
+    """Read the seeds of an experiment.
 
     Args:
-        seeds: How many, from 0 on; or which, as numbers or in words: ``10-19``, ``0,3,10-12``. A number in words is how many.
-        subject: The command that was given it, for messages.
+        seeds: The number of seeds, from 0 on, also as text; or which seeds, as numbers or as text: ``10-19``, ``0,3,10-12``.
+        subject: Name of the command, for messages.
 
     Raises:
-        FeatmixError: If it is none of these, or one is named twice.
+        FeatmixError: If it is invalid, or a seed is named twice.
 
     Example:
         >>> chosen_seeds(3), chosen_seeds("3"), chosen_seeds("10-12,20"), chosen_seeds([5, 6])

@@ -29,7 +29,7 @@ AMP_HELP = "Mixed precision: bf16-mixed, or 16-mixed where the device has no oth
 
 
 def _setting(default: Any, help: str, *, shown: str | None = None) -> Any:
-    """Return a field; ``shown`` says what its default is where that is no value."""
+    """Return a field; ``shown`` describes its default if that is no value."""
     return field(default=default, metadata={"help": help, "shown": str(default) if shown is None else shown})
 
 
@@ -92,14 +92,14 @@ Settings.__doc__ = "\n".join(
 
 
 def resolve(given: Mapping[str, Any], *, quick: bool = False) -> Settings:
-    """Fill in what suits the data set where the user says nothing, and check everything.
+    """Fill in the defaults for the data set, and check all settings.
 
     Args:
-        given: Settings by name; ``None`` is as good as none, and paths may be relative.
-        quick: Fewer epochs and images, where nothing is said about them.
+        given: Settings by name; ``None`` is the same as a missing one, and paths may be relative.
+        quick: Fewer epochs and images by default.
 
     Raises:
-        FeatmixError: for an unknown setting, and for any that is out of range.
+        FeatmixError: for an unknown setting, and for a value that is out of range.
 
     Example:
         >>> resolve({"data": "digits", "lr": 0.1, "width": None}, quick=True).epochs
@@ -131,12 +131,12 @@ def resolve(given: Mapping[str, Any], *, quick: bool = False) -> Settings:
 
 
 def completed(record: Mapping[str, object]) -> dict[str, object]:
-    """Return settings that were written, with those that did not exist then as they are by default."""
+    """Return settings of a record, with defaults for those that did not exist when it was written."""
     return {**{one.name: one.default for one in fields(Settings)}, **record}
 
 
 def _with_amp(said: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the precision that ``amp`` is short for."""
+    """Return settings with ``amp`` replaced by the precision that it means."""
     amp = said.pop(AMP, False)
     if not amp:
         return said

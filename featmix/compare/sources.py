@@ -39,23 +39,23 @@ class Images:
         return len(self.labels)
 
     def where(self, mask: Tensor) -> Images:
-        """Those rows where the mask, of shape (N,), holds."""
+        """Return the rows where the mask, of shape (N,), is true."""
         return Images(self.pixels[mask], self.labels[mask], self.domains[mask])
 
     def to(self, device: torch.device) -> Images:
-        """The same images on a device."""
+        """Return the images on a device."""
         return Images(self.pixels.to(device), self.labels.to(device), self.domains.to(device))
 
     @staticmethod
     def join(parts: list[Images]) -> Images:
-        """All rows of several parts, in order."""
+        """Return all rows of several parts, in order."""
         columns = zip(*((part.pixels, part.labels, part.domains) for part in parts), strict=True)
         return Images(*(torch.cat(column) for column in columns))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The images that one run trains and tests on; `unseen` is None where no domain is left out."""
+    """The images that one run trains and tests on; `unseen` is None if no domain is left out."""
 
     train: Images
     seen: Images
@@ -67,12 +67,12 @@ class Source(ABC):
     """A data set as it was read.
 
     Args:
-        name: As the user named it.
+        name: Name, as the user wrote it.
         classes: Names of the classes; labels index them.
         domains: Names of the domains; domain labels index them.
         labels: Class of each image, of shape (N,), int64.
         fingerprint: Changes when the files behind the source change.
-        notes: What was seen while it was read, for whoever judges the results.
+        notes: Remarks from reading it, for readers of the results.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Source(ABC):
 
     @property
     def held_out_choices(self) -> tuple[str, ...]:
-        """The domains to leave out in turn; one empty name where there is only one domain, which cannot be left out."""
+        """The domains to leave out in turn; one empty name if there is only one domain, which cannot be left out."""
         return self.domains if len(self.domains) > 1 else ("",)
 
     @property
     def test_share(self) -> float | None:
-        """The share of images that each seed draws to test on; None where all seeds test on the same."""
+        """Share of the images that each seed draws for testing; None if all seeds test on the same images."""
         return TEST_SHARE
 
     @property
@@ -100,20 +100,20 @@ class Source(ABC):
     @property
     @abstractmethod
     def size_in_bytes(self) -> int:
-        """Bytes that all images take."""
+        """Size of all images in bytes."""
 
     @property
     def about(self) -> str:
-        """One line on what was read; empty where everybody knows."""
+        """A description in one line; empty for well-known data sets."""
         return ""
 
     def trial(self, seed: int, held_out: str, limit: int | None = None) -> Trial:
         """Split with a seed and leave a domain out.
 
         Args:
-            seed: Decides which images are tested on; the same for every held-out domain.
+            seed: Decides which images are for testing; the same for every held-out domain.
             held_out: A domain's name, or empty to leave none out.
-            limit: At most so many training images per domain.
+            limit: Largest number of training images per domain.
 
         Raises:
             FeatmixError: for an unknown domain.
@@ -134,7 +134,7 @@ class Source(ABC):
 
     @abstractmethod
     def _split(self, seed: int, limit: int | None) -> tuple[Images, Images]:
-        """Training and test images of all domains."""
+        """Return training and test images of all domains."""
 
     @abstractmethod
     def _unseen(self, train: Images, test: Images) -> Images:
@@ -143,11 +143,11 @@ class Source(ABC):
 
 @dataclass(frozen=True, eq=False)
 class RenderedSource(Source):
-    """Grey images, of shape (N, H, W), shown in each of some styles.
+    """Grey images, of shape (N, H, W), rendered in several styles.
 
     Args:
         grey: uint8; 0 is background.
-        official_test: Boolean (N,), where the data set comes with a test set of its own; None has one drawn by the seed.
+        official_test: Boolean (N,), true for images of an official test set; None if the seed draws one.
     """
 
     grey: Bytes
@@ -160,12 +160,12 @@ class RenderedSource(Source):
 
     @property
     def test_share(self) -> float | None:
-        """The share of images that each seed draws to test on; None with an official test set."""
+        """Share of the images that each seed draws for testing; None with an official test set."""
         return TEST_SHARE if self.official_test is None else None
 
     @property
     def size_in_bytes(self) -> int:
-        """Bytes that all images take, in all styles."""
+        """Size of all images in all styles, in bytes."""
         return 3 * len(self.domains) * self.grey.size
 
     def _split(self, seed: int, limit: int | None) -> tuple[Images, Images]:
@@ -194,7 +194,7 @@ class PhotoSource(Source):
     Args:
         pixels: uint8.
         domain_labels: Of shape (N,), int64.
-        official_test: Boolean (N,), where the data set comes with a test set of its own; None has one drawn by the seed.
+        official_test: Boolean (N,), true for images of an official test set; None if the seed draws one.
     """
 
     pixels: Bytes
@@ -208,17 +208,17 @@ class PhotoSource(Source):
 
     @property
     def test_share(self) -> float | None:
-        """The share of images that each seed draws to test on; None with an official test set."""
+        """Share of the images that each seed draws for testing; None with an official test set."""
         return TEST_SHARE if self.official_test is None else None
 
     @property
     def size_in_bytes(self) -> int:
-        """Bytes that all images take."""
+        """Size of all images in bytes."""
         return self.pixels.size
 
     @property
     def about(self) -> str:
-        """How many images there are, of which classes and domains, and who says which are tested on."""
+        """A line with the number of images, classes and domains, and how test images are chosen."""
         split = "a seed decides which are tested on"
         if self.official_test is not None:
             split = f"{(~self.official_test).sum()} to train and {self.official_test.sum()} to test on"
@@ -267,5 +267,5 @@ def rendered(
     official_test: npt.NDArray[np.bool_] | None = None,
     styles: str = "",
 ) -> RenderedSource:
-    """A source of grey images in styles, see `featmix.compare.styles.chosen_styles`."""
+    """Return a source of grey images in styles, see `featmix.compare.styles.chosen_styles`."""
     return RenderedSource(name, classes, chosen_styles(styles), labels, f"{fingerprint}-{VERSION}", grey, official_test)

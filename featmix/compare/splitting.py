@@ -1,4 +1,4 @@
-"""Seeded, stratified choices: which images to train on, which to test on, and which few of many."""
+"""Seeded, stratified choices: training images, test images, and subsets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def split_stratified(labels: Indices, rng: np.random.Generator, share: float = T
 
     Args:
         labels: Class of each image, of shape (N,).
-        rng: Decides who goes where.
-        share: Share of each class that is tested on; at least one image of a class of two or more, never all of it.
+        rng: Generator that decides the split.
+        share: Share of each class for testing; at least one image of a class of two or more, never all of it.
 
     Returns:
         Sorted indices of the training and of the test images; together they are 0 ... N-1.
@@ -41,8 +41,8 @@ def draw_stratified(labels: Indices, limit: int | None, rng: np.random.Generator
 
     Args:
         labels: Class of each image, of shape (N,).
-        limit: How many to draw; None or a number above N draws all.
-        rng: Decides whom.
+        limit: Number of images to draw; None or a number above N draws all.
+        rng: Generator that decides which.
 
     Returns:
         Sorted indices, of shape (min(limit, N),).

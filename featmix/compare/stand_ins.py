@@ -1,4 +1,4 @@
-"""Presets on the small network: each of their places stands at the stage of that network that is like it."""
+"""Presets on the small network: each of their sites is replaced by the corresponding stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FROM_0, _FROM_2 = ("blocks", "stages"), ("conv",)  # how networks number their 
 
 
 def stand_in(site: str) -> str:
-    """Return the site of the small network that is like another network's: its stem, or the stage of that number.
+    """Return the site of the small network for one of another network: the stem, or the stage of the same number.
 
     Args:
         site: A module of one of the networks of the presets, such as a ResNet, a DenseNet or an OSNet.
@@ -30,10 +30,10 @@ def stand_in(site: str) -> str:
 
 
 def stage_of(site: str) -> int:
-    """Return the number of the stage that a module of one of the networks of the presets is in, 0 for the stem.
+    """Return the number of the stage that contains a module of one of the presets' networks, 0 for the stem.
 
     Args:
-        site: Its name.
+        site: Name of the module.
 
     Example:
         >>> [stage_of(site) for site in ("maxpool", "layer1.0.conv2", "blocks.0", "conv3", "layer4")]
@@ -48,7 +48,7 @@ def stage_of(site: str) -> int:
 
 
 def told(tree: Tree) -> str:
-    """Return which sites of the small network stand for which of a tree's, in words; empty where all are its own.
+    """Return as text which sites of a tree are replaced by sites of the small network; empty if none are.
 
     Example:
         >>> import featmix as fm
@@ -66,10 +66,10 @@ def told(tree: Tree) -> str:
 
 
 def on_small_network(tree: Tree) -> Tree:
-    """Return a tree whose sites are the small network's; of equal strategies that come to stand at one site, the first stays.
+    """Return a tree with sites of the small network; of equal strategies at one site, only the first is kept.
 
     Args:
-        tree: With sites of any network.
+        tree: A tree with sites of any network.
 
     Example:
         >>> from featmix.presets.registry import preset
@@ -80,11 +80,11 @@ def on_small_network(tree: Tree) -> Tree:
 
 
 def moved(tree: Tree, place: Callable[[str], str]) -> Tree:
-    """Return a tree whose sites are others; of equal strategies that come to stand at one site, the first stays.
+    """Return a tree with other sites; of equal strategies at one site, only the first is kept.
 
     Args:
-        tree: With any sites.
-        place: Gives the site that stands for another.
+        tree: A tree with any sites.
+        place: Returns the new site for an old one.
     """
     if isinstance(tree, At):
         return replace(tree, site=place(tree.site))

@@ -1,8 +1,8 @@
-"""Means over seeds with honest intervals, and paired differences to the baseline.
+"""Means over seeds with confidence intervals, and paired differences to the baseline.
 
 A seed's result is the average over the held-out domains; seeds are the independent repetitions, so the usual interval is
 Student's t over seeds: held-out domains of one seed share their split and are *not* counted as repetitions. Others can be
-asked for, see :mod:`featmix.compare.intervals`. A seed with a failed run is left out, of levels and differences alike.
+chosen, see :mod:`featmix.compare.intervals`. A seed with a failed run is left out, in levels and differences alike.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Summary:
     """One strategy over all its runs.
 
     Args:
-        label: As tables call it.
+        label: Its name in tables.
         strategy: Name in the registry.
-        settings: Those that differ from the defaults.
-        site: Where it acts.
-        runs: Finished runs.
-        failures: Failed runs.
+        settings: The settings as the user wrote them, sorted.
+        site: Its site.
+        runs: Number of finished runs.
+        failures: Number of failed runs.
         in_domain: Accuracy in the training domains.
         held_out: Accuracy in the held-out domains, averaged over them.
         calibration: Calibration error.
@@ -40,7 +40,7 @@ class Summary:
         calibration_difference: Paired difference to the baseline.
         by_domain: Accuracy in each held-out domain.
         by_domain_difference: Paired difference to the baseline in each.
-        seconds_per_step: Median over runs.
+        seconds_per_step: Time of a training step, the median over runs.
     """
 
     label: str
@@ -65,8 +65,8 @@ def summarize(rows: Sequence[Row], baseline: str = BASELINE, interval: Interval 
 
     Args:
         rows: All runs of an experiment, failed ones included.
-        baseline: The label of the strategy that differences are taken to.
-        interval: How sure means are said to be.
+        baseline: Label of the strategy with which all others are compared.
+        interval: Kind of confidence interval.
     """
     groups = list(runs_by_strategy(sorted(rows, key=lambda row: row.label != baseline)).values())
     compared = next((group for group in groups if group[0].label == baseline), [])
@@ -83,7 +83,7 @@ def runs_by_strategy(rows: Iterable[Row]) -> dict[tuple[str, str, str], list[Row
 
 
 def domains_of(rows: Iterable[Row]) -> list[str]:
-    """Return the domains that were held out, in the order in which they first appear; one without a name where none was."""
+    """Return the domains that were held out, in the order in which they first appear; one empty name if none was."""
     return list(dict.fromkeys(row.held_out for row in rows))
 
 
@@ -97,7 +97,7 @@ def complete(rows: Iterable[Row], domains: Iterable[str]) -> list[Row]:
 
 
 def cells_of(rows: Iterable[Row], column: str, domains: Sequence[str]) -> dict[tuple[int, str], float]:
-    """Return what was measured in each cell (seed, held-out domain); failed runs measured nothing."""
+    """Return the value of a column in each cell (seed, held-out domain), without failed runs."""
     values = ((row, getattr(row, column)) for row in rows if row.held_out in domains and not row.error)
     return {(row.seed, row.held_out): value for row, value in values if value is not None}
 

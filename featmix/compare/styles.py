@@ -1,8 +1,8 @@
 """Grey images rendered as color images in several styles: the domains that the comparison leaves out one at a time.
 
-The four of `DEFAULT_STYLES` were chosen on training without mixing alone, with seeds from 100 on: each leaves room above when
-it is held out, and none carries most of the variance over seeds. White on black, `plain`, is covered by the others and says
-little when it is held out; it can be asked for.
+The four of `DEFAULT_STYLES` were chosen only by training without mixing, with seeds from 100 on: when held out, each leaves
+room for improvement, and none causes most of the variance over seeds. White on black, `plain`, is covered by the others and
+says little when it is held out; it can be chosen.
 
 The content (which digit, which garment) never changes; only the look does. Every image's random colours come from a
 generator of its own, seeded by the style and the image's number, so a rendering depends neither on the run nor on which
@@ -41,7 +41,7 @@ def render(grey: Grey, style: str, number: npt.NDArray[np.int64]) -> Color:
         RGB images of shape (N, 3, H, W), uint8.
 
     Raises:
-        FeatmixError: for an unknown style, or arrays that do not fit together.
+        FeatmixError: for an unknown style, or arrays of another shape or dtype.
 
     Example:
         >>> grey = np.zeros((2, 16, 16), dtype=np.uint8)
@@ -123,13 +123,13 @@ VERSION = 2  # of the renderings: what was made of others is not comparable
 
 
 def chosen_styles(text: str) -> tuple[str, ...]:
-    """Return the styles that are meant.
+    """Read the names of styles.
 
     Args:
-        text: Names with commas between; empty for `DEFAULT_STYLES`.
+        text: Names separated by commas; empty for `DEFAULT_STYLES`.
 
     Raises:
-        FeatmixError: For an unknown one, or one named twice.
+        FeatmixError: For an unknown style, or one named twice.
 
     Example:
         >>> chosen_styles("plain,noisy"), len(chosen_styles(""))

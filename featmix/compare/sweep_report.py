@@ -1,4 +1,4 @@
-"""What sweeps came to, along their axes: a table and a figure of each."""
+"""Results of sweeps along their axes: a table and a figure of each."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _LINES = 6  # values of a second axis that have lines of their own
 
 
 def write_sweeps(folder: Path, sweeps: Sequence[Sweep], summaries: Sequence[Summary]) -> list[str]:
-    """Write a figure for each sweep, and one table; files of earlier sweeps go.
+    """Write a figure for each sweep, and one table; files of earlier sweeps are removed.
 
     Args:
-        folder: Where to.
-        sweeps: What was asked for; none writes nothing.
-        summaries: Of all strategies.
+        folder: The folder to write to.
+        sweeps: The sweeps; without any, nothing is written.
+        summaries: Summaries of all strategies.
 
     Returns:
         Names of the files.
@@ -58,12 +58,12 @@ def print_sweeps(console: Console, sweeps: Sequence[Sweep], summaries: Sequence[
 def draw_sweep(sweep: Sweep, summaries: Sequence[Summary]) -> Any:
     """Draw accuracies along the first axis, with intervals and the level without mixing.
 
-    Numbers stand where they belong on the axis, words beside each other. A second axis has a panel for each of its values; of
-    more axes the rest goes into the panels' titles.
+    Numbers are placed to scale on the axis, words at equal distances. A second axis has a panel for each of its values; values
+    of further axes are in the panels' titles.
 
     Args:
-        sweep: What varies.
-        summaries: Of all strategies.
+        sweep: The sweep.
+        summaries: Summaries of all strategies.
     """
     figures = imported("matplotlib.figure", subject="compare", install="featmix[compare]")
     known = {summary.label: summary for summary in summaries}

@@ -1,4 +1,4 @@
-"""Sweeps in words: one strategy over values of its settings or over sites, each of which is a strategy of its own."""
+"""Sweeps as text: one strategy with several values of its settings or several sites, each compared separately."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Sweep:
-    """A strategy over values.
+    """A strategy with several values.
 
     Args:
-        text: As it was written.
-        axes: What varies: names of settings, and ``site``.
-        points: For each combination the values on the axes, and the label of the strategy that has them.
+        text: The sweep as the user wrote it.
+        axes: Names of the settings that vary, and ``site``.
+        points: For each combination, the values on the axes, and the label of the strategy with these values.
     """
 
     text: str
@@ -38,18 +38,18 @@ class Sweep:
 
 
 def expanded(texts: Sequence[str], site: str | None = None, *, any_site: bool = False) -> tuple[list[str], list[Sweep]]:
-    """Return strategies in words, each sweep replaced by what it stands for, and the sweeps.
+    """Return strategies as text, with each sweep replaced by its strategies, and the sweeps.
 
     ``lam=0.5..0.9/5`` is five values, evenly from the first to the last; ``norm=pono|in`` is two; ``moex@stem,layer1`` is two
     sites, as is ``site="stem,layer1"`` for strategies that name none. ``stage1`` is another name of ``layer1``.
 
     Args:
         texts: As `featmix.compare.contenders.contenders` takes them.
-        site: Where strategies act that name no site.
-        any_site: Whether sites are those of another network than the small one; ``stage1`` is its own name there.
+        site: Site of strategies that name none.
+        any_site: Whether sites are those of another network than the small one, in which ``stage1`` is not ``layer1``.
 
     Raises:
-        FeatmixError: If a range is none, or it would be more than a thousand strategies.
+        FeatmixError: If a range is invalid, or there would be more than a thousand strategies.
 
     Example:
         >>> expanded(["moex:lam=0.5..0.9/3", "mixup"])[0]
@@ -95,7 +95,7 @@ def _sweep(text: str, site: str | None, any_site: bool) -> Sweep | None:
 
 
 def _values(text: str, whole: str) -> list[str]:
-    """Return the values that a setting takes in turn; one where it is no sweep."""
+    """Return the values of a setting in a sweep; only one if it is no sweep."""
     if ".." in text:
         found = _FROM_TO.fullmatch(text)
         if found is None or not 2 <= int(found[3]) <= _MOST:

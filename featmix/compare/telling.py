@@ -1,4 +1,4 @@
-"""What is said before the first run: what was read, and where strategies act."""
+"""Messages before the first run: about the data, and about the sites of strategies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featmix.compare.sources import Source
 
 
 def tell_of_data(console: Console, source: Source) -> None:
-    """Say what was read, where it is the user's own, and what was noticed."""
+    """Describe the data, if it is the user's own, and print the notes on it."""
     if source.about:
         console.print(for_terminal(source.about), markup=False, highlight=False, soft_wrap=True)
     for note in source.notes:
@@ -24,7 +24,7 @@ def tell_of_data(console: Console, source: Source) -> None:
 
 
 def tell_of_sites(console: Console, specs: Sequence[Contender], settings: Settings, network: nn.Module | None) -> None:
-    """Say which modules of a network stand for sites that are not called so."""
+    """Print the modules for sites that have another name than their module."""
     if network is None or settings.model == SMALL:
         return
     places = Places(network)

@@ -1,4 +1,4 @@
-"""Data sets of torchvision that are on this machine."""
+"""Reads data sets of torchvision on this machine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SPLITS = {"train": ((True, False),), "split": (("train", "test"), ("train", "va
 
 
 def read_torchvision(name: str, root: Path | None, size: int | None) -> PhotoSource:
-    """Read one of torchvision's data sets of classes; nothing is downloaded.
+    """Read one of torchvision's classification data sets; nothing is downloaded.
 
     Args:
-        name: Of its class, such as ``CIFAR10``.
-        root: The folder that torchvision keeps it in.
+        name: Name of its Python class, such as ``CIFAR10``.
+        root: The folder in which torchvision stores it.
         size: Side in pixels that images are resized to.
 
     Raises:

@@ -1,8 +1,7 @@
 """One run: train the small network under one strategy, and measure it in and out of its training domains.
 
-Everything but the strategy is the same for all strategies of a cell (seed, held-out domain): the split, the initial weights
-and the order of the batches come from generators of their own, which no strategy can advance. Differences to the baseline
-are therefore paired.
+Within a cell (seed, held-out domain), everything but the strategy is the same: the split, the initial weights and the order of
+the batches come from separate generators, from which no strategy draws. Differences to the baseline are therefore paired.
 """
 
 from __future__ import annotations
@@ -56,11 +55,11 @@ class Run:
     """A cell of the grid.
 
     Args:
-        spec: What is trained.
-        seed: Of split, weights, batches and decisions.
-        held_out: The domain left out; empty where there is only one.
-        keep: The folder to keep the network and its answers in; empty keeps the row alone.
-        log: A logger's kind and folder, with a colon between, see `featmix.compare.loggers`; empty for none.
+        spec: The strategy.
+        seed: Seed of split, weights, batches and decisions.
+        held_out: The held-out domain; empty if there is only one domain.
+        keep: The folder for the network and its predictions; empty keeps only the row.
+        log: A logger's kind and folder, separated by a colon, see `featmix.compare.loggers`; empty for none.
     """
 
     spec: Contender
@@ -75,7 +74,7 @@ class Run:
         return self.row().key
 
     def row(self, **measured: Any) -> Row:
-        """The row of this run."""
+        """Return the row of this run."""
         return Row(self.spec.name, self.spec.settings, self.spec.site, self.seed, self.held_out, **measured)
 
 
@@ -83,16 +82,16 @@ def train(run: Run, settings: Settings, source: Source, factory: Factory | None 
     """Make one run.
 
     Args:
-        run: What to train.
-        settings: What all runs share.
+        run: The run.
+        settings: Settings of all runs.
         source: The data set.
-        factory: Makes the network, where its name in the settings is none that can be found again.
+        factory: Makes the network, if its name in the settings cannot be found.
 
     Returns:
         A row without error.
 
     Raises:
-        FeatmixError: where there is too little data for one batch, or the loss is not finite.
+        FeatmixError: If the data does not fill one batch, or the loss is not finite.
     """
     trial = source.trial(run.seed, run.held_out, settings.limit)
     if len(trial.train) < settings.batch_size:
@@ -109,14 +108,14 @@ def train_plainly(images: Images, settings: Settings, num_classes: int, seed: in
     """Return the network after training without mixing.
 
     Args:
-        images: To train on.
+        images: The training images.
         settings: As for :func:`train`; on one device.
-        num_classes: How many classes there are.
-        seed: Of initial weights and batch order.
+        num_classes: Number of classes.
+        seed: Seed of initial weights and batch order.
         factory: See :func:`train`.
 
     Raises:
-        FeatmixError: Where the loss is not finite.
+        FeatmixError: If the loss is not finite.
     """
     fabric = make_fabric(settings)
     network = make_network(settings, num_classes, seed, size=size_of(images), factory=factory)
@@ -126,7 +125,7 @@ def train_plainly(images: Images, settings: Settings, num_classes: int, seed: in
 
 
 def make_fabric(settings: Settings, loggers: Sequence[Any] = ()) -> Fabric:
-    """Device, precision, data parallelism, and who is told."""
+    """Return a Fabric with device, precision, data parallelism and loggers."""
     kind, _, number = settings.device.partition(":")
     devices: list[int] | int = [int(number)] if number else settings.devices
     strategy = "ddp_spawn" if settings.devices > 1 else "auto"
@@ -139,12 +138,12 @@ def make_fabric(settings: Settings, loggers: Sequence[Any] = ()) -> Fabric:
 def make_network(
     settings: Settings, num_classes: int, seed: int, *, size: Size = (32, 32), factory: Factory | None = None
 ) -> nn.Module:
-    """The network with initial weights that depend on the seed alone, and on the file of weights where there is one.
+    """Return the network with initial weights that depend only on the seed, and on the file of weights if there is one.
 
     Args:
-        settings: Which network.
-        num_classes: How many logits it gives.
-        seed: Of its weights.
+        settings: Settings with the name of the network.
+        num_classes: Number of logits.
+        seed: Seed of its weights.
         size: Height and width of the images.
         factory: See :func:`train`.
 
@@ -162,7 +161,7 @@ def make_network(
 
 
 def pipeline_of(run: Run, network: nn.Module, settings: Settings) -> fm.Pipeline:
-    """Return what a run does to images and features, its sites being modules of the network.
+    """Return the pipeline of a run, with modules of the network as sites.
 
     Raises:
         FeatmixError: If the network has no such site.
@@ -174,17 +173,17 @@ def pipeline_of(run: Run, network: nn.Module, settings: Settings) -> fm.Pipeline
 
 
 def with_seed(pipeline: fm.Pipeline, seed: int) -> fm.Pipeline:
-    """The same pipeline with another seed: a run's own."""
+    """Return the pipeline with another seed."""
     return pipeline.replace(seed=seed)
 
 
 def attach(pipeline: fm.Pipeline, network: nn.Module, feed: Feed) -> PipelineMixer:
-    """Attach what a pipeline mixes to the bare network, before Fabric wraps it.
+    """Attach a pipeline's ``mix`` to the network before Fabric wraps it.
 
     Args:
-        pipeline: What is mixed where.
-        network: The bare module.
-        feed: Gives two images, for strategies that need to know the shape at their site.
+        pipeline: The pipeline.
+        network: The network, not wrapped.
+        feed: Returns two images, for strategies that need the shape at their site.
     """
     return pipeline.attach(network, example=feed.unit(torch.arange(2)))
 
@@ -218,7 +217,7 @@ def _train(
 
 
 def _set_up(fabric: Fabric, network: nn.Module, settings: Settings, seed: int) -> tuple[Any, Any]:
-    """What trains: the network as Fabric wraps it, and its optimizer."""
+    """Return the network wrapped by Fabric, and its optimizer."""
     optimizer = _optimizer(network, settings)
     model: Any = torch.compile(network) if settings.compile else network
     if settings.model != SMALL:  # which draws nothing; others have dropout
@@ -241,7 +240,7 @@ def _fit(
     seed: int,
     keeper: Keeper | None = None,
 ) -> float:
-    """Train, and return the mean seconds of a step; the first, which warms up, and what a keeper takes are not counted."""
+    """Train, and return the mean seconds of a step, without the first step, which warms up, and without the keeper's time."""
     order = torch.Generator().manual_seed(_derive(seed, _ORDER))
     data = feed.images
     steps_per_epoch = len(data) // settings.batch_size
@@ -283,7 +282,7 @@ def _fit(
 
 
 def learning_rate_factor(step: int, steps: int) -> float:
-    """Return the factor of the highest learning rate: a linear rise, under a cosine that falls to 0 after all steps.
+    """Return the learning rate as a share of the highest one: a linear rise, under a cosine that falls to 0 at the end.
 
     Example:
         >>> [round(learning_rate_factor(step, 10), 2) for step in (0, 1, 5, 9)]
@@ -298,6 +297,6 @@ def _derive(seed: int, use: int) -> int:
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimizer that Fabric wrapped: the schedule must change its learning rate, and it must be a true Optimizer."""
+    """Return the optimizer that Fabric wrapped, since a schedule needs a true Optimizer to change its learning rate."""
     inner: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
     return inner

@@ -1,4 +1,4 @@
-"""Weights from a file on this machine: tensors alone, so that reading a file runs nothing that is in it."""
+"""Weights from a file on this machine: only tensors, so that no code in the file is run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read tensors by name.
 
     Args:
-        path: A ``.safetensors``, or what ``torch.save`` wrote of a ``state_dict``.
+        path: A ``.safetensors`` file, or a ``state_dict`` that ``torch.save`` wrote.
 
     Raises:
-        FeatmixError: If it cannot be read, or holds anything else than tensors.
+        FeatmixError: If it cannot be read, or contains anything else than tensors.
     """
     if not path.is_file():
         raise FeatmixError("compare", "weights", expected="a file of weights on this machine", got=str(path))
@@ -56,18 +56,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(network: nn.Module, path: Path, num_classes: int) -> list[str]:
-    """Put weights from a file into a network; what gives the logits stays new where it is made for other classes.
+    """Load weights from a file into a network; the classifier keeps its new weights if the file is for other classes.
 
     Args:
-        network: Whose weights are replaced.
+        network: The network.
         path: The file.
-        num_classes: How many logits the network gives.
+        num_classes: Number of logits of the network.
 
     Returns:
-        Names of what stayed new.
+        Names of the weights that stayed new.
 
     Raises:
-        FeatmixError: If weights are missing, left over, or of other shapes.
+        FeatmixError: If weights are missing, unexpected, or of other shapes.
     """
     given, own = read_weights(path), network.state_dict()
     unlike = [name for name in own if name in given and given[name].shape != own[name].shape]
@@ -88,7 +88,7 @@ def load_weights(network: nn.Module, path: Path, num_classes: int) -> list[str]:
 
 
 def fingerprint(path: Path) -> str:
-    """Return what changes with the content of a file."""
+    """Return a fingerprint of the content of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 

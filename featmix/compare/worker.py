@@ -1,4 +1,4 @@
-"""The process that makes runs: it imports torch once, is handed runs one after the other, and ends with its parent."""
+"""The process that makes runs: it imports torch once, receives one run after the other, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ READY = "ready"
 def serve(connection: Connection) -> None:
     """Make runs until the connection closes.
 
-    The parent sends the settings and the source first, then runs; each run is answered by its row. A run that fails is
-    answered by a row that says why.
+    The parent sends the settings and the source first, then runs; the answer to each run is its row. The row of a run that
+    fails has the reason.
 
     Args:
-        connection: To the parent. The first message that goes out is `READY`.
+        connection: Connection to the parent. The first message sent is `READY`.
     """
     _ignore_interrupts()
     threading.Thread(target=_end_with_parent, daemon=True).start()

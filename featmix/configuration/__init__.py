@@ -1,7 +1,7 @@
-"""One configuration for everything: pipelines, trees, strategies, normalizers and schedules in a file that people can read.
+"""Configuration files for pipelines, trees, strategies, normalizers and schedules, in YAML that people can read.
 
-A file is untrusted input. It is read without any constructor of YAML's; it names strategies of the registry, transforms of
-albumentations, kornia and torchvision, and what :func:`allow` lets in; it cannot import or run anything else.
+A file is untrusted input. It is read without YAML constructors; it can name strategies of the registry, transforms of
+albumentations, kornia and torchvision, and objects that :func:`allow` adds; it cannot import or run anything else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["allow", "from_dict", "load", "save", "to_dict"]
 
 
 def to_dict(thing: Any) -> dict[str, Plain]:
-    """Return what :func:`save` writes, as plain dictionaries, lists, text and numbers.
+    """Return the content of a file of :func:`save`, as plain dictionaries, lists, text and numbers.
 
     Args:
         thing: A :class:`~featmix.Pipeline`, a tree or ``{site: strategy}``, a strategy, a normalizer or a schedule.
@@ -42,13 +42,13 @@ def to_dict(thing: Any) -> dict[str, Plain]:
 
 
 def from_dict(values: dict[str, Any]) -> Any:
-    """Make the object again that :func:`to_dict` was given.
+    """Make the object from the dictionary that :func:`to_dict` returned.
 
     Warns:
-        UserWarning: If other versions wrote it.
+        UserWarning: If it was written with other versions.
 
     Raises:
-        FeatmixError: If something in it is not what it should be; ``argument`` is the path of the entry.
+        FeatmixError: If an entry is invalid; ``argument`` is the path of the entry.
 
     Example:
         >>> import featmix as fm
@@ -60,11 +60,11 @@ def from_dict(values: dict[str, Any]) -> Any:
 
 
 def save(thing: Any, path: str | os.PathLike[str]) -> None:
-    """Write a YAML file that :func:`load` reads. A file that is there is replaced in one step, or stays as it is.
+    """Write a YAML file that :func:`load` reads. An existing file is replaced in one step, or stays as it is.
 
     Args:
         thing: See :func:`to_dict`.
-        path: Where to; its folder must exist.
+        path: Path of the file; its folder must exist.
 
     Raises:
         FeatmixError: If something in it cannot be written, or the file cannot.
@@ -90,16 +90,16 @@ def save(thing: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Make the object again that :func:`save` was given: from the same seed it does the same, bit for bit.
+    """Make the object from a file that :func:`save` wrote: with the same seed its results are the same, bit for bit.
 
     Args:
-        path: A YAML file; it may come from anywhere.
+        path: A YAML file; it may come from an untrusted source.
 
     Warns:
-        UserWarning: If other versions wrote it.
+        UserWarning: If it was written with other versions.
 
     Raises:
-        FeatmixError: If something in it is not what it should be; ``argument`` is the path of the entry, such as
+        FeatmixError: If an entry is invalid; ``argument`` is the path of the entry, such as
             ``mix.compose[1].strategy.norm``.
     """
     return read_document(parse(read_text(path), Place(str(path))), Place(str(path)), stacklevel=2)

@@ -1,8 +1,7 @@
-"""Transforms of albumentations, through its own serialization, and checked before that is called.
+"""Transforms of albumentations, by its own serialization, with checks before that is called.
 
-``albumentations.from_dict`` makes any class of its registry, drops names of arguments that it does not know, and goes on with
-defaults where an argument is wrong in a way that it does not foresee. Its ``to_dict`` leaves out ``Compose``'s interpolation of
-masks, its seed and its strictness. All of that is made up for here.
+``albumentations.from_dict`` makes any class of its registry, ignores unknown argument names, and uses defaults for some wrong
+arguments. Its ``to_dict`` omits the mask interpolation, the seed and the strictness of ``Compose``. This module corrects both.
 """
 
 from __future__ import annotations
@@ -60,9 +59,9 @@ def _written(transform: Any, place: Place) -> dict[str, Plain]:
 
 
 def _differing(transform: Any, made: Any, told: dict[str, Any]) -> list[tuple[Any, dict[str, Any], str]]:
-    """Return the transforms that come back otherwise, each with what is told of it and its first attribute that differs.
+    """Return the transforms that differ after a round trip, each with its record and its first attribute that differs.
 
-    An argument left to its default may come back as it was: a default of None may stand for more than is told.
+    An argument left to its default may restore it, since a default of None may mean more than the record says.
     """
     members = list(zip(transform.transforms, made.transforms, told[_MEMBERS], strict=True)) if _MEMBERS in told else []
     found = [one for before, after, inside in members for one in _differing(before, after, inside)]
@@ -90,7 +89,7 @@ def _made(value: Plain, place: Place) -> Any:
 
 
 def _try_alone(library: Any, leaf: dict[str, Any], place: Place) -> None:
-    """Make one transform, to find out whether it was to blame."""
+    """Make a single transform, to find out whether it is the one that fails."""
     try:
         library.from_dict({"transform": leaf})
     except Exception as error:
@@ -102,7 +101,7 @@ def _try_alone(library: Any, leaf: dict[str, Any], place: Place) -> None:
 
 
 def _checked(value: Plain, place: Place) -> dict[str, Any]:
-    """The same with a strictness that refuses wrong arguments, once every class and argument in it has been found allowed."""
+    """Check that all classes and arguments in a record are allowed; return it in strict mode, which refuses wrong ones."""
     given = as_dict(value, place, f"a transform: {{{_CLASS}: ..., and its arguments}}")
     at_name = place.key(_CLASS)
     name = as_text(given.get(_CLASS), at_name, "the name of a transform of albumentations")
@@ -131,13 +130,13 @@ def _checked(value: Plain, place: Place) -> dict[str, Any]:
 
 
 def _is_of_whole_numbers(item: list[Plain], parameter: inspect.Parameter) -> bool:
-    """Return whether numbers are whole, and mean something else than the same as fractions: pixels, and not shares."""
+    """Return whether numbers are whole and mean pixels, where fractions would mean shares."""
     hint = str(parameter.annotation)
     return "tuple[int" in hint and "tuple[float" in hint and all(type(number) is int for number in item)
 
 
 def _check_reads_nothing(cls: type, arguments: dict[str, Plain], place: Place) -> None:
-    """Refuse a class that is given files to read, or functions to call."""
+    """Refuse a class whose arguments are files to read, or functions to call."""
     for name, parameter in parameters_of(cls).items():
         hint = str(parameter.annotation)
         if ("Path" in hint or "Callable" in hint) and arguments.get(name, parameter.default) is not None:
@@ -149,13 +148,13 @@ def _is_allowed(cls: type) -> bool:
 
 
 def _validates(cls: type) -> bool:
-    """Return whether albumentations wraps its constructor, which then takes ``strict``."""
+    """Return whether albumentations wraps the constructor of a class, which then takes ``strict``."""
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     return "InitSchema" in vars(owner)
 
 
 def _completed(transform: Any, told: dict[str, Any], outer: dict[str, Any] | None = None) -> dict[str, Any]:
-    """With what composes leave out, and without what a class does not take or has from the compose around it."""
+    """Return the record with arguments that composes omit, without unknown ones and those inherited from a compose."""
     kind: Any = type(transform)
     parameters = parameters_of(kind)
     handed_on = {name: value for name, value in (outer or {}).items() if name in _HANDED_ON}
@@ -171,7 +170,7 @@ def _completed(transform: Any, told: dict[str, Any], outer: dict[str, Any] | Non
 
 
 def _plainly(value: Any, place: Place) -> Plain:
-    """Return the value as :func:`write` does, but without tags: albumentations makes what it needs of plain values."""
+    """Return the value as :func:`write` does, but without tags, since albumentations converts plain values itself."""
     if isinstance(value, dict):
         return {str(key): _plainly(item, place.key(str(key))) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""Names that a configuration may use: classes and functions of a few modules, and those that code lets in; a file lets in none.
+"""Names that a configuration may use: classes and functions of a few modules, and those that code allows.
 
-A name is looked up among what is allowed, and never imported. The only imports are of the modules listed here.
+A file cannot allow any. A name is looked up among allowed objects, never imported: only the modules listed here are imported.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _NEVER = {
 
 
 def allow(thing: _T, *, most: Mapping[str, float] | None = None) -> _T:
-    """Let configurations name something of your own; use it in the code that loads them, before it does.
+    """Allow configurations to name your own class, function or module; call it before the configuration is loaded.
 
     Args:
-        thing: A class, whose objects are then written as class and arguments (each argument is read off the attribute of its
-            name); a function, which is then written by name; or a module: all public classes and functions that it defines.
-        most: Of a class of another library, or a strategy: the largest numbers that files may give these arguments, in place
-            of the usual bounds, which keep a stranger's file from taking all memory: ``{"num_holes_range": 50_000}``.
+        thing: A class, whose objects are written as class and arguments (each argument is the attribute of the same name); a
+            function, which is written by name; or a module, with all public classes and functions that it defines.
+        most: For a class of another library, or a strategy: the largest numbers that files may use for these arguments, such
+            as ``{"num_holes_range": 50_000}``. They replace the usual bounds, which limit the memory that a file can use.
 
     Returns:
-        The same, so that it decorates too.
+        The same object, so that it can be used as a decorator.
 
     Raises:
-        FeatmixError: If it has no name that could be looked up again: a lambda, or something defined in a function; or
-            ``most`` is not of a class, or not of numbers.
+        FeatmixError: If it has no name by which it can be found, such as a lambda or a local function; or if ``most`` is given
+            without a class, or has values other than positive numbers.
 
     Example:
         >>> import featmix as fm
@@ -76,7 +76,7 @@ def allow(thing: _T, *, most: Mapping[str, float] | None = None) -> _T:
 
 
 def name_of(thing: Any) -> str | None:
-    """The name under which a class or function is allowed; ``None`` where it is not."""
+    """Return the name under which a class or function is allowed; ``None`` if it is not."""
     for name, held in _THINGS.items():
         if held is thing:
             return name
@@ -91,7 +91,7 @@ def named(name: str, place: Place) -> Any:
     """Return the class or function that is allowed under a name.
 
     Raises:
-        FeatmixError: If nothing is; or if its library is not installed, or cannot be loaded.
+        FeatmixError: If there is none, or its library is not installed or cannot be loaded.
     """
     if name in _NEVER:
         raise place.refuse("a class that a configuration may name", name, _NEVER[name])
@@ -110,9 +110,9 @@ def named(name: str, place: Place) -> Any:
 
 
 def _public(module: ModuleType) -> dict[str, Any]:
-    """Public classes, those of enumerations among them, and functions that come from the module's own package.
+    """Return public classes, including enumerations, and functions that come from the module's own package.
 
-    Of modules of ours only what they define themselves.
+    For modules of featmix, only those that they define themselves.
     """
     home = module.__name__ if module.__name__ in _OURS else module.__name__.partition(".")[0]
     kinds = type | FunctionType | BuiltinFunctionType

@@ -1,7 +1,7 @@
-"""The arguments that an object was made with, read off the object.
+"""Finds the constructor arguments of an object from its attributes.
 
 kornia and torchvision do not keep them in one place: an argument may be an attribute, one of kornia's flags, or in the
-generator that draws kornia's parameters, under another name. What is found here is a guess, and whoever uses it tries it.
+generator that draws kornia's parameters, under another name. The results are guesses, which the caller has to verify.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _DEEPEST, _LONGEST = 5, 8
 
 
 def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
-    """Guesses at an object's constructor arguments, the best first. What is not found is left to its default.
+    """Yield guesses of an object's constructor arguments, the best first; arguments that are not found have their defaults.
 
-    Where one argument is missing, anything that the object holds may be it.
+    If one argument is missing, any value in the object is a candidate for it.
 
     Example:
         >>> next(possible_arguments(nn.Dropout(0.25)))
@@ -45,7 +45,7 @@ def possible_arguments(thing: Any) -> Iterator[dict[str, Any]]:
 
 
 def _read_otherwise(thing: Any, known: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Arguments as they were found, and as they were given where something else is kept under their name."""
+    """Yield the arguments found, and other candidates where an attribute of that name is not what was given."""
     yield known
     words = {name: word for name, value in known.items() if (word := _word(value))}
     if words or None in known.values():  # what is kept as None may be what a number of nothing became
@@ -59,21 +59,21 @@ def _read_otherwise(thing: Any, known: dict[str, Any]) -> Iterator[dict[str, Any
 
 
 def _word(value: Any) -> str:
-    """The word that timm's transforms are given for a constant, or a choice of constants, that they keep; empty for others."""
+    """Return the word for a constant, or a choice of constants, that timm's transforms keep; empty for others."""
     if isinstance(value, tuple) and len(value) > 1 and all(isinstance(each, Enum) for each in value):
         return "random"
     return value.value if isinstance(value, Enum) and isinstance(value.value, str) else ""
 
 
 def members_of(thing: Any) -> list[Any] | None:
-    """Return a container's modules, where its constructor takes any number of them; ``None`` where it does not."""
+    """Return a container's modules if its constructor takes any number of them, else ``None``."""
     if not takes_members(type(thing)) or not isinstance(thing, nn.Module):
         return None
     return list(thing._modules.values())
 
 
 def takes_members(cls: type) -> bool:
-    """Return whether its constructor takes any number of positional arguments."""
+    """Return whether the constructor of a class takes any number of positional arguments."""
     return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters_of(cls).values())
 
 
@@ -84,7 +84,7 @@ def parameters_of(make: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def names_of(make: Any) -> list[str]:
-    """Return the names of the parameters that can be given by name.
+    """Return the names of the parameters that can be passed by keyword.
 
     Example:
         >>> names_of(nn.Dropout)
@@ -106,7 +106,7 @@ def _found(holders: list[Any], name: str) -> Any:
 
 
 def _held(value: Any, depth: int, seen: set[Any]) -> Iterator[Any]:
-    """Numbers, words, and short sequences and tensors of numbers anywhere in an object; each once."""
+    """Yield numbers, words, and short sequences and tensors of numbers anywhere in an object, each once."""
     if isinstance(value, bool) or value is None or depth > _DEEPEST:
         return
     if isinstance(value, int | float | str) or (isinstance(value, Tensor) and value.numel() <= _LONGEST):

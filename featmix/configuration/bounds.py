@@ -1,7 +1,7 @@
-"""Bounds on the numbers that a file may give: whatever it says, what is made of it takes bearable time and memory.
+"""Bounds on the numbers in a file, so that the transforms that it describes take limited time and memory.
 
-A batch of images goes through what a file names, and a crop of 10^9 pixels, or 10^8 holes, would end the process. Code may ask
-for as much; for files it says so by ``featmix.configuration.allow`` and ``most=``.
+A crop of 10^9 pixels, or 10^8 holes, would end the process. Code is free to use such numbers; it allows them for files by
+``featmix.configuration.allow`` and ``most=``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from featmix.configuration.plain import Plain
 
 
 class Bound(NamedTuple):
-    """The largest size of a number, and the smallest of one that is not 0."""
+    """The largest absolute value of a number, and the smallest one except 0."""
 
     most: float
     least: float = 0.0
@@ -49,21 +49,21 @@ _raised: dict[type, dict[str, float]] = {}
 
 
 def raise_bounds(cls: type, most: Mapping[str, float]) -> None:
-    """Let files give a class larger numbers."""
+    """Allow larger numbers in files for a class."""
     _raised.setdefault(cls, {}).update(most)
 
 
 def check_bounds(make: Any, given: Mapping[str, Plain], place: Place, usual: Bound = SIDE) -> None:
-    """Refuse numbers that ask for too much.
+    """Refuse numbers that are out of bounds.
 
     Args:
-        make: The class that they are for; one of the user's own is not held to bounds that it was not given.
+        make: The class that gets them; a class of the user has only the bounds given for it.
         given: Its arguments, as plain values.
-        place: Where they stand.
-        usual: The bound of an argument whose name says nothing.
+        place: Their place in the configuration.
+        usual: The bound of an argument whose name has no bound of its own.
 
     Raises:
-        FeatmixError: If one does; the message says how code lets it in.
+        FeatmixError: If a number is out of bounds; the message says how code can allow it.
     """
     own = _raised.get(make, {})
     ours = getattr(make, "__module__", "").partition(".")[0] in _LIBRARIES
@@ -84,7 +84,7 @@ def _bound_of(name: str, usual: Bound) -> Bound:
 
 
 def _numbers(name: str, value: Plain, place: Place) -> Iterator[tuple[str, float, Place]]:
-    """Numbers of an argument, each with the innermost name that it stands under."""
+    """Yield the numbers of an argument, each with the innermost name above it."""
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return
     if isinstance(value, int | float):

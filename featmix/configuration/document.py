@@ -1,4 +1,4 @@
-"""A whole configuration: what it is of, who wrote it, and what is in it."""
+"""A whole configuration: its kind, the versions that wrote it, and its content."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FORMAT = 1
 
 
 def write_document(thing: Any, place: Place) -> dict[str, Plain]:
-    """Anything that a configuration can be of, with versions.
+    """Return an object as a configuration with versions.
 
     Raises:
-        FeatmixError: If it, or a part of it, cannot be written, or is larger than what would be read.
+        FeatmixError: If it, or a part of it, cannot be written, or is too large to be read again.
     """
     if isinstance(thing, Tree | Mapping):
         body: Plain = {"tree": write_tree(thing, place.key("tree"))}
@@ -37,10 +37,10 @@ def write_document(thing: Any, place: Place) -> dict[str, Plain]:
 
 
 def read_document(value: object, place: Place, *, stacklevel: int) -> Any:
-    """Make what :func:`write_document` wrote; warn where other versions wrote it.
+    """Make the object from a result of :func:`write_document`; warn if it was written with other versions.
 
     Raises:
-        FeatmixError: If it is no configuration, or something in it is not what it should be.
+        FeatmixError: If it is no configuration, or an entry is invalid.
     """
     document = as_dict(plain(value, place), place, "a configuration")
     number = document.pop("featmix", FORMAT)

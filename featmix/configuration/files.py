@@ -1,4 +1,4 @@
-"""Configurations in files: read with a limit, written whole or not at all."""
+"""Configuration files: read with a limit of size, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OF_TORCH = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The text of a file of bearable size.
+    """Return the text of a file of limited size.
 
     Raises:
         FeatmixError: If it cannot be read, is too large, or is not in UTF-8.
@@ -37,7 +37,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a configuration of bearable size in one step; see :func:`featmix.support.files.write`.
+    """Write a configuration of limited size in one step; see :func:`featmix.support.files.write`.
 
     Raises:
         FeatmixError: If it is too large, or cannot be written.

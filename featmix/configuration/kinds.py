@@ -1,4 +1,4 @@
-"""Values that featmix itself brings: schedules, normalizers, torch's dtypes and small tensors."""
+"""Values that featmix itself can write: schedules, normalizers, torch's dtypes and small tensors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NORMALIZER = ("name", "layout", "eps", "unbiased", "positive_only")
 
 
 def add_dataclass(cls: type) -> None:
-    """Make a data class known, under its name in snake case; it is written field by field.
+    """Register a data class under its name in snake case; it is written field by field.
 
     Example:
         >>> write(schedule.switch_off(0.5, at=0.9), Place("to_dict"))
@@ -57,7 +57,7 @@ def add_dataclass(cls: type) -> None:
 
 
 def inner(value: dict[str, Plain], tag: str, place: Place) -> Plain:
-    """Return the value under a tag, which must stand alone."""
+    """Return the value under a tag, which must be the only key."""
     check_names(value, [tag], place, f"{tag} alone")
     return value[tag]
 
@@ -90,7 +90,7 @@ def _read_dtype(value: dict[str, Plain], place: Place) -> torch.dtype:
 
 
 def numbers(value: Tensor) -> Any:
-    """A tensor's numbers as Python's: the shortest that give the same again, so that a float32 0.1 is 0.1."""
+    """Return a tensor's numbers in Python, in the shortest form that restores them: a float32 0.1 is 0.1."""
     value = value.detach().cpu()
     if value.dtype == torch.float32:
         array = value.numpy()
@@ -132,7 +132,7 @@ def _read_tensor(value: dict[str, Plain], place: Place) -> Tensor:
 
 
 def _check_kind(data: Any, of: type | tuple[type, ...], place: Place) -> None:
-    """Refuse what a dtype would turn into something else, such as 0.5 into 0."""
+    """Refuse numbers that a dtype would change, such as 0.5 into 0."""
     if isinstance(data, tuple):
         for i, item in enumerate(data):
             _check_kind(item, of, place.item(i))

@@ -1,6 +1,6 @@
 """Objects of allowed classes, as class and arguments: ``{class: kornia.augmentation.RandomAffine, arguments: {...}}``.
 
-The arguments are read off the object (``arguments.py``), and it is made again from them: one that would not be the same is
+The arguments are found from the object (``arguments.py``), and a copy is made from them: if the copy differs, the object is
 refused (``same.py``).
 """
 
@@ -33,7 +33,7 @@ def _write_object(thing: Any, place: Place) -> dict[str, Plain]:
 
 
 def _check(thing: Any, record: dict[str, Plain], place: Place) -> None:
-    """Refuse an object that comes back otherwise as a whole: a container may change what it is given."""
+    """Refuse an object whose copy differs as a whole, since a container may change its arguments."""
     plain(record, place)  # of bearable size, before it is made
     way = difference(thing, _read_object(record, place), LEFT_BY_USE)
     if way:

@@ -1,9 +1,9 @@
-"""Each object of a document is written once and made again once, however deep it stands and however often it is asked for.
+"""Each object of a document is written once and made again once, at any depth and for any number of requests.
 
-Whoever writes a container tries guesses at its arguments, and each try writes and makes its members too: with nothing
-remembered, what a file says in one line more takes twice as long. So what has been written, what has been made of that, and
-which two objects were found to be the same are remembered while one object is written, down to its last member. At its end
-all of it is made anew and compared as a whole, for a container may have changed its members.
+To write a container, several guesses of its arguments are tried, and each try writes and makes its members too: without a
+memory, each further level would double the time. Therefore records, the objects made from them, and pairs of objects that
+were found equal are remembered while one object is written with all its members. At the end everything is made anew and
+compared as a whole, since a container may have changed its members.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _now: ContextVar[_Once | None] = ContextVar("_now", default=None)
 
 
 def written_once(value: Any, write: Callable[[], Record], check: Callable[[Record], None]) -> Record:
-    """Return what ``write`` makes of an object, as it was made the first time that this document asked.
+    """Return the record of an object by ``write``, which is called only once per document.
 
     Args:
         value: The object.
-        write: Its record.
-        check: Refuses a record of which another object is made; called for an object that holds others, at the end.
+        write: Returns its record.
+        check: Refuses a record that makes a different object; called at the end, for an object that contains others.
 
     Raises:
-        FeatmixError: Whatever either of them refuses.
+        FeatmixError: If ``write`` or ``check`` refuses it.
     """
     now = _now.get()
     if now is not None:
@@ -67,7 +67,7 @@ def written_once(value: Any, write: Callable[[], Record], check: Callable[[Recor
 
 
 def remember(value: Any, record: Record, made: Any) -> None:
-    """Remember that an object was made of a record, and is the same as the one that was written."""
+    """Remember the object that was made from a record, and that it equals the original."""
     now = _now.get()
     if now is not None:
         now.made[id(record)] = (record, made)
@@ -75,12 +75,12 @@ def remember(value: Any, record: Record, made: Any) -> None:
 
 
 def made_of(record: Record) -> Any:
-    """Return what was made of this very record while the document is written; ``None`` where nothing was."""
+    """Return the object that was made from this record in the current document; ``None`` if there is none."""
     now = _now.get()
     return now.made[id(record)][1] if now is not None and id(record) in now.made else None
 
 
 def found_same(first: Any, second: Any) -> bool:
-    """Return whether these very objects were found to be the same while the document is written."""
+    """Return whether these two objects were found equal in the current document."""
     now = _now.get()
     return now is not None and (id(first), id(second)) in now.same

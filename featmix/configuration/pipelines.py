@@ -1,4 +1,4 @@
-"""Pipelines: ``sample``, ``batch``, ``mix`` and the other settings, each where there is one."""
+"""Pipelines: ``sample``, ``batch``, ``mix`` and the other settings, without those that are not set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NORMALIZATION = ("mean", "std")
 
 
 def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
-    """A pipeline as plain values.
+    """Return a pipeline as plain values.
 
     Raises:
         FeatmixError: If a part cannot be written.
@@ -39,10 +39,10 @@ def write_pipeline(pipeline: Pipeline, place: Place) -> dict[str, Plain]:
 
 
 def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
-    """The pipeline that :func:`write_pipeline` wrote.
+    """Make the pipeline from a result of :func:`write_pipeline`.
 
     Raises:
-        FeatmixError: If a part of it is none; the error names the entry.
+        FeatmixError: If a part is invalid; the error names the entry.
     """
     check_names(value, PARTS, place, "a part of a pipeline")
     parts: dict[str, Any] = {name: read(value.get(name), place.key(name)) for name in ("sample", "batch")}
@@ -57,7 +57,7 @@ def read_pipeline(value: dict[str, Plain], place: Place) -> Pipeline:
 
 
 def _write_views(views: Mapping[Any, Any], place: Place) -> list[Plain]:
-    """A list: views may be numbers, and keys of dictionaries in a file are text."""
+    """Return a list, since views may be numbers, but keys of dictionaries in a file are text."""
     return [
         {"view": view, "mix": None if tree is None else write_tree(tree, place.item(i).key("mix"))}
         for i, (view, tree) in enumerate(views.items())

@@ -1,4 +1,4 @@
-"""Places in a configuration, for messages."""
+"""Paths of entries in a configuration, for messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Place:
 
     Args:
         subject: The file or function that reads or writes.
-        path: The way to the entry, such as ``mix.compose[1].strategy.norm``; empty for the configuration as a whole.
+        path: The path of the entry, such as ``mix.compose[1].strategy.norm``; empty for the configuration as a whole.
 
     Example:
         >>> Place("aug.yaml").key("mix").key("compose").item(1).key("strategy").path
@@ -30,23 +30,23 @@ class Place:
     path: str = ""
 
     def key(self, key: str) -> Place:
-        """The entry under a key; a key that is no plain word is quoted."""
+        """Return the place of a key; a key that is no plain word is quoted."""
         if not key.replace("-", "_").isidentifier() or len(key) > _LONGEST_KEY:
             return Place(self.subject, f"{self.path}[{shown(key)}]")
         return Place(self.subject, f"{self.path}.{key}" if self.path else key)
 
     def item(self, index: int) -> Place:
-        """The entry at an index."""
+        """Return the place of an index."""
         return Place(self.subject, f"{self.path}[{index}]")
 
     def refuse(self, expected: str, got: str, fix: str = "") -> FeatmixError:
-        """The error that names this place. What came is shown by its beginning."""
+        """Return the error that names this place; a long value is shortened."""
         got = got if len(got) <= _LONGEST_MESSAGE else got[: _LONGEST_MESSAGE - 3] + "..."
         return FeatmixError(self.subject, self.path, expected=expected, got=got, fix=fix)
 
 
 def shown(value: object) -> str:
-    """Return the beginning of a value's repr, for messages about values not checked yet.
+    """Return a shortened repr of a value, for messages about values that are not checked yet.
 
     Example:
         >>> shown([1, 2, 3, 4, 5, 6, 7, 8])

@@ -1,4 +1,4 @@
-"""Plain values and limits on their size: the first check of everything that is read or written."""
+"""Plain values and limits on their size: the first check of all values that are read or written."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ LARGEST_WHOLE = 2**63 - 1
 
 
 def plain(value: object, place: Place) -> Plain:
-    """A copy that is made of nothing but dictionaries with text for keys, lists, text, numbers, truth values and ``None``.
+    """Return a copy of only dictionaries with text as keys, lists, text, numbers, truth values and ``None``.
 
     Args:
-        value: Anything; tuples come back as lists.
-        place: Where it stands.
+        value: Anything; tuples become lists.
+        place: Its place in the configuration.
 
     Raises:
-        FeatmixError: If something else is in it, a number is not finite, or it is deeper, longer or larger than a
-            configuration has any use for. What refers to itself is too deep.
+        FeatmixError: If it contains anything else, a number is not finite, or it is too deep, too long or too large; a value
+            that contains itself is too deep.
     """
     return _Copy().of(value, place, 0)
 
 
 class Counted:
-    """How large a configuration has become."""
+    """Counts the entries of a configuration."""
 
     def __init__(self) -> None:
         self.entries = self.dictionaries = 0
 
     def count(self, place: Place, *, dictionary: bool) -> None:
-        """Count one entry more.
+        """Count one more entry.
 
         Raises:
-            FeatmixError: If it is one too many.
+            FeatmixError: If there are too many.
         """
         self.entries += 1
         self.dictionaries += dictionary
@@ -76,7 +76,7 @@ class _Copy(Counted):
 
 
 def checked_number(value: float, place: Place) -> float:
-    """A number of bearable size; whole numbers stay whole."""
+    """Return a number of limited size; whole numbers stay whole."""
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         raise place.refuse("a whole number of at most 64 bits", f"one of {value.bit_length()}")
     if isinstance(value, float) and not math.isfinite(value):
@@ -85,7 +85,7 @@ def checked_number(value: float, place: Place) -> float:
 
 
 def checked_text(value: str, place: Place) -> str:
-    """Text of bearable length that can be written to a file."""
+    """Return text of limited length that can be written to a file."""
     if len(value) > LONGEST_TEXT:
         raise place.refuse(f"text of at most {LONGEST_TEXT} characters", f"{len(value)}")
     if not value.isprintable():
@@ -94,21 +94,21 @@ def checked_text(value: str, place: Place) -> str:
 
 
 def as_dict(value: Plain, place: Place, expected: str) -> dict[str, Plain]:
-    """The value, if it is a dictionary."""
+    """Return the value, after a check that it is a dictionary."""
     if not isinstance(value, dict):
         raise place.refuse(expected, shown(value))
     return value
 
 
 def as_list(value: Plain, place: Place, expected: str) -> list[Plain]:
-    """The value, if it is a list."""
+    """Return the value, after a check that it is a list."""
     if not isinstance(value, list):
         raise place.refuse(expected, shown(value))
     return value
 
 
 def as_text(value: Plain, place: Place, expected: str) -> str:
-    """The value, if it is text."""
+    """Return the value, after a check that it is text."""
     if not isinstance(value, str):
         raise place.refuse(expected, shown(value))
     return value

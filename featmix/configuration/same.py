@@ -1,7 +1,7 @@
-"""Comparison of an object that was made again with its original, down to every number that it holds.
+"""Compares a copy of an object with the original, in every number.
 
-A library does not promise that its constructor's arguments can be read off an object. What was read is therefore tried: the
-object is made again, and refused where anything differs.
+A library does not promise that the arguments of its constructor can be found from an object. The arguments found are therefore
+tested: a copy is made from them, and the object is refused if anything differs.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ def difference(
     *,
     same: Callable[[Any, Any], bool] = operator.is_,
 ) -> str:
-    """The first thing in which two objects differ, by the way to it; empty where there is none.
+    """Return the path of the first difference between two objects; empty if there is none.
 
-    Random streams count as equal wherever they stand: what they give next is no property of a recipe.
+    Random generators count as equal in any state, since the state is no part of a configuration.
 
     Args:
         first: Anything.
-        second: What ought to be the same.
-        ignored: Attributes that are left behind by use and say nothing about what will be done.
-        same: Whether two objects within are known to be the same, so that they need no look.
+        second: The object that should be equal.
+        ignored: Attributes that only result from use and do not influence later calls.
+        same: Whether two objects within are known to be equal, so that they are not compared.
 
     Example:
         >>> difference({"size": (4, 4), "p": 0.5}, {"size": [4, 4], "p": 0.5})
@@ -54,7 +54,7 @@ class _Comparison:
         self.met: dict[tuple[int, int], tuple[Any, Any]] = {}  # holds what it names, so that an id stays that object's
 
     def differs(self, a: Any, b: Any) -> str | None:
-        """The way to the first difference, as a suffix; ``None`` where there is none."""
+        """Return the path of the first difference, as a suffix; ``None`` if there is none."""
         if a is b or self.same(a, b):
             return None
         if _is_stream(a) and _is_stream(b):

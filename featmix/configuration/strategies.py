@@ -1,6 +1,6 @@
-"""Strategies: their name in the registry, and all of their settings, so that a later default changes nothing.
+"""Strategies: their name in the registry and all settings, so that changed defaults of later versions have no effect.
 
-An adapted mixer of another library stands under the name of the function that adapts it: ``{name: from_kornia, mixer: ...}``.
+An adapted mixer of another library has the name of the function that adapts it: ``{name: from_kornia, mixer: ...}``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ADAPTERS = {f"from_{library}": f"featmix.interop.{library}" for library in ("ko
 
 
 def write_strategy(strategy: Strategy, place: Place) -> Plain:
-    """``{name: moex, norm: pono, ...}``.
+    """Return a strategy as plain values, such as ``{name: moex, norm: pono, ...}``.
 
     Raises:
-        FeatmixError: If its class is not in the registry, a setting cannot be written, or its settings do not make it again.
+        FeatmixError: If its class is not in the registry, a setting cannot be written, or its settings do not restore it.
     """
     return written_once(strategy, lambda: _written(strategy, place), lambda record: _check(strategy, record, place))
 
@@ -55,7 +55,7 @@ def _written(strategy: Strategy, place: Place) -> dict[str, Plain]:
 
 
 def read_strategy(value: Plain, place: Place) -> Strategy:
-    """The strategy that :func:`write_strategy` wrote; settings that are not there have their defaults.
+    """Make the strategy from a result of :func:`write_strategy`; missing settings have their defaults.
 
     Raises:
         FeatmixError: If there is no such strategy or setting, or a setting is out of range.

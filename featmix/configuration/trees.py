@@ -1,7 +1,7 @@
 """Trees: ``{at: layer1, strategy: ...}``, ``{compose: [...]}`` and the other branches, and the short ``{sites: {...}}``.
 
-A branch stands under its name in snake case, beside the other arguments of its constructor. Which branches there are is read
-off ``featmix.mixer.tree.Tree``.
+The key of a branch is its name in snake case, beside the other arguments of its constructor. The branches are those of the type
+``featmix.mixer.tree.Tree``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from featmix.strategies.base import Strategy
 
 
 def write_tree(tree: Tree | Mapping[str, Strategy], place: Place) -> Plain:
-    """A tree, or ``{site: strategy}``, as plain values.
+    """Return a tree, or ``{site: strategy}``, as plain values.
 
     Raises:
-        FeatmixError: If something in it cannot be written.
+        FeatmixError: If a part of it cannot be written.
     """
     if type(tree) is At:
         written: dict[str, Plain] = {"at": tree.site, "strategy": write_strategy(tree.strategy, place.key("strategy"))}
@@ -48,10 +48,10 @@ def write_tree(tree: Tree | Mapping[str, Strategy], place: Place) -> Plain:
 
 
 def read_tree(value: Plain, place: Place) -> Tree | dict[str, Strategy]:
-    """The tree that :func:`write_tree` wrote.
+    """Make the tree from a result of :func:`write_tree`.
 
     Raises:
-        FeatmixError: If it is none; the error names the entry.
+        FeatmixError: If it is no tree; the error names the entry.
     """
     given = as_dict(value, place, f"a tree: one of {', '.join(_KINDS)}")
     kind = next((kind for kind in _KINDS if kind in given), None)
@@ -68,7 +68,7 @@ def read_tree(value: Plain, place: Place) -> Tree | dict[str, Strategy]:
 
 
 def _options_of(kind: str) -> list[str]:
-    """The arguments of a branch besides its members."""
+    """Return the arguments of a branch besides its members."""
     return [name for name in names_of(_BRANCHES[kind]) if name != "members"]
 
 

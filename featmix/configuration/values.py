@@ -1,6 +1,6 @@
-"""Values of settings: plain ones as they are, others under a tag that says what they are: ``{linear: {start: 0, end: 1}}``.
+"""Values of settings: plain ones as they are, others under a tag for their kind, such as ``{linear: {start: 0, end: 1}}``.
 
-A tag stands for a kind of value that is known here, in code; a file can use tags, and never add any.
+Tags are defined in code; a file can use tags, but never add any.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Codec:
     """A pair of functions that write and read values of one kind.
 
     Args:
-        tag: The key that marks a dictionary as one of them.
-        handles: Whether a value is of this kind.
-        write: The value as the dictionary; refuses what it could not read again.
-        read: The value again.
-        catches_all: Whether it takes whatever no other codec does, so that it is asked last.
+        tag: The key that marks a dictionary as a value of this kind.
+        handles: Returns whether a value is of this kind.
+        write: Returns the value as a dictionary; refuses values that could not be read again.
+        read: Returns the value from the dictionary.
+        catches_all: Whether it takes all values that no other codec does, so that it is tried last.
     """
 
     tag: str
@@ -49,22 +49,22 @@ _codecs: dict[str, Codec] = {}
 
 
 def add_codec(codec: Codec) -> None:
-    """Make a kind of value known; the latest under a tag counts."""
+    """Register a kind of value; the last codec for a tag is used."""
     _codecs[codec.tag] = codec
     for last in [other.tag for other in _codecs.values() if other.catches_all]:
         _codecs[last] = _codecs.pop(last)
 
 
 def write(value: Any, place: Place, *, exact: bool = False) -> Plain:
-    """A setting's value as plain values.
+    """Return the value of a setting as plain values.
 
     Args:
-        value: Anything that is plain, or that a codec handles. Sequences become lists, arrays of one number that number.
-        place: Where it stands.
-        exact: Tag lists, which are read as tuples otherwise.
+        value: A plain value, or one that a codec handles. Sequences become lists, arrays of one number become that number.
+        place: Its place in the configuration.
+        exact: Whether to tag lists, which are read as tuples otherwise.
 
     Raises:
-        FeatmixError: If there is no way to write it.
+        FeatmixError: If it cannot be written.
 
     Example:
         >>> write((0.5, None), Place("to_dict"))
@@ -95,10 +95,10 @@ def write(value: Any, place: Place, *, exact: bool = False) -> Plain:
 
 
 def read(value: Plain, place: Place) -> Any:
-    """The value that :func:`write` wrote; lists come back as tuples, unless they are tagged.
+    """Return the value from a result of :func:`write`; lists become tuples, unless they are tagged.
 
     Raises:
-        FeatmixError: If a tagged value is none of its kind.
+        FeatmixError: If a tagged value is not of its kind.
 
     Example:
         >>> read([0.5, {"list": [1, 2]}], Place("from_dict"))
@@ -139,19 +139,19 @@ def faithfully(
     state: Callable[[Any], Any] = lambda value: value,
     ignored: frozenset[str] = frozenset(),
 ) -> dict[str, Plain]:
-    """Return what was written of an object, once it has been made again from that and found to be the same.
+    """Return the record of an object, after a check that a copy made from it equals the object.
 
     Args:
         value: The object.
-        place: Where it stands.
-        written: Its dictionary; called with whether lists and tensors are to be tagged. Without tags it reads better, and most
-            constructors turn tuples into what they need.
-        again: The object again.
-        state: What is compared.
-        ignored: Attributes that are not.
+        place: Its place in the configuration.
+        written: Returns its dictionary; its argument says whether lists and tensors are tagged. Without tags it is easier to
+            read, and most constructors convert tuples themselves.
+        again: Makes the copy.
+        state: Returns what is compared.
+        ignored: Attributes that are not compared.
 
     Raises:
-        FeatmixError: If the object that was made again differs; the message names the first attribute that does.
+        FeatmixError: If the copy differs; the message names the first attribute that differs.
     """
     refusal: FeatmixError | None = None
     for exact in (False, True):
@@ -170,13 +170,13 @@ def faithfully(
 
 
 def unlike(value: Any, way: str, place: Place) -> FeatmixError:
-    """The refusal of an object of whose record another one is made."""
+    """Return the error for an object whose copy differs."""
     expected = f"a {type(value).__name__} that can be made again from its arguments"
     return place.refuse(expected, f"one with another {way}", "What it was made with cannot be read off it.")
 
 
 def snake_case(name: str) -> str:
-    """A class's name as tags have it.
+    """Return the name of a class in snake case, as in tags.
 
     Example:
         >>> snake_case("SwitchOff")
@@ -194,13 +194,13 @@ def check_names(given: Iterable[str], known: Iterable[str], place: Place, expect
 
 
 def built(make: Callable[..., Any], settings: dict[str, Any], place: Place, *, names: dict[str, str] | None = None) -> Any:
-    """``make(**settings)``; what it refuses is refused in the name of the entry that it is about.
+    """Return ``make(**settings)``; its errors name the entry that caused them.
 
     Args:
         make: A constructor.
         settings: Its arguments.
-        place: Where they stand.
-        names: The entries of those arguments whose entry is called otherwise.
+        place: Their place in the configuration.
+        names: Entries of the arguments whose entry has another name.
     """
     try:
         return make(**settings)

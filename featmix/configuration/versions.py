@@ -1,4 +1,4 @@
-"""The versions that wrote a configuration: recorded, and compared with those that read it."""
+"""Versions in a configuration: recorded when it is written, and compared when it is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAMED_BY = ("class", "function", "enum")  # tags whose value begins with a pack
 
 
 def current_versions(document: dict[str, Plain]) -> dict[str, Plain]:
-    """The installed versions of the packages that a configuration uses; without what follows a ``+``, which names a build.
+    """Return the installed versions of the packages that a configuration uses, without build names after a ``+``.
 
     Example:
         >>> sorted(current_versions({"sample": {"albumentations": {}}}).keys() - {"albumentations"})
@@ -26,7 +26,7 @@ def current_versions(document: dict[str, Plain]) -> dict[str, Plain]:
 
 
 def mismatches(written: Plain, document: dict[str, Plain], place: Place) -> list[str]:
-    """Return a phrase for each version that a configuration names and that differs from the one installed.
+    """Return a phrase for each version in a configuration that differs from the installed one.
 
     Raises:
         FeatmixError: If they are no versions, or of packages that the configuration does not use.

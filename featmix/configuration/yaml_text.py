@@ -1,7 +1,7 @@
-"""YAML to plain values and back, read from the parser's events: there is no constructor that a tag could call.
+"""Converts YAML to plain values and back, from the parser's events, so that no tag can call a constructor.
 
-Numbers, ``true``, ``false`` and ``null`` are what YAML 1.2 says they are; ``yes``, ``no``, ``on`` and ``off`` are text. Tags,
-anchors, aliases, a key given twice and a second document are refused.
+Numbers, ``true``, ``false`` and ``null`` follow YAML 1.2; ``yes``, ``no``, ``on`` and ``off`` are text. Tags, anchors, aliases,
+duplicate keys and a second document are refused.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF|nan|NaN|NAN)")
 
 
 def parse(text: str, place: Place) -> Plain:
-    """The plain values that a YAML text stands for.
+    """Return the plain values of a YAML text.
 
     Raises:
-        FeatmixError: If it is no YAML, or uses what configurations do not.
+        FeatmixError: If it is no YAML, or uses features that configurations do not allow.
 
     Example:
         >>> parse("mix: {sites: {0: {name: moex, eps: 1e-5, norm: no}}}", Place("aug.yaml"))
@@ -47,7 +47,7 @@ def parse(text: str, place: Place) -> Plain:
 
 
 def emit(value: Plain) -> str:
-    """YAML text that :func:`parse`, and any reader of YAML 1.1 or 1.2, turns into these values again.
+    """Return YAML text from which :func:`parse`, and any reader of YAML 1.1 or 1.2, restores these values.
 
     Example:
         >>> print(emit({"mix": {"at": "0", "weights": [1.0, 1e-05]}}), end="")
@@ -155,7 +155,7 @@ def _text_of(value: bool | int | float | str | None) -> str:
 
 
 def _is_plain_text(yaml: ModuleType, text: str) -> bool:
-    """Return whether a reader takes unquoted text for text, by the rules of YAML 1.1 and by ours."""
+    """Return whether unquoted text is read as text, by the rules of YAML 1.1 and of this module."""
     resolver = yaml.resolver.Resolver()
     by_old_rules = resolver.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str"
     return by_old_rules and text not in _WORDS and not _NUMBER.fullmatch(text) and not _NOT_FINITE.fullmatch(text)

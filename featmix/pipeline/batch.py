@@ -1,4 +1,4 @@
-"""The ``batch`` part: applied to a batch of images on their device, and to their masks alike."""
+"""The ``batch`` part: transforms a batch of images, and their masks, on their device."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SEQUENTIAL = ("kornia.augmentation.container.augment.AugmentationSequential",)
 def apply_to_batch(
     transform: Any, images: Tensor, masks: Sequence[Tensor], argument: str = "batch"
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Images and masks, transformed.
+    """Apply a transform to images and their masks.
 
     Args:
-        transform: Of kornia or torchvision v2, or any callable: of the images, or of the images and their masks.
+        transform: One of kornia or torchvision v2, or any callable that takes the images, or the images and their masks.
         images: ``(B, C, H, W)``, floating.
-        masks: Each ``(B, H, W)`` or ``(B, K, H, W)``; they come back with as many axes, and in their dtype.
-        argument: Which part of the pipeline it is, for messages.
+        masks: Each ``(B, H, W)`` or ``(B, K, H, W)``; number of axes and dtype stay the same.
+        argument: Name of the pipeline's part, for messages.
 
     Raises:
-        FeatmixError: If what comes back is no batch of as many rows: its labels would be others'.
+        FeatmixError: If the result is not a batch with the same number of rows, so that labels would not fit.
     """
     library = library_of(transform)
     if is_of_kornia(transform):
@@ -52,10 +52,10 @@ def apply_to_batch(
 
 
 def check_are_maps(transform: Any, images: Tensor, masks: Sequence[Tensor]) -> None:
-    """Refuse what is moved as pixels and is none: tables of boxes and points, and maps of another size.
+    """Refuse masks that are not maps of the image's size, such as tables of boxes or points: they would be moved as pixels.
 
     Raises:
-        FeatmixError: If there is one. A callable gets what was given, and moves it as it will.
+        FeatmixError: If there is one. Not checked for a callable, which gets all inputs as they are.
     """
     if not is_of_kornia(transform) and library_of(transform) != "torchvision.transforms.v2":
         return
@@ -71,16 +71,16 @@ def check_are_maps(transform: Any, images: Tensor, masks: Sequence[Tensor]) -> N
 
 
 def apply_to_views(transform: nn.Module, views: Sequence[Tensor], masks: Sequence[Tensor], argument: str) -> list[Tensor]:
-    """Several images of each sample and their masks, moved by kornia with one draw for all.
+    """Transform several images of each sample and their masks by kornia, with the same random parameters for all.
 
     Args:
-        transform: Of kornia.
+        transform: A transform of kornia.
         views: Two or more, each ``(B, C, H, W)``, floating.
         masks: As for :func:`apply_to_batch`.
-        argument: Which part of the pipeline it is, for messages.
+        argument: Name of the pipeline's part, for messages.
 
     Raises:
-        FeatmixError: If the images differ in shape: what is drawn for the one does not fit the other.
+        FeatmixError: If the images differ in shape, so that the same parameters do not fit.
     """
     shapes = {tuple(view.shape) for view in views}
     if len(shapes) > 1:
@@ -90,7 +90,7 @@ def apply_to_views(transform: nn.Module, views: Sequence[Tensor], masks: Sequenc
 
 
 def is_of_kornia(transform: Any) -> bool:
-    """Return whether a transform is a module of kornia, or a plain sequence of such."""
+    """Return whether a transform is a module of kornia, or a plain sequence of such modules."""
     held = transform if type(transform) is nn.Sequential else [transform]
     return all(library_of(each) == "kornia" for each in held)
 
@@ -98,18 +98,18 @@ def is_of_kornia(transform: Any) -> bool:
 def apply_to_tables(
     transform: Any, images: Tensor, masks: Sequence[Tensor], boxes: Sequence[Tensor], points: Sequence[Tensor], argument: str
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Images, their masks, boxes and keypoints, moved by one call of kornia or torchvision v2.
+    """Transform images, masks, boxes and keypoints by one call of kornia or torchvision v2.
 
     Args:
         transform: The transform.
         images: ``(B, C, H, W)``, floating.
         masks: As for :func:`apply_to_batch`.
-        boxes: For each image ``(N, 4)``, floating, by their corners; or none at all.
-        points: For each image ``(N, 2)``, floating; or none at all.
-        argument: Which part of the pipeline it is, for messages.
+        boxes: For each image ``(N, 4)``, floating, as corners ``x, y, x, y``; or empty.
+        points: For each image ``(N, 2)``, floating; or empty.
+        argument: Name of the pipeline's part, for messages.
 
     Raises:
-        FeatmixError: If the transform is another, which nobody can tell how to move them.
+        FeatmixError: If the transform is of another library, so that it is unknown how to move boxes and keypoints.
     """
     if is_of_kornia(transform):
         return _kornia_tables(transform, images, masks, boxes, points)
@@ -123,7 +123,7 @@ def apply_to_tables(
 def _kornia_tables(
     transform: Any, images: Tensor, masks: Sequence[Tensor], boxes: Sequence[Tensor], points: Sequence[Tensor]
 ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-    """Kornia counts from the middle of pixels, for boxes too: corners are half a pixel further."""
+    """Apply kornia, which counts from pixel centers, for boxes too: their corners are shifted by half a pixel and back."""
     given = [(key, tables, shift) for key, tables, shift in (("bbox_xyxy", boxes, 0.5), ("keypoints", points, 0.0)) if tables]
     sent = [(key, padded(tables, images) - shift) for key, tables, shift in given if max(map(len, tables))]
     moved = _kornia(transform, [images], masks, sent)

@@ -12,21 +12,21 @@ from featmix.strategies.params import Params
 
 
 class NoMix(Compose):
-    """A tree of which nothing is drawn, and labels stay: of a pipeline, or a view, without any."""
+    """An empty tree, for a pipeline or a view without mixing: nothing is drawn, and labels stay."""
 
     def __init__(self) -> None:
         self.members, self.share_partner = (), False
 
 
 class ByView(OneOf):
-    """The tree of the view that is drawn for; those of others are drawn too and left idle, as in :class:`featmix.OneOf`.
+    """A tree for each view: only that of the current view mixes, others are drawn but idle, as in :class:`featmix.OneOf`.
 
     Args:
         members: A tree for each view.
-        views: What the views are called.
+        views: Names of the views.
 
     Attributes:
-        chosen: The number of the view that is drawn for.
+        chosen: Number of the current view.
     """
 
     def __init__(self, members: Sequence[Tree], *, views: Sequence[Name]) -> None:
@@ -36,13 +36,13 @@ class ByView(OneOf):
 
     @classmethod
     def of(cls, trees: Mapping[Name, Any]) -> ByView:
-        """What ``mix_views=`` stands for.
+        """Make the tree from the argument ``mix_views=``.
 
         Args:
-            trees: By the name of a group, or the position in the list of views: strategies at sites, a tree, or ``None``.
+            trees: Maps the name of a group, or the position in the list of views, to strategies at sites, a tree, or ``None``.
 
         Raises:
-            FeatmixError: If it is no mapping of these.
+            FeatmixError: If it is not such a mapping.
         """
         named = isinstance(trees, Mapping) and all(isinstance(v, str | int) and not isinstance(v, bool) for v in trees)
         if not named or not trees:
@@ -55,7 +55,7 @@ class ByView(OneOf):
         """Return the number of a view.
 
         Raises:
-            FeatmixError: If there is none of that name.
+            FeatmixError: If there is no view of that name.
         """
         if isinstance(view, bool) or not isinstance(view, str | int) or view not in self.views:
             fix = nearest(view, [name for name in self.views if isinstance(name, str)]) if isinstance(view, str) else ""
@@ -64,7 +64,7 @@ class ByView(OneOf):
         return self.views.index(view)
 
     def draw(self, request: Request) -> list[Params]:
-        """Return one decision for each leaf, all but the chosen view's idle."""
+        """Return one decision for each leaf; only those of the chosen view are active."""
         if self.chosen is None:
             raise FeatmixError("mix_views", "view", expected=f"one of {', '.join(map(repr, self.views))}", got="none")
         drawn = [member.draw(request) for member in self.members]

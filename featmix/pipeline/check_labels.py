@@ -1,4 +1,4 @@
-"""Refuse transforms that mix labels outside ``mix``, since the loss would not be told."""
+"""Refuse transforms that mix labels outside ``mix``, since the loss would not know of it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _ADAPTERS = {
 
 
 def check_transform(argument: str, transform: Any, *, who: str = "Pipeline") -> None:
-    """Refuse what is no transform, and one that mixes samples.
+    """Refuse an object that is no transform, or a transform that mixes samples.
 
     Raises:
-        FeatmixError: If it is one of these.
+        FeatmixError: If it is refused.
     """
     if not callable(transform) or isinstance(transform, type):
         fix = "Compose several with the Compose of their library."
@@ -37,10 +37,10 @@ def check_transform(argument: str, transform: Any, *, who: str = "Pipeline") -> 
 
 
 def check_keeps_labels(argument: str, transform: Any, *, who: str = "Pipeline") -> None:
-    """Refuse a transform that mixes samples, or holds one that does.
+    """Refuse a transform that mixes samples, or that contains such a transform.
 
     Raises:
-        FeatmixError: If it is one; the message says where it belongs.
+        FeatmixError: If it mixes samples; the message says where it belongs.
     """
     for part in parts_of(transform):
         if isinstance(part, Strategy) and part.tags.mixes_labels:

@@ -1,4 +1,4 @@
-"""Whether images are normalized once: what the classes of transforms say before any image is seen."""
+"""Checks that images are normalized only once, from the classes of the transforms, before any image is seen."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LAST = "Leave it to Pipeline(normalize=(mean, std)), which does it last, once, 
 
 
 def check_normalizes_once(sample: Any, batch: Any, normalize: Any, *, who: str = "Pipeline") -> None:
-    """Refuse what normalizes twice, and warn of what normalizes in training alone.
+    """Refuse a pipeline that normalizes twice, and warn if it normalizes in training only.
 
     Args:
         sample: The ``sample`` part.
         batch: The ``batch`` part.
-        normalize: What is normalized with at the end, or ``None``.
-        who: Who refuses.
+        normalize: Mean and standard deviation of the last step, or ``None``.
+        who: Name of the caller, for messages.
 
     Raises:
         FeatmixError: If two parts normalize.
@@ -48,7 +48,7 @@ def _normalizers(transform: Any) -> Iterator[Any]:
 
 
 def _only_scales(part: Any) -> bool:
-    """Whether it has mean 0 and standard deviation 1, as albumentations' has for division by 255."""
+    """Whether it has mean 0 and standard deviation 1, as in albumentations for division by 255."""
     try:
         mean, std = (list(map(float, _listed(getattr(part, name)))) for name in ("mean", "std"))
     except (AttributeError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What makes a batch of items."""
+"""Makes a batch of items."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PLAIN = Names()
 
 
 def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
-    """A batch of items: images as floating tensors ``(B, C, H, W)``, masks as tensors, the rest as torch's ``default_collate``.
+    """Make a batch: images as floating tensors ``(B, C, H, W)``, masks as tensors, the rest by torch's ``default_collate``.
 
     Bytes and 16 bits become float32 in [0, 1]; masks of integers become int64. PIL images keep their channels. Views of an
-    image become a list of batches, or a dictionary of such lists. Beside boxes and keypoints, what is no image, mask, number or
-    text becomes a list with one entry for each item, since their numbers differ.
+    image become a list of batches, or a dictionary of such lists. If items have boxes or keypoints, entries other than images,
+    masks, numbers and text become lists with one entry for each item, since their lengths differ.
 
     Args:
         items: See :func:`~featmix.pipeline.items.take_apart`.
@@ -77,7 +77,7 @@ def collate(items: Sequence[Any], names: Names = _PLAIN) -> Any:
 
 
 def _ragged_in(items: Sequence[Any], taken: Sequence[Item]) -> frozenset[Any]:
-    """Which entries are not put together: beside boxes, keypoints or maps of instances, all but images, masks and numbers."""
+    """Entries that are not stacked: if there are boxes, keypoints or instance maps, all but images, masks and numbers."""
     found: set[Any] = set()
     for item, parts in zip(items, taken, strict=True):
         if parts.names and any(target.kind != TABLE for target in targets_in(item, parts.names)):
@@ -91,7 +91,7 @@ def _is_single(value: Any) -> bool:
 
 
 def _with_tensors(value: Any) -> Any:
-    """Arrays of numbers as tensors, wherever they lie."""
+    """Convert arrays of numbers to tensors, at any depth."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="), copy=False)))
     return changed(value, lambda _, held: _with_tensors(held)) if isinstance(value, Mapping | list | tuple) else value

@@ -1,4 +1,4 @@
-"""Boxes and keypoints as tables of numbers, in the form that a library moves, and in the form that was given."""
+"""Boxes and keypoints as tables of numbers, converted between the user's format and that of a library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WIDTH = {True: 4, False: 2}
 
 
 def form_of(value: Any, name: Any = "") -> str:
-    """How the numbers of a table of boxes are meant: as its class says, or the end of its name; else by their corners."""
+    """Return the format of boxes, from their class or the end of their name; ``xyxy`` if neither says it."""
     told = getattr(value, "format", None) if type_of(value) == BOXES else None
     if told is not None:
         return str(getattr(told, "name", told)).lower()
@@ -26,17 +26,17 @@ def form_of(value: Any, name: Any = "") -> str:
 
 
 def as_table(value: Any, who: str, argument: str, *, boxes: bool, form: str = XYXY) -> Tensor:
-    """Boxes ``(N, 4)`` by their corners, or points ``(N, 2)``, floating.
+    """Convert to boxes ``(N, 4)`` as corners, or points ``(N, 2)``, floating.
 
     Args:
         value: A tensor, an array or a list of rows.
-        who: Who refuses.
-        argument: What it is called.
+        who: Name of the caller, for messages.
+        argument: Name of the argument, for messages.
         boxes: Whether they are boxes.
-        form: How the numbers of boxes are meant.
+        form: Format of the boxes: ``xyxy``, ``xywh`` or ``cxcywh``.
 
     Raises:
-        FeatmixError: If it has another shape or form.
+        FeatmixError: If it has another shape or format.
     """
     table = value.as_subclass(Tensor) if isinstance(value, Tensor) else torch.from_numpy(np.asarray(value, np.float32))
     if table.numel() == 0:
@@ -53,13 +53,13 @@ def as_table(value: Any, who: str, argument: str, *, boxes: bool, form: str = XY
 
 
 def like_table(table: Tensor, given: Any, size: tuple[int, ...], *, form: str = XYXY) -> Any:
-    """A table in the form, the kind and the floating type that it was given in.
+    """Convert a table back to the format, the class and the floating dtype of the original.
 
     Args:
-        table: What :func:`as_table` made, moved.
-        given: What it was made of.
-        size: Height and width of the image now.
-        form: How the numbers of boxes are meant.
+        table: The result of :func:`as_table`, after the transform.
+        given: The original.
+        size: Height and width of the image after the transform.
+        form: Format of the boxes: ``xyxy``, ``xywh`` or ``cxcywh``.
     """
     if form in (XYWH, CXCYWH):
         low, high = table[:, :2], table[:, 2:]
@@ -77,7 +77,7 @@ def like_table(table: Tensor, given: Any, size: tuple[int, ...], *, form: str = 
 
 
 def padded(tables: Sequence[Tensor], like: Tensor) -> Tensor:
-    """Tables of one batch in one tensor, with rows that are cut off again."""
+    """Put the tables of a batch into one tensor, padded with rows that :func:`cut` removes again."""
     most = max(map(len, tables))
     rows = torch.zeros(len(tables), most, tables[0].shape[1], dtype=like.dtype, device=like.device)
     rows[..., 2:] = 1  # a box has to have a size
@@ -87,7 +87,7 @@ def padded(tables: Sequence[Tensor], like: Tensor) -> Tensor:
 
 
 def cut(rows: Tensor, tables: Sequence[Tensor]) -> list[Tensor]:
-    """The tables that :func:`padded` put together, again, with the devices that they were on."""
+    """Undo :func:`padded`: return the separate tables, each on its original device."""
     return [row[: len(table)].to(table.device) for row, table in zip(rows, tables, strict=True)]
 
 
@@ -96,8 +96,8 @@ class Tables:
     """Boxes or points of a batch.
 
     Args:
-        given: As they were given, or ``None``.
-        tables: One for each image, floating, boxes by their corners.
+        given: The original, or ``None``.
+        tables: One for each image, floating, boxes as corners.
     """
 
     given: Any
@@ -105,10 +105,10 @@ class Tables:
 
     @classmethod
     def of(cls, given: Any, name: str, rows: int) -> Tables:
-        """What was given for a batch of so many rows.
+        """Read boxes or points of a batch with this number of rows.
 
         Raises:
-            FeatmixError: If it is no table for each row.
+            FeatmixError: If there is not one table for each row.
         """
         if given is None:
             return cls(None, ())
@@ -124,14 +124,14 @@ class Tables:
         return cls(given, tuple(as_table(each, "Mixer.prepare", name, boxes=boxes, form=form_of(each)) for each in given))
 
     def again(self, moved: Sequence[Tensor], size: Sequence[int]) -> Any:
-        """Moved tables in the form that these were given in.
+        """Convert transformed tables back to the original format.
 
         Args:
-            moved: One for each image.
-            size: Height and width of the images now.
+            moved: One table for each image.
+            size: Height and width of the images after the transform.
 
         Raises:
-            FeatmixError: If some were dropped: their labels are elsewhere.
+            FeatmixError: If some rows were dropped, since their labels are not known here.
         """
         if self.given is None:
             return None

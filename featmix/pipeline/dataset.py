@@ -1,4 +1,4 @@
-"""A data set seen through the ``sample`` part."""
+"""Data sets whose items are transformed by the ``sample`` part."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _PLAIN = Names()
 
 
 class Work:
-    """What is done to each item, and what it draws from.
+    """The transform of each item, and its sources of random numbers.
 
     Args:
         transform: The ``sample`` part, or ``None``.
         names: Which entries of an item are images and masks.
-        views: Several views of each item, by transforms of their own, and the names for each of them.
-        around: Whether the data set holds others of the pipeline, which do the work.
+        views: Several views of each item with their own transforms, and the names for each view.
+        around: Whether the data set contains others of the pipeline, which do the work.
 
     Attributes:
         idle: Whether items stay as they are.
-        made: What :meth:`ready` gives, once it has been asked.
+        made: The result of :meth:`ready`, after its first call.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Work:
         self.made: tuple[Callable[[Any], Any], Sources] | None = None
 
     def ready(self) -> tuple[Callable[[Any], Any], Sources]:
-        """What transforms an item, and what it draws from; found out at the first use in each process."""
+        """Return the function that transforms an item, and its sources of random numbers; made at first use in each process."""
         if self.made is None:
             if self.views is None:
                 apply, sources = _applied(self.transform, self.names), Sources(self.transform)
@@ -64,7 +64,7 @@ class Work:
         return self.made
 
     def _looked(self, apply: Callable[[Any], Any]) -> None:
-        """Go on without a look at ranges."""
+        """Continue without the check of ranges."""
         if self.made is not None:
             self.made = apply, self.made[1]
 
@@ -77,15 +77,15 @@ def _applied(transform: Any, names: Names) -> Callable[[Any], Any]:
 
 
 class Transformed(Streamed, Dataset[Any]):
-    """A map-style data set whose items go through the ``sample`` part as they are asked for.
+    """A map-style data set that applies the ``sample`` part to an item when it is read.
 
     Args:
         source: A data set, or any sequence of items.
-        work: What is done to them.
-        stream: Which numbers are drawn from.
+        work: The transform of its items.
+        stream: The random numbers.
 
     Raises:
-        FeatmixError: If it has no length and no items by index.
+        FeatmixError: If it has no length, or no items by index.
     """
 
     def __init__(self, source: Any, work: Work, stream: Stream) -> None:
@@ -105,7 +105,7 @@ class Transformed(Streamed, Dataset[Any]):
         return len(self.source)
 
     def __getitem__(self, index: Any) -> Any:
-        """The item, transformed."""
+        """Return the item, transformed."""
         if isinstance(index, Numbered):
             return self._read(index, index.place)[0]
         work = self.work
@@ -119,7 +119,7 @@ class Transformed(Streamed, Dataset[Any]):
             return apply(self.source[index])
 
     def __getitems__(self, indices: Any) -> list[Any]:
-        """Items, transformed; those of a batch draw one after the other from one stream."""
+        """Return items, transformed; those of a batch draw one after the other from one stream."""
         return self._read(indices, indices.place if isinstance(indices, Numbered) else None)
 
     def _read(self, indices: Any, place: Place | None) -> list[Any]:
@@ -141,14 +141,14 @@ class Transformed(Streamed, Dataset[Any]):
             return self.source[index]
 
     def state_dict(self) -> dict[str, Any]:
-        """How many items were asked for in this process, for loaders that keep the state of data sets."""
+        """Return the number of items read in this process, for loaders that save the state of data sets."""
         return {"taken": self.stream.taken, **_state_of(self.source)}
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Continue from a state of :meth:`state_dict`.
 
         Raises:
-            FeatmixError: If it is no such state.
+            FeatmixError: If it is not such a state.
         """
         (taken,) = _checked(state, self.source, "taken")
         if is_stateful(self.source):
@@ -160,16 +160,16 @@ class Transformed(Streamed, Dataset[Any]):
 
 
 class TransformedStream(Streamed, IterableDataset[Any]):
-    """An iterable data set whose items go through the ``sample`` part as they come.
+    """An iterable data set that applies the ``sample`` part to each item when it is read.
 
-    Which items come in which worker is for the source to say, as always with such data sets: one that does not ask
-    ``torch.utils.data.get_worker_info()`` gives all of its items in each worker. An item's draws are made of the worker, and of
-    how many items came before it there.
+    The source decides which items each worker gets, as always with such data sets: one that does not ask
+    ``torch.utils.data.get_worker_info()`` gives all of its items in each worker. The random numbers of an item depend on the
+    worker, and on how many items came before it there.
 
     Args:
         source: The data set.
-        work: What is done to its items.
-        stream: Which numbers are drawn from.
+        work: The transform of its items.
+        stream: The random numbers.
     """
 
     def __init__(self, source: IterableDataset[Any], work: Work, stream: Stream) -> None:
@@ -180,11 +180,11 @@ class TransformedStream(Streamed, IterableDataset[Any]):
         self.draws_within = draws_within(source)
 
     def begin(self, key: int, *, shared: bool) -> None:
-        """Draw for this epoch from now on.
+        """Use the random numbers of an epoch from now on.
 
         Args:
-            key: Of the epoch.
-            shared: Whether workers that are there already have to know it.
+            key: Seed of the epoch.
+            shared: Whether workers that run already have to learn it.
         """
         self._key = key
         if shared:
@@ -197,7 +197,7 @@ class TransformedStream(Streamed, IterableDataset[Any]):
         return len(self.source)  # type: ignore[arg-type] # raises TypeError where it has none, as the source does
 
     def __iter__(self) -> Iterator[Any]:
-        """The items, transformed."""
+        """Iterate over the transformed items."""
         info = get_worker_info()
         key = self._key if self._shared is None else int(self._shared)
         if key is not None:
@@ -214,9 +214,9 @@ class TransformedItems(Iterator[Any]):
     """One pass over a :class:`TransformedStream`.
 
     Args:
-        dataset: What is passed over.
-        items: The source's.
-        key: Of the epoch, if a loader of the pipeline says so.
+        dataset: The data set.
+        items: Items of its source.
+        key: Seed of the epoch, if a loader of the pipeline gives one.
     """
 
     def __init__(self, dataset: TransformedStream, items: Iterator[Any], key: int | None) -> None:
@@ -224,7 +224,7 @@ class TransformedItems(Iterator[Any]):
         self._position = 0
 
     def __next__(self) -> Any:
-        """The next item, transformed."""
+        """Return the next item, transformed."""
         place = None if self._key is None else Place(self._key, self._position)
         work, stream = self._dataset.work, self._dataset.stream
         if self._dataset.draws_within:
@@ -240,14 +240,14 @@ class TransformedItems(Iterator[Any]):
             return apply(item)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many items were passed, for loaders that keep the state of iterators."""
+        """Return the number of items read, for loaders that save the state of iterators."""
         return {"taken": self._dataset.stream.taken, "position": self._position, **_state_of(self._items)}
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on where :meth:`state_dict` was taken; a source that has no state is read up to there.
+        """Continue from a state of :meth:`state_dict`; a source without a state is read up to that item.
 
         Raises:
-            FeatmixError: If it is no such state.
+            FeatmixError: If it is not such a state.
         """
         taken, position = _checked(state, self._items, "taken", "position")
         if is_stateful(self._items):
@@ -259,17 +259,17 @@ class TransformedItems(Iterator[Any]):
 
 
 class StatefulStream(TransformedStream):
-    """The same over a data set that has a state: only then, for a loader that finds one does not read what came before."""
+    """A stream whose source has a state; a loader that finds ``state_dict`` here does not read past items again."""
 
     def state_dict(self) -> dict[str, Any]:
-        """How many items were asked for in this process, and the source's state."""
+        """Return the number of items read in this process, and the state of the source."""
         return {"taken": self.stream.taken, **_state_of(self.source)}
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Continue from a state of :meth:`state_dict`.
 
         Raises:
-            FeatmixError: If it is no such state.
+            FeatmixError: If it is not such a state.
         """
         (taken,) = _checked(state, self.source, "taken")
         self.source.load_state_dict(state["source"])  # type: ignore[attr-defined]
@@ -277,7 +277,7 @@ class StatefulStream(TransformedStream):
 
 
 def is_stateful(source: Any) -> bool:
-    """Return whether a data set, or an iterator, keeps a state."""
+    """Return whether a data set, or an iterator, has a state."""
     return callable(getattr(source, "state_dict", None)) and callable(getattr(source, "load_state_dict", None))
 
 
@@ -286,7 +286,7 @@ def _state_of(source: Any) -> dict[str, Any]:
 
 
 def _checked(state: Any, source: Any, *names: str) -> list[int]:
-    """The whole numbers of a state, which holds the source's too if that has one."""
+    """Check a state, with that of the source if it has one, and return its whole numbers."""
     wanted = {*names, "source"} if is_stateful(source) else {*names}
     if not isinstance(state, Mapping) or set(state) != wanted:
         got = repr(sorted(map(str, state))) if isinstance(state, Mapping) else type(state).__name__

@@ -1,4 +1,4 @@
-"""Targets of detection: boxes with what belongs to each of them, that follow the images that are mixed."""
+"""Detection targets: boxes with their labels, masks and keypoints, moved and weighted as the images are mixed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _AREAS = ("area", "areas")
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The boxes of a batch, and all that belongs to them.
+    """The detection targets of a batch.
 
     Args:
         targets: One dictionary for each image.
-        roles: What each of their entries is.
-        boxes: For each image ``(N, 4)``, by their corners in pixels, float64 on the host.
-        form: How the numbers of boxes are meant.
-        columns: Whether a dictionary of lists was given, and not a list of dictionaries.
+        roles: The kind of each entry.
+        boxes: For each image ``(N, 4)``, as corners in pixels, float64 on the host.
+        form: Format of the boxes: ``xyxy``, ``xywh`` or ``cxcywh``.
+        columns: Whether a dictionary of lists was given instead of a list of dictionaries.
     """
 
     targets: tuple[Mapping[str, Any], ...]
@@ -46,17 +46,17 @@ class Detections:
     def of(
         cls, given: Any, rows: int, size: tuple[int, int], stay: Sequence[Name] = (), forms: Mapping[str, str] | None = None
     ) -> Detections:
-        """What was given as the target of a batch.
+        """Read the detection targets of a batch.
 
         Args:
             given: A list of dictionaries, as torchvision's detectors take it, or a dictionary of lists.
-            rows: Images in the batch.
+            rows: Number of images in the batch.
             size: Their height and width.
-            stay: Entries that do not move, whatever they look like.
-            forms: How the numbers of boxes are meant that have no class that says it.
+            stay: Entries that do not move, even if they look like boxes, keypoints or masks.
+            forms: Formats of boxes by name, for boxes whose class does not say it.
 
         Raises:
-            FeatmixError: If it is neither, or an entry does not fit the boxes or cannot follow them.
+            FeatmixError: If it is neither, or an entry does not fit the boxes, or cannot be moved with them.
         """
         columns = isinstance(given, Mapping)
         targets = _rows_of(given, rows) if columns else list(given)
@@ -79,12 +79,12 @@ class Detections:
         return cls(tuple(targets), {name: BOXES, **roles}, boxes, form, columns)
 
     def after(self, parts: Sequence[Sequence[Part]], size: tuple[int, int], least: float) -> Any:
-        """The targets of the mixed images, in the form that these were given in, with ``weights`` for all boxes.
+        """Return the targets of the mixed images in the original format, with ``weights`` for all boxes.
 
         Args:
-            parts: Of which samples each image consists.
+            parts: For each image, the samples that are seen in it.
             size: Height and width of the images.
-            least: Boxes of which a smaller share is seen are dropped.
+            least: Boxes are dropped if a smaller share of them is visible.
         """
         made = [self._mixed(row, own, size, least) for row, own in enumerate(parts)]
         if not self.columns:
@@ -116,7 +116,7 @@ class Detections:
         return next(key for key, role in self.roles.items() if role == BOXES)
 
     def _seen(self, part: Part, size: tuple[int, int], least: float) -> _Seen:
-        """Which boxes of a sample are kept, and what is seen of them."""
+        """Return the boxes of a sample that are kept, and the visible part of each."""
         moved = part.boxes(self.boxes[part.source])
         cut, area = seen_of(moved, part.seen, size)
         whole = (moved[:, 2] - moved[:, 0]).clamp(min=0) * (moved[:, 3] - moved[:, 1]).clamp(min=0)
@@ -157,7 +157,7 @@ class _Seen:
 
 
 def are_detections(target: Any) -> bool:
-    """Return whether a target is one of detection: a list of dictionaries, or a dictionary of lists."""
+    """Return whether a target is a detection target: a list of dictionaries, or a dictionary of lists."""
     if isinstance(target, list | tuple):
         return bool(target) and all(isinstance(each, Mapping) for each in target)
     return isinstance(target, Mapping)
@@ -181,7 +181,7 @@ def _boxes_among(keys: Sequence[str], targets: Sequence[Mapping[str, Any]], stay
 
 
 def _form(given: Any, name: str, forms: Mapping[str, str]) -> str:
-    """How the numbers of boxes are meant; an error where they may be corners by now, or what the ``sample`` part gave."""
+    """Return the format of boxes; raise an error if it is unclear whether they are corners or in the format of ``sample``."""
     if name in forms:
         return forms[name]
     others = [form for form in forms.values() if form != XYXY]
@@ -199,7 +199,7 @@ def _corners(given: Any, name: str, form: str, size: tuple[int, int]) -> Tensor:
 
 
 def _role(key: str, values: Sequence[Any], counts: Sequence[int], size: tuple[int, int], stay: Sequence[Name]) -> str:
-    """What an entry is, or an error that names it."""
+    """Return the kind of an entry, or raise an error that names it."""
     if all(_is_single(value) for value in values):
         return _OF_IMAGE
     fits = all(not _is_single(value) and len(value) == count for value, count in zip(values, counts, strict=True))

@@ -1,4 +1,4 @@
-"""Data sets of evaluation: the same item each time, normalized as in training."""
+"""Data sets for evaluation: an item is the same at each read, and normalized as in training."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KEY = 0x6576616C  # draws of evaluation are made of it and of the item's index 
 
 
 class Evaluation:
-    """What is done to each item.
+    """The transform of each item in evaluation.
 
     Args:
-        transform: Of evaluation, or ``None``.
+        transform: The transform for evaluation, or ``None``.
         names: Which entries of an item are images and masks.
-        normalization: What is done to images last, or ``None``.
+        normalization: The normalization, applied last, or ``None``.
     """
 
     def __init__(self, transform: Any, names: Names, normalization: Normalization | None) -> None:
@@ -35,11 +35,11 @@ class Evaluation:
         self._sources: Sources | None = None
 
     def __call__(self, number: int, get: Callable[[], Any]) -> Any:
-        """An item, whose images become floating tensors ``(C, H, W)``.
+        """Return an item with its images as floating tensors ``(C, H, W)``.
 
         Args:
-            number: Of the item: what its transform draws is made of it.
-            get: Gives the item.
+            number: Number of the item, which seeds its transform.
+            get: Returns the item.
         """
         item = get()
         if self.transform is not None:
@@ -59,11 +59,11 @@ class Evaluation:
 
 
 class Evaluated(Dataset[Any]):
-    """A map-style data set of evaluation.
+    """A map-style data set for evaluation.
 
     Args:
         source: A data set, or any sequence of items.
-        work: What is done to them.
+        work: The transform of its items.
     """
 
     def __init__(self, source: Any, work: Evaluation) -> None:
@@ -73,7 +73,7 @@ class Evaluated(Dataset[Any]):
         return len(self.source)
 
     def __getitem__(self, index: Any) -> Any:
-        """The item, transformed and normalized."""
+        """Return the item, transformed and normalized."""
         return self.work(int(index) if hasattr(index, "__index__") else 0, lambda: self.source[index])
 
     def __repr__(self) -> str:
@@ -81,11 +81,11 @@ class Evaluated(Dataset[Any]):
 
 
 class EvaluatedStream(IterableDataset[Any]):
-    """An iterable data set of evaluation.
+    """An iterable data set for evaluation.
 
     Args:
         source: The data set.
-        work: What is done to its items.
+        work: The transform of its items.
     """
 
     def __init__(self, source: IterableDataset[Any], work: Evaluation) -> None:
@@ -95,7 +95,7 @@ class EvaluatedStream(IterableDataset[Any]):
         return len(self.source)  # type: ignore[arg-type] # raises TypeError where it has none, as the source does
 
     def __iter__(self) -> Iterator[Any]:
-        """The items, transformed and normalized."""
+        """Iterate over the items, transformed and normalized."""
         for number, item in enumerate(self.source):
             yield self.work(number, lambda item=item: item)  # type: ignore[misc] # of this round
 
@@ -104,16 +104,16 @@ class EvaluatedStream(IterableDataset[Any]):
 
 
 def evaluated(source: Any, transform: Any, names: Names, normalization: Normalization | None) -> Evaluated | EvaluatedStream:
-    """The data set that :meth:`featmix.Pipeline.eval_dataset` gives.
+    """Return the data set of :meth:`featmix.Pipeline.eval_dataset`.
 
     Args:
-        source: Another one.
-        transform: Of evaluation, or ``None``.
+        source: The data set to transform.
+        transform: The transform for evaluation, or ``None``.
         names: Which entries of an item are images and masks.
-        normalization: What is done to images last, or ``None``.
+        normalization: The normalization, applied last, or ``None``.
 
     Raises:
-        FeatmixError: If the source is no data set, or one whose items are transformed for training.
+        FeatmixError: If the source is no data set, or its items are transformed for training.
     """
     if draws_within(source):
         fix = "Give the data set that it was made of."

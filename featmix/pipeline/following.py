@@ -1,4 +1,4 @@
-"""Targets of detection follow the decisions of one step."""
+"""Detection targets of one step, changed by its decisions as the images are."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MIN_VISIBLE = 0.1
 
 @dataclass(frozen=True)
 class Following:
-    """How targets follow.
+    """How detection targets follow the images.
 
     Args:
-        least: Boxes of which a smaller share is seen are dropped.
-        stay: Entries that do not move, whatever they look like.
-        forms: How the numbers of boxes are meant, by the names that the ``sample`` part gives them.
+        least: Boxes are dropped if a smaller share of them is visible.
+        stay: Entries that do not move, even if they look like boxes, keypoints or masks.
+        forms: Formats of boxes, by their names in the ``sample`` part.
     """
 
     least: float = MIN_VISIBLE
@@ -33,16 +33,16 @@ class Following:
     forms: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, target: Any, images: Tensor, leaves: Sequence[At], mask: Any = None) -> Followed:
-        """The targets of a batch, before a decision.
+        """Read the targets of a batch, before a decision.
 
         Args:
             target: A list of dictionaries, or a dictionary of lists.
             images: ``(B, C, H, W)``.
             leaves: The strategies of the tree, in the order in which they act.
-            mask: Padding.
+            mask: Padding mask, which must be ``None``.
 
         Raises:
-            FeatmixError: If they are no targets of detection, or something in them or in the tree cannot follow.
+            FeatmixError: If they are no detection targets, or if an entry or a strategy does not allow boxes to follow.
         """
         if images.ndim != 4:
             expected, got = "images (B, C, H, W), for boxes", f"shape {tuple(images.shape)}"
@@ -60,13 +60,13 @@ class Followed:
     """Targets of one batch, and after a decision those of the mixed images.
 
     Args:
-        given: What was given.
+        given: The original targets.
         leaves: The strategies, in the order in which they act.
         size: Height and width of the images.
-        least: Boxes of which a smaller share is seen are dropped.
+        least: Boxes are dropped if a smaller share of them is visible.
 
     Attributes:
-        targets: What the detector is to learn, once it is known.
+        targets: Targets for the detector after a decision; ``None`` before.
     """
 
     def __init__(self, given: Detections, leaves: tuple[At, ...], size: tuple[int, int], least: float) -> None:
@@ -74,11 +74,11 @@ class Followed:
         self.targets: Any = None
 
     def stay(self) -> None:
-        """Nothing is mixed."""
+        """Set the targets of a step in which nothing is mixed."""
         self._after([[Part(row)] for row in range(len(self.given.targets))])
 
     def go(self, decisions: Sequence[Params]) -> None:
-        """Follow the decisions, which are on the host, one for each of the strategies."""
+        """Set the targets after decisions on the host, one for each strategy."""
         steps = []
         for leaf, params in zip(self._leaves, decisions, strict=True):
             pieces = leaf.strategy.pieces(params)  # asked each time, so that a refusal does not wait for a draw that mixes
@@ -91,7 +91,7 @@ class Followed:
 
 
 def _check_can_follow(leaf: At, shape: tuple[int, ...]) -> None:
-    """Refuse strategies that mix labels where nobody knows what is seen of a box: in hidden layers, or from memory."""
+    """Refuse strategies for which the visible part of a box is unknown: they mix labels in hidden layers, or from memory."""
     strategy = leaf.strategy
     if strategy.tags.mixes_labels and leaf.site != INPUT:
         expected = "strategies that mix labels at the input, beside boxes"

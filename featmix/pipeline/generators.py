@@ -1,4 +1,4 @@
-"""The generators that a transform draws from, seeded from one number, and put back where others use them too."""
+"""The generators that a transform draws from: seeded from one number, and restored if other code uses them too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _64 = (1 << 64) - 1
 
 
 def mixed(key: int, position: int) -> int:
-    """A number for a position in a stream: different for different ones, and without a trace of their order (SplitMix64).
+    """Return a pseudorandom number for a position in a stream, different for each position (SplitMix64).
 
     Example:
         >>> len({mixed(key, position) for key in range(10) for position in range(10)})
@@ -37,10 +37,10 @@ def mixed(key: int, position: int) -> int:
 
 
 class _Python(random.Random):
-    """Python's interface to a generator of NumPy: both are seeded at once."""
+    """A generator with Python's interface that draws from one of NumPy, so that both are seeded at once."""
 
     def __new__(cls, _: np.random.Generator) -> _Python:
-        """Made without a seed: it has none of its own."""
+        """Make it without a seed, since it has none of its own."""
         return super().__new__(cls)
 
     def __init__(self, drawn: np.random.Generator) -> None:
@@ -49,15 +49,15 @@ class _Python(random.Random):
         self.random = drawn.random  # type: ignore[method-assign] # without a call of Python's around it
 
     def random(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         return self._drawn.random()
 
     def getrandbits(self, k: int) -> int:
-        """A whole number of ``k`` bits."""
+        """Return a whole number of ``k`` bits."""
         return int.from_bytes(self._drawn.bytes((k + 7) // 8), "little") >> (-k % 8)
 
     def seed(self, *_: Any) -> None:
-        """Forget the second of two normal numbers; the rest is NumPy's."""
+        """Forget the second of two normal numbers; everything else is seeded by NumPy."""
         self.gauss_next = None
 
     def __reduce__(self) -> Any:
@@ -69,7 +69,7 @@ _BEGINNING: Any = {"bit_generator": "PCG64", "state": {"state": 0, "inc": 1}, "h
 
 @cache
 def _drawn() -> tuple[np.random.PCG64, np.random.Generator, _Python]:
-    """Return what transforms with generators of their own draw from: bits, and what NumPy and Python make of them."""
+    """Return the generators for transforms that have their own: the bit generator, and NumPy's and Python's interface to it."""
     bits = np.random.PCG64(0)  # at the first use: NumPy's random numbers take a while to import
     drawn = np.random.Generator(bits)
     return bits, drawn, _Python(drawn)
@@ -80,13 +80,13 @@ def _shared() -> random.Random:
 
 
 class Sources:
-    """What a transform draws from.
+    """The generators that a transform draws from.
 
     Transforms of albumentations have generators of their own, those of torchvision v2 and kornia use torch's default generator.
-    Anything else may use any of the global ones, torch's, NumPy's and Python's, unless its code says that it draws nothing.
+    Anything else may use any global generator, torch's, NumPy's or Python's, unless its code shows that it draws nothing.
 
     Args:
-        transforms: One, or several; ``None`` draws nothing.
+        transforms: One or several transforms; ``None`` draws nothing.
 
     Attributes:
         none: Whether there is nothing to seed.
@@ -101,11 +101,11 @@ class Sources:
         self.none = not (self._torch or self._own)
 
     def seed(self, number: int, *, everything: bool = False) -> None:
-        """Seed them.
+        """Seed the generators.
 
         Args:
-            number: From which.
-            everything: All global generators too, for what a data set draws by itself.
+            number: The seed.
+            everything: Whether to seed all global generators too, for a data set that draws by itself.
         """
         if self._torch or everything:
             torch.default_generator.manual_seed(number)
@@ -122,11 +122,11 @@ class Sources:
             python.gauss_next = None
 
     def drawing(self, number: int, *, everything: bool = False) -> Drawing:
-        """A context in which they are seeded. In a worker, which serves nobody else, nothing is put back afterwards.
+        """Return a context in which the generators are seeded; afterwards they are restored, except in a worker process.
 
         Args:
             number: See :meth:`seed`.
-            everything: See :meth:`seed`; in workers alone.
+            everything: See :meth:`seed`; in workers only.
         """
         return Drawing(self, number, everything)
 
@@ -136,7 +136,7 @@ class Sources:
 
 
 class Drawing:
-    """The context that :meth:`Sources.drawing` gives."""
+    """The context of :meth:`Sources.drawing`."""
 
     __slots__ = ("_everything", "_number", "_numpy", "_python", "_sources", "_torch")
 
@@ -166,7 +166,7 @@ class Drawing:
 
 
 def _home(part: Callable[..., Any]) -> str:
-    """The module that a transform, or a function within one, comes from."""
+    """Return the module that a transform, or a function within one, comes from."""
     while isinstance(part, partial):
         part = part.func
     if isinstance(part, MethodType):

@@ -14,7 +14,7 @@ _LEAF = "albumentations.core.transforms_interface."
 
 
 def moves_geometry(transform: Any) -> bool:
-    """Return whether a transform may move content; what nobody knows may.
+    """Return whether a transform may move the content of an image; True for an unknown one.
 
     Example:
         >>> moves_geometry(lambda image: image)

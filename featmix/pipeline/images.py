@@ -1,4 +1,4 @@
-"""Images and maps of every kind, as arrays and tensors that keep their channels and their range.
+"""Converts images and masks of every kind to arrays and tensors that keep their channels and range.
 
 ============  ==========  ========================================================================
 mode          in a batch  how
@@ -11,7 +11,7 @@ RGB, RGBX     3 channels  bytes / 255
 RGBA, CMYK    4 channels  bytes / 255
 YCbCr, HSV    3 channels  bytes / 255, not converted; LAB too
 I;16          1 channel   16 bits / 65535
-I             refused     32 bits, whose range nobody knows: ``sample=`` has to say
+I             refused     32 bits of unknown range: convert in ``sample=``
 F             1 channel   as it is
 ============  ==========  ========================================================================
 """
@@ -62,7 +62,7 @@ def size_of(value: Any) -> tuple[int, int]:
 
 
 def check_axes(image: Any) -> None:
-    """Refuse an image whose channels seem to lie elsewhere than arrays ``(H, W, C)`` and tensors ``(C, H, W)`` have them.
+    """Refuse an image whose channels seem to be on the wrong axis: arrays are ``(H, W, C)``, tensors ``(C, H, W)``.
 
     Raises:
         FeatmixError: If an array has more than four channels, or a tensor more than four and at most four columns.
@@ -85,14 +85,14 @@ def check_axes(image: Any) -> None:
 
 
 def as_array(value: Any, *, image: bool) -> NDArray[Any]:
-    """An image or mask as an array with its channels last. PIL images keep their channels; palettes become their colours.
+    """Convert an image or mask to an array with channels last. PIL images keep their channels; palettes become colours.
 
     Args:
         value: A PIL image, an array or a tensor.
-        image: Whether it is an image: the palette of a mask is no colour, and its entries stay indices.
+        image: Whether it is an image; a mask with a palette keeps its indices.
 
     Raises:
-        FeatmixError: If it is a PIL image of a mode that has no values of its own.
+        FeatmixError: If it is a PIL image of an unknown mode.
     """
     if isinstance(value, Tensor):
         array = value.detach().cpu().numpy()
@@ -102,10 +102,10 @@ def as_array(value: Any, *, image: bool) -> NDArray[Any]:
 
 
 def as_float_image(value: Any) -> Tensor:
-    """An image as a tensor ``(C, H, W)``: bytes and 16 bits become float32 in [0, 1], tensors of floats stay as they are.
+    """Convert an image to a tensor ``(C, H, W)``: bytes and 16 bits become float32 in [0, 1], tensors of floats stay.
 
     Raises:
-        FeatmixError: If it holds integers whose range nobody knows.
+        FeatmixError: If it has integers of unknown range.
     """
     if isinstance(value, Tensor) and value.is_floating_point():
         return value
@@ -121,7 +121,7 @@ def as_float_image(value: Any) -> Tensor:
 
 
 def as_mask(value: Any) -> Tensor:
-    """A mask as a tensor ``(H, W)`` or ``(K, H, W)``: integers become int64, as losses want class indices; others stay."""
+    """Convert a mask to a tensor ``(H, W)`` or ``(K, H, W)``: integers become int64, as class indices for losses."""
     x = value if isinstance(value, Tensor) else _channels_first(as_array(value, image=False), keep_flat=True)
     if x.dtype == torch.bool or x.is_floating_point():
         return x.float() if x.dtype == torch.float64 else x
@@ -129,14 +129,14 @@ def as_mask(value: Any) -> Tensor:
 
 
 def like_given(value: Any, given: Any) -> Any:
-    """What became of an image or mask, as a tensor if it was one: an array of many channels would not say where they are."""
+    """Return a transformed image or mask as a tensor if the original was one, so that its channel axis is known."""
     if isinstance(given, Tensor) and isinstance(value, np.ndarray):
         return _channels_first(value, keep_flat=given.ndim == 2)
     return value
 
 
 def _with_channels(picture: Any) -> Any:
-    """A PIL image in a mode whose values are its channels, without loss."""
+    """Convert a PIL image, without loss, to a mode whose values are its channels."""
     mode = picture.mode
     if mode in _AS_THEY_ARE:
         return picture

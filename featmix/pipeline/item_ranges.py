@@ -1,4 +1,4 @@
-"""The range of floating images before and after ``sample``: looked at on the first items alone."""
+"""Checks the range of floating images before and after ``sample``, on the first items only."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from featmix.pipeline.ranges import Ranges
 def looked_at(
     apply: Callable[[Any], Any], names: Names, finished: Callable[[Callable[[Any], Any]], None]
 ) -> Callable[[Any], Any]:
-    """The same as ``apply``, with a look at first items: floats out of [0, 1] that are clipped are warned of.
+    """Return ``apply`` with a check of the first items, which warns if floats outside [0, 1] are clipped.
 
     Args:
         apply: Transforms an item.
         names: Which entries are images.
-        finished: Is told when nothing more is to be looked at.
+        finished: Called with ``apply`` when nothing is left to check.
     """
     ranges = Ranges(None)
 
@@ -43,7 +43,7 @@ def looked_at(
 
 
 def _floating(item: Any, names: Names) -> Tensor | None:
-    """The first image of an item, where it is a tensor or an array of floats."""
+    """Return the first image of an item if it is a tensor or array of floats."""
     try:
         image = take_apart(item, names).images[0]
     except FeatmixError:  # the transform itself says what is wrong

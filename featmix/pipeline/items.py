@@ -1,4 +1,4 @@
-"""Items of data sets, taken apart: images, the maps that belong to them, and the rest, which stays as it is."""
+"""Separates items of data sets into images, their masks, and other entries, which stay as they are."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Item:
 
     Args:
         images: PIL images, arrays ``(H, W)`` or ``(H, W, C)``, or tensors ``(C, H, W)`` or ``(C, D, H, W)``.
-        masks: Maps of the same height and width that go wherever the first image goes.
-        names: What both are called, images first; empty for an image without an item around it.
-        put_back: The item again, with other images and other masks.
+        masks: Maps of the same height and width, transformed with the first image.
+        names: Their keys or positions, images first; empty if the item is an image itself.
+        put_back: Returns the item with other images and masks.
     """
 
     images: tuple[Any, ...]
@@ -37,7 +37,7 @@ class Item:
     put_back: Callable[[Sequence[Any], Sequence[Any]], Any]
 
     def channels_first(self) -> tuple[list[Any], list[Any]]:
-        """Images and masks, with arrays of volumes as tensors."""
+        """Return images and masks, with arrays of volumes as tensors."""
         names = self.names or (None,) * len(self.images)
         found = [channels_first(name, value) for name, value in zip(names, (*self.images, *self.masks), strict=True)]
         return found[: len(self.images)], found[len(self.images) :]
@@ -48,12 +48,12 @@ def take_apart(item: Any, names: Names = _PLAIN) -> Item:
 
     Args:
         item: An image; a tuple or list; or a dictionary.
-        names: Which entries are images and masks. Without, an image stands first or under ``image``, and a mask under
-            ``mask``.
+        names: Which entries are images and masks. By default, the image is first or has the key ``image``, and a mask has the
+            key ``mask``.
 
     Raises:
-        FeatmixError: If there is no image, an entry that has a name is missing or is none, or it is not said of an entry of
-            the image's height and width what it is.
+        FeatmixError: If there is no image, a named entry is missing or is no image or mask, or another entry has the image's
+            height and width and is not named.
     """
     if isinstance(item, Mapping):
         entries: dict[Name, Any] = dict(item)
@@ -110,7 +110,7 @@ def _taken(
 
 
 def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequence[Name], names: Names) -> None:
-    """Refuse what may be a mask, another view or a target: the one moves with the image, the other does not."""
+    """Refuse an unnamed entry that may be a mask or another view, since it is unknown whether it moves with the image."""
     size = plane_size(images[0], entries[images[0]])
     for name, value in entries.items():
         if name in (*images, *masks, *names.known, *names.stay) or type_of(value):
@@ -128,7 +128,7 @@ def _check_unnamed(entries: dict[Name, Any], images: Sequence[Name], masks: Sequ
 
 
 def plane_size(name: Name, value: Any) -> tuple[int, int]:
-    """Height and width of an image, or of a volume's planes."""
+    """Return height and width of an image, or of the planes of a volume."""
     return plane_of(name, value) or size_of(value)
 
 

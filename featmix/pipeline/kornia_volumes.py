@@ -1,4 +1,4 @@
-"""Volumes and their masks, moved by kornia's 3-D operations, which move no masks themselves: each again, by the same draw."""
+"""Transforms volumes and their masks by kornia's 3-D operations, which do not support masks: each by the same parameters."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _INTENSITY = ("kornia.augmentation._3d.intensity.base.IntensityAugmentationBase3
 
 
 def volume_steps(transform: nn.Module) -> list[nn.Module]:
-    """The 3-D operations of a transform, in their order; none if it is of another kind."""
+    """Return the 3-D operations of a transform, in order; empty if it is of another kind."""
     held = list(transform.children()) if not derives_from(transform, (*_GEOMETRIC, *_INTENSITY)) else [transform]
     return held if held and all(derives_from(step, (*_GEOMETRIC, *_INTENSITY)) for step in held) else []
 
 
 def move_volumes(transform: nn.Module, volumes: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-    """Volumes and masks, moved alike; masks by their nearest values.
+    """Transform volumes and masks alike, masks with nearest-neighbor interpolation.
 
     Args:
-        transform: One operation, or some that are all applied in their order.
+        transform: One operation, or several that are all applied in order.
         volumes: Each ``(B, C, D, H, W)``, floating, of one shape.
-        masks: Each ``(B, D, H, W)`` or ``(B, K, D, H, W)``; they come back in their dtype.
+        masks: Each ``(B, D, H, W)`` or ``(B, K, D, H, W)``; their dtype stays the same.
 
     Raises:
         FeatmixError: If the transform chooses among its operations.

@@ -1,4 +1,4 @@
-"""A ``DataLoader`` that knows where it is: in which epoch, and after how many batches."""
+"""A ``DataLoader`` that knows its position: the epoch, and the number of batches in it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Run:
     """One pass over a loader.
 
     Args:
-        epoch: Which.
-        key: What is drawn in it is made of.
-        drawn: The number it comes from, where the pipeline has no seed.
-        generators: States of the user's generators when it began.
-        after: Where it goes on, if it was begun by another run.
-        given: Batches that were given.
-        checksums: Of the indices of the first, the first two, ... batches.
+        epoch: Number of the epoch.
+        key: Seed of everything that is drawn in it.
+        drawn: The number that ``key`` was derived from, if the pipeline has no seed.
+        generators: States of the user's generators at its beginning.
+        after: Position from which it continues, if another run began the epoch.
+        given: Number of batches returned so far.
+        checksums: Checksums of the indices of the first batch, the first two batches, and so on.
     """
 
     epoch: int
@@ -47,10 +47,10 @@ class Run:
 
 
 class PipelineLoader(DataLoader[Any]):
-    """The ``DataLoader`` that :meth:`featmix.Pipeline.loader` makes: its order and draws are made of epoch and position.
+    """The ``DataLoader`` of :meth:`featmix.Pipeline.loader`: order and random numbers are derived from epoch and position.
 
-    The state is taken and loaded with that of the pipeline. A loop that is left early leaves the epoch where it is: a state
-    that is taken before the next one begins goes on there.
+    Its state is saved and loaded with that of the pipeline. If a loop over it is left early, a state that is saved before the
+    next loop begins continues from that batch.
     """
 
     _stream: Stream | None = None  # none of a loader that another library makes of its arguments
@@ -58,20 +58,20 @@ class PipelineLoader(DataLoader[Any]):
     _next = Position()
 
     def follow(self, stream: Stream) -> None:
-        """Be the loader of this data set's stream."""
+        """Use the stream of a data set."""
         self._stream = stream
         self._seen_epoch = {id(sampler): sampler.epoch for sampler in self._counting()}
 
     @property
     def epoch(self) -> int:
-        """The epoch that is going on, or comes next."""
+        """Number of the current epoch, or of the next one if none is in progress."""
         return self.position().epoch
 
     def position(self) -> Position:
-        """Where it is.
+        """Return the current position.
 
         Raises:
-            FeatmixError: If batches come in any order, so that nobody knows which were given.
+            FeatmixError: If batches come in any order, so that it is unknown which were returned.
         """
         run, taken = self._run, 0 if self._stream is None else self._stream.taken
         if run is None:
@@ -84,10 +84,10 @@ class PipelineLoader(DataLoader[Any]):
         return Position(taken, run.epoch, run.given, run.drawn, order, run.generators)
 
     def check(self, position: Position, *, same_rank: bool) -> None:
-        """See whether a position can be gone on from.
+        """Check that the loader can continue from a position.
 
         Raises:
-            FeatmixError: If it has other generators than the loader, or another rank's.
+            FeatmixError: If the position has other generators than the loader, or those of another rank.
         """
         count = len(self._foreign()) if position.begun else 0
         if len(position.generators) != count or (count and not same_rank):
@@ -97,7 +97,7 @@ class PipelineLoader(DataLoader[Any]):
             raise FeatmixError("Pipeline.load_state_dict", "generators", expected=expected, got=got, fix=fix)
 
     def go_on(self, position: Position) -> None:
-        """Begin the next pass there."""
+        """Begin the next pass at a position."""
         self._run, self._next = None, position
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override] # an iterator that counts
@@ -152,20 +152,20 @@ class PipelineLoader(DataLoader[Any]):
             self._run, self._next = None, Position(epoch=run.epoch + 1)
 
     def _foreign(self) -> list[Generator]:
-        """The user's generators that the order comes from, each once."""
+        """Return the user's generators that determine the order, each once."""
         held = [self.generator, *(getattr(sampler, "generator", None) for sampler in samplers_of(vars(self)))]
         found = [each for each in held if isinstance(each, Generator) and not isinstance(each, OrderGenerator)]
         return list({id(each): each for each in found}.values())
 
     def _counting(self) -> list[Any]:
-        """Samplers that have to be told the epoch, as ``DistributedSampler`` has."""
+        """Return the samplers that need ``set_epoch``, such as ``DistributedSampler``."""
         return [
             each for each in samplers_of(vars(self)) if callable(getattr(each, "set_epoch", None)) and hasattr(each, "epoch")
         ]
 
 
 class _NumberedSampler:
-    """The loader's indices, each batch with its place in the epoch."""
+    """Yields the loader's indices, each batch with its place in the epoch."""
 
     def __init__(self, loader: PipelineLoader, inner: Any) -> None:
         self._loader, self._inner = weakref.ref(loader), inner  # a circle would keep workers alive
@@ -200,7 +200,7 @@ def _numbered(inner: Any, run: Run, *, batched: bool) -> Iterator[Numbered]:
 
 
 def _told(indices: Sequence[Any]) -> bytes:
-    """Indices as they are in every process; of those that are neither numbers nor words, how many there are."""
+    """Return indices as bytes that are equal in every process; of indices other than numbers and text, only their count."""
     try:
         return np.asarray(indices, dtype=np.int64).tobytes()
     except (OverflowError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Whether a data set was made by a pipeline, or holds such data sets."""
+"""Whether a data set was made by a pipeline, or contains such data sets."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from featmix.pipeline.streams import Streamed
 
 
 def made_within(source: Any, family: str) -> bool:
-    """Return whether all that a data set is made of comes from one pipeline.
+    """Return whether all data sets within a data set come from one pipeline.
 
     Args:
-        source: A data set; looked into where it holds others, as torch's ``ConcatDataset`` and ``Subset`` do.
-        family: Of the pipeline.
+        source: A data set; it may contain others, as torch's ``ConcatDataset`` and ``Subset`` do.
+        family: Identifies the pipeline.
 
     Raises:
-        FeatmixError: If only some of it does: the others would be transformed, and these twice, or none.
+        FeatmixError: If only some do: these would be transformed twice, or the others not at all.
     """
     found = [isinstance(each, Streamed) and each.stream.family == family for each in _leaves(source, set())]
     if any(found) and not all(found):
@@ -34,7 +34,7 @@ def made_within(source: Any, family: str) -> bool:
 
 
 def draws_within(source: Any) -> bool:
-    """Return whether a data set is, or holds, one that a pipeline made."""
+    """Return whether a data set is, or contains, one that a pipeline made."""
     return any(isinstance(each, Streamed) for each in _leaves(source, set()))
 
 

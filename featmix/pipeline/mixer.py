@@ -1,4 +1,4 @@
-"""A mixer that also applies the ``batch`` part, before it draws."""
+"""A mixer that also applies the ``batch`` part of a pipeline, before it draws."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from featmix.support.arguments import helpful
 
 
 class PipelineMixer(Mixer):
-    """The :class:`~featmix.Mixer` that :meth:`featmix.Pipeline.attach` makes, with one more method.
+    """The :class:`~featmix.Mixer` of :meth:`featmix.Pipeline.attach`, with the additional method :meth:`prepare`.
 
     Args:
         model: The model.
-        tree: What is mixed, and where.
+        tree: Strategies at sites.
         batch: The ``batch`` part, or ``None``.
-        normalization: What is done after it, in eval mode too, or ``None``.
-        seed: Of everything that is drawn here, together with the rank.
-        input: Which argument the batch is; see :func:`featmix.attach`.
-        following: How targets of detection follow.
+        normalization: Applied after ``batch``, in eval mode too; or ``None``.
+        seed: Seed of all random numbers of the mixer, together with the rank.
+        input: Which argument of the model is the batch; see :func:`featmix.attach`.
+        following: How detection targets follow the images.
     """
 
     def __init__(
@@ -70,30 +70,30 @@ class PipelineMixer(Mixer):
     def prepare(self, images: Any, *masks: Tensor, boxes: Any = None, keypoints: Any = None) -> Any:
         """Apply the ``batch`` part to a training batch, and normalize batches of training and evaluation.
 
-        In eval mode there is no ``batch`` part; without ``normalize`` everything then comes back as it is. Normalized are the
-        images alone: bytes are divided by 255 first, floats are taken to be in the units of mean and standard deviation. The
-        first batches are looked at, and a range that contradicts what is done with them is warned of.
+        In eval mode the ``batch`` part is skipped; without ``normalize`` all inputs are then returned unchanged. Only images
+        are normalized: bytes are divided by 255 first, floats must have the units of mean and standard deviation. The range of
+        the first batches is checked, with a warning if it does not fit the transforms or the normalization.
 
-        What kornia, torchvision and other callables draw from global generators is drawn from the mixer's own seed, and the
-        global generators are left as they were. In training every batch that is drawn for has to go through.
+        Transforms that use global generators draw from the mixer's own seed here, and the global generators stay as they were.
+        In training, every batch must go through this method before ``draw``.
 
         Args:
-            images: ``(B, C, H, W)``, floating, on the device where they are to be transformed. Views of samples, in a list or a
-                dictionary of lists, are transformed one batch after the other, each by draws of its own.
-            masks: Maps that geometric transforms move along, ``(B, H, W)`` or ``(B, K, H, W)``, of any dtype.
+            images: ``(B, C, H, W)``, floating, on the device where they are transformed. Views of samples, in a list or a
+                dictionary of lists, are transformed one batch after the other, each with its own random parameters.
+            masks: Maps that geometric transforms move with the images, ``(B, H, W)`` or ``(B, K, H, W)``, of any dtype.
             boxes: One table ``(N, 4)`` for each image, as a list or as one tensor ``(B, N, 4)``: corners ``x, y, x, y`` in
-                pixels, or what torchvision's ``BoundingBoxes`` say. They are moved, not clipped.
-            keypoints: One table ``(N, 2)`` for each image, the same way.
+                pixels, or the format of torchvision's ``BoundingBoxes``. They are moved, not clipped.
+            keypoints: One table ``(N, 2)`` for each image, as a list or as one tensor.
 
         Returns:
-            The images, or a tuple of images, masks, boxes and keypoints, of which there are some.
+            The images; or, if more was given, a tuple of images, masks, boxes and keypoints, without those not given.
 
         Raises:
-            FeatmixError: If the transform does not return as many rows as it was given, or cannot move what it was given; or if
-                images have other channels than mean and standard deviation.
+            FeatmixError: If the transform returns another number of rows, or cannot move one of the inputs; or if the number
+                of channels is not that of mean and standard deviation.
 
         Warns:
-            FeatmixWarning: If images are out of the range that they should have, or look normalized already.
+            FeatmixWarning: If images are outside the expected range, or look normalized already.
         """
         views = _are_views(images)
         if views and not masks and boxes is None and keypoints is None:
@@ -144,16 +144,16 @@ class PipelineMixer(Mixer):
     ) -> Mix:
         """Draw as :meth:`featmix.Mixer.draw` does, for the images that :meth:`prepare` returned.
 
-        Targets of detection are a list with a dictionary for each image, ``{"boxes": (N, 4), "labels": (N,), ...}``, or a
-        dictionary of such lists. They follow what is mixed at the input, and :attr:`featmix.Mix.targets` has what the detector
-        is to learn. Give them on the host, before they are sent to a device: else each step waits for it.
+        Detection targets are a list with a dictionary for each image, ``{"boxes": (N, 4), "labels": (N,), ...}``, or a
+        dictionary of such lists. They follow the mixing at the input, and :attr:`featmix.Mix.targets` are the new targets for
+        the detector. Pass them before they are moved to a device: otherwise each step waits for the device.
 
-        A pipeline with ``mix_views`` has to be told which ``view`` these images are.
+        A pipeline with ``mix_views`` needs ``view``, the name or position of the view that these images are.
 
         Raises:
             FeatmixError: If the pipeline has a ``batch`` part or normalizes, and these images did not go through ``prepare``,
-                or are those that went into it and not those that came out; if several views are given, each a batch by itself;
-                if boxes, or what belongs to them, cannot follow; or if it is not said which view it is.
+                or are its input instead of its result; if several views are given at once; if boxes, or entries that belong to
+                them, cannot follow; or if ``view`` is missing.
         """
         if _are_views(images):
             fix = "Each has a decision of its own: for view in views: mix = mixer.draw(view, ...); output = model(view)."
@@ -189,11 +189,11 @@ class PipelineMixer(Mixer):
 
     @property
     def _prepares(self) -> bool:
-        """Whether a batch that is drawn for has to have gone through ``prepare``."""
+        """Whether a batch must go through ``prepare`` before a draw."""
         return bool(self._root.training) and (self._batch is not None or self._normalization is not None)
 
     def learn_shapes(self, example: Any) -> None:
-        """Learn shapes as :meth:`featmix.Mixer.learn_shapes` does, from an example as the model takes it."""
+        """Learn shapes as :meth:`featmix.Mixer.learn_shapes` does, from an example in the form that the model takes."""
         awaits, self._ranges.awaits_evaluation = self._ranges.awaits_evaluation, False
         try:
             super().learn_shapes(example)
@@ -207,14 +207,14 @@ class PipelineMixer(Mixer):
             self._switch.handles.append(self._root.register_forward_pre_hook(look, with_kwargs=True))
 
     def _own_state(self) -> dict[str, Any]:
-        """Return this rank's state, the draws of the ``batch`` part included."""
+        """Return this rank's state, including the draws of the ``batch`` part."""
         return {**super()._own_state(), "batch": self._batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where ``state_dict`` was taken.
+        """Continue from a state of ``state_dict``.
 
         Raises:
-            FeatmixError: If it is no such state; then nothing has changed.
+            FeatmixError: If it is not such a state; then nothing changes.
         """
         mine = self._meant_for_this_rank(state)
         found = self._validated(mine, more=("batch",))
@@ -223,7 +223,7 @@ class PipelineMixer(Mixer):
         self._batches = batches
 
     def _check_rows_apart(self, images: Tensor, masks: tuple[Tensor, ...]) -> None:
-        """Try a callable of unknown make, once."""
+        """Test a callable of unknown origin, once."""
         if not self._tried and not masks:
             self._tried = True
             check_rows_apart(self._batch, images, lambda number: drawing(number, images.device))
@@ -241,7 +241,7 @@ def _are_views(images: Any) -> bool:
 
 @contextmanager
 def drawing(seed: int, device: torch.device) -> Iterator[None]:
-    """Global generators seeded, that of a CUDA device too, and put back afterwards."""
+    """Seed the global generators, also that of a CUDA device, and restore them afterwards."""
     with seeded(seed):
         if device.type != "cuda":
             yield

@@ -15,15 +15,15 @@ _OF_ALBUMENTATIONS = frozenset({"masks", "images", "volume", "volumes", "mask3d"
 
 @dataclass(frozen=True)
 class Names:
-    """What is said of the entries of an item: keys of a dictionary, positions of a tuple.
+    """The roles of the entries of an item, by keys of a dictionary or positions of a tuple.
 
     Args:
         images: The images; ``None`` for the key ``image``, or the first entry.
-        masks: Maps that move with the image; ``None`` for the key ``mask``, and then no other entry may look like one.
-        more_images: Further keys of images that a transform says it knows, for ``images=None``.
-        more_masks: The same of masks, for ``masks=None``.
-        known: Keys that a transform takes care of by itself.
-        stay: Entries that stay as they are though they look as if they lay on the image.
+        masks: Maps that move with the image; ``None`` for the key ``mask``, and then no other entry may look like a mask.
+        more_images: Further keys of images that a transform declares, for ``images=None``.
+        more_masks: Further keys of masks that a transform declares, for ``masks=None``.
+        known: Keys that a transform handles by itself.
+        stay: Entries that are not transformed, even if they look like boxes, keypoints or masks.
     """
 
     images: tuple[Name, ...] | None = None
@@ -35,16 +35,16 @@ class Names:
 
 
 def names_for(images: Any, masks: Any, sample: Any, stay: Any = ()) -> Names:
-    """The names of a pipeline's images and masks.
+    """Return the names of a pipeline's images and masks.
 
     Args:
         images: A key or position, or several.
-        masks: The same.
-        sample: The ``sample`` part; what albumentations knows as ``additional_targets`` counts as named.
-        stay: A key or position, or several, of what looks like a target and stays.
+        masks: A key or position, or several.
+        sample: The ``sample`` part; albumentations' ``additional_targets`` count as named.
+        stay: A key or position, or several, of entries that are not transformed though they look like targets.
 
     Raises:
-        FeatmixError: If they are no names, or one stands for both.
+        FeatmixError: If they are no names, or a name is given twice.
 
     Example:
         >>> names_for(("left", "right"), "depth", None).masks
@@ -66,13 +66,13 @@ def names_for(images: Any, masks: Any, sample: Any, stay: Any = ()) -> Names:
 
 
 def targets_of(transform: Any) -> dict[str, str]:
-    """Return the ``additional_targets`` of a transform of albumentations: what each name stands for."""
+    """Return the ``additional_targets`` of a transform of albumentations: the kind of each name."""
     found = getattr(transform, "additional_targets", None) or getattr(transform, "_additional_targets", None)
     return dict(found) if isinstance(found, dict) else {}
 
 
 def box_forms(sample: Any) -> dict[str, str]:
-    """How the numbers of boxes are meant that a transform of albumentations gives, by their names in an item."""
+    """Return the formats of the boxes that a transform of albumentations returns, by their names in an item."""
     processors = getattr(sample, "processors", None) if library_of(sample) == "albumentations" else None
     if not isinstance(processors, dict) or "bboxes" not in processors:
         return {}

@@ -1,4 +1,4 @@
-"""Normalization: the last thing that is done to images, in training and evaluation alike."""
+"""Normalization of images, the last step in training and evaluation alike."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Normalization:
     """``(x - mean) / std``, channel by channel.
 
     Args:
-        mean: Of each channel, or one number for all, in the units that images have in a batch: bytes are divided by 255 there.
-        std: The same.
+        mean: Mean of each channel, or one number for all, in the units of images in a batch: bytes are divided by 255 there.
+        std: Standard deviation, likewise.
 
     Example:
         >>> unit = Normalization.of((0.5, (0.25,)))
@@ -41,10 +41,10 @@ class Normalization:
 
     @classmethod
     def of(cls, given: Any) -> Normalization:
-        """What a pair of mean and standard deviation says.
+        """Make it from a pair of mean and standard deviation.
 
         Raises:
-            FeatmixError: If it is no pair, their lengths differ, or a number does not fit.
+            FeatmixError: If it is no pair, the lengths differ, or a number is out of range.
         """
         if not isinstance(given, list | tuple) or len(given) != 2:
             raise FeatmixError(_WHO, NORMALIZE, expected="(mean, std)", got=repr(given), fix=_FIX)
@@ -57,10 +57,10 @@ class Normalization:
         return cls(mean, std)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, ...)``, normalized: of bytes in float32, after division by 255; other dtypes stay.
+        """Normalize images ``(B, C, ...)``: bytes become float32 and are divided by 255 first; other dtypes stay.
 
         Raises:
-            FeatmixError: If they have another number of channels, or are integers whose range nobody knows.
+            FeatmixError: If they have another number of channels, or are integers of unknown range.
         """
         self._check(x)
         mean, std = self._on(x)
@@ -70,14 +70,14 @@ class Normalization:
         return ((wide - mean) / std).to(x.dtype)
 
     def undone(self, x: Tensor) -> Tensor:
-        """Images as they were before, up to rounding."""
+        """Return images as they were before normalization, up to rounding."""
         self._check(x)
         mean, std = self._on(x)
         return x * std + mean
 
     @property
     def is_of_unit(self) -> bool:
-        """Whether mean and standard deviation are such as images in [0, 1] have."""
+        """Whether mean and standard deviation can be those of images in [0, 1]."""
         return all(0 < m < 1 for m in self.mean) and max(self.std) <= WIDEST
 
     def _check(self, x: Tensor) -> None:
@@ -100,19 +100,19 @@ class Normalization:
         return f"(x - {mean}) / {std}"
 
     def __iter__(self) -> Iterator[tuple[float, ...]]:
-        """Mean, then standard deviation."""
+        """Iterate over mean and standard deviation."""
         return iter((self.mean, self.std))
 
 
 def without_normalization(state: Any, mine: Normalization | None) -> Any:
-    """A pipeline's state without the entry of its normalization, which has to be the same.
+    """Return a pipeline's state without its normalization, which must be the same.
 
     Args:
-        state: What ``state_dict`` gave.
-        mine: The normalization of the pipeline that goes on.
+        state: Result of ``state_dict``.
+        mine: The normalization of the pipeline that continues.
 
     Raises:
-        FeatmixError: If it is another one: the run would go on with other images.
+        FeatmixError: If the normalization differs, so that the run would continue with other images.
     """
     theirs = state.get(NORMALIZE) if isinstance(state, Mapping) else None
     own = None if mine is None else [list(values) for values in mine]
@@ -131,7 +131,7 @@ def _tensors(
 
 
 def _numbers(values: Any) -> tuple[float, ...] | None:
-    """Finite numbers, one or several; ``None`` of anything else."""
+    """Return finite numbers, one or several; ``None`` for anything else."""
     if isinstance(values, Tensor | np.ndarray):
         values = values.tolist()
     listed = values if isinstance(values, Sequence) and not isinstance(values, str | bytes) else (values,)

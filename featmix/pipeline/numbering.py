@@ -1,4 +1,4 @@
-"""The data sets and loaders of one pipeline, numbered as they are made, and where each of them is in training."""
+"""The data sets and loaders of one pipeline, numbered in the order of creation, with the position of each in training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _WHO = "Pipeline.load_state_dict"
 
 
 class Numbering:
-    """Gives each data set of a pipeline its number, and knows those that are alive.
+    """Numbers the data sets of a pipeline, and keeps track of those that still exist.
 
-    Copies, and pickles in other processes, go on counting from where this one is.
+    Copies, also those pickled to other processes, continue with the next number.
     """
 
     def __init__(self) -> None:
@@ -32,10 +32,10 @@ class Numbering:
         self._known, self._same_rank = 0, True  # of that state: how many data sets it counted, and whose it is
 
     def stream(self, seed: int | None) -> Stream:
-        """The stream of the next data set.
+        """Return the random stream of the next data set.
 
         Args:
-            seed: The pipeline's.
+            seed: Seed of the pipeline.
         """
         made = Stream(seed, self._count)
         made.family = self.family
@@ -46,10 +46,10 @@ class Numbering:
         return made
 
     def follow(self, loader: PipelineLoader, stream: Stream) -> None:
-        """Note whose loader it is, and let it go on where a state that was loaded before says.
+        """Register the loader of a data set, which continues from a state that was loaded before.
 
         Raises:
-            FeatmixError: If that state knows no loader in this place.
+            FeatmixError: If that state has no loader for this data set.
         """
         number, awaited = stream.number, self._awaited
         if awaited and number not in awaited and number < self._known:
@@ -68,10 +68,10 @@ class Numbering:
         self._arrived(number)
 
     def state(self, seed: int | None) -> dict[str, Any]:
-        """Where all of them are.
+        """Return the positions of all data sets and loaders.
 
         Args:
-            seed: The pipeline's.
+            seed: Seed of the pipeline.
         """
         found = {number: Position(stream.taken) for number, stream in sorted(self._streams.items())}
         found.update({number: loader.position() for number, loader in self._loaders.items()})
@@ -79,14 +79,14 @@ class Numbering:
         return {"seed": seed, "rank": rank(), "datasets": self._count, "streams": streams}
 
     def load(self, state: Any, seed: int | None) -> None:
-        """Let all of them go on from there; those that are not made yet, when they are.
+        """Continue from a state; data sets and loaders that do not exist yet continue once they are made.
 
         Args:
-            state: What :meth:`state` gave.
-            seed: The pipeline's.
+            state: Result of :meth:`state`.
+            seed: Seed of the pipeline.
 
         Raises:
-            FeatmixError: If it is no such state, or that of another pipeline; then nothing is changed.
+            FeatmixError: If it is not such a state, or that of another pipeline; then nothing changes.
         """
         given = fields_of(state, {"seed", "rank", "datasets", "streams"}, "state")
         theirs = given["seed"] if given["seed"] is None else whole(_WHO, "seed", given["seed"])
@@ -115,7 +115,7 @@ class Numbering:
             self._arrived(number)
 
     def _arrived(self, number: int) -> None:
-        """Go on counting behind all that the saved run had made, once those that were alive in it are here."""
+        """Continue the numbers of the saved run, once all data sets that existed in it have been made."""
         self._awaited.pop(number, None)
         if not self._awaited:
             self._count = max(self._count, self._known)

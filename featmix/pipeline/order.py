@@ -1,4 +1,4 @@
-"""The order of a loader's samples, from a seed of its own."""
+"""The order of a loader's samples, with its own seed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch.utils.data import IterableDataset, RandomSampler
 
 
 class OrderGenerator(Generator):
-    """A generator that a loader or a sampler was given here: each epoch seeds it, and another loader may give another one."""
+    """A generator that the pipeline gave to a loader or sampler; each epoch seeds it, and another loader may replace it."""
 
 
 def with_own_order(dataset: Any, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The settings of a loader, with a generator for it and for each sampler that has none.
+    """Return the settings of a loader, with a generator for it and for each sampler that has none.
 
-    Torch's would draw from the default generator. Each epoch seeds these anew.
+    Without one, torch would draw from the default generator. Each epoch seeds these generators anew.
 
     Args:
-        dataset: The loader's.
-        settings: Arguments of ``torch.utils.data.DataLoader``; where they have a generator, even ``None``, they stay.
-        seed: Until the first epoch begins, and for a loader that another library makes of the same samplers.
+        dataset: The data set of the loader.
+        settings: Arguments of ``torch.utils.data.DataLoader``; a given ``generator``, even ``None``, stays.
+        seed: Seed until the first epoch, and for a loader that another library makes from the same samplers.
 
     Example:
         >>> from torch.utils.data import WeightedRandomSampler
@@ -48,10 +48,10 @@ def _made(seed: int) -> OrderGenerator:
 
 
 def samplers_of(settings: Mapping[str, Any]) -> Iterator[Any]:
-    """The samplers of a loader, and those that they hold, as a ``BatchSampler`` does.
+    """Yield the samplers of a loader, and those within them, as in a ``BatchSampler``.
 
     Args:
-        settings: Arguments of ``torch.utils.data.DataLoader``, or what one holds.
+        settings: Arguments of ``torch.utils.data.DataLoader``, or attributes of a loader or sampler.
     """
     seen = set[int]()
     for name in ("sampler", "batch_sampler"):

@@ -1,4 +1,4 @@
-"""The library that a transform comes from, read off the modules of its class and its bases, without any import."""
+"""The library that a transform comes from, known by the modules of its class and its bases, without any import."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _library_of(kind: type) -> str:
 
 
 def derives_from(transform: Any, names: tuple[str, ...]) -> bool:
-    """Return whether its class is, or derives from, one of these, given by their full names."""
+    """Return whether the class of a transform is, or derives from, one of these classes, given by their full names."""
     return any(f"{cls.__module__}.{cls.__qualname__}" in names for cls in type(transform).__mro__)
 
 
 def parts_of(transform: Any) -> Iterator[Any]:
-    """A transform and every transform within it, however it holds them: as submodules, in lists, as attributes."""
+    """Yield a transform and every transform within it, in submodules, lists and attributes."""
     yield from _walk(transform, set())
 
 
@@ -67,7 +67,7 @@ def _walk(value: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _used_by(function: FunctionType) -> list[Any]:
-    """Return objects that a function has in its closure, or uses by a global name; no other functions and classes."""
+    """Return objects in the closure of a function, or used by a global name, except other functions and classes."""
     cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     named = [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
     held = cells + [value for value in named if not isinstance(value, FunctionType | BuiltinFunctionType | ModuleType | type)]

@@ -24,11 +24,11 @@ _FAINT, _LINE = 0.45, "#ff3b30"
 
 @dataclass(frozen=True)
 class Laid:
-    """What lies on an image.
+    """The mask and the boxes of an image.
 
     Args:
         mask: ``(H, W)``, or ``None``.
-        boxes: ``(N, 4)``, by their corners in pixels.
+        boxes: ``(N, 4)``, as corners in pixels.
     """
 
     mask: Tensor | None
@@ -36,12 +36,12 @@ class Laid:
 
 
 def laid_on(item: Any, names: Names, sample: Any) -> Laid:
-    """The first mask and all boxes of an item; boxes that cannot be read as such are left out.
+    """Return the first mask and all boxes of an item; boxes in an unknown format are left out.
 
     Args:
         item: The item.
         names: Which entries are images and masks.
-        sample: The ``sample`` part, which may say how the numbers of boxes are meant.
+        sample: The ``sample`` part, which may give the format of boxes.
     """
     taken = take_apart(item, names)
     masks = [as_mask(mask) for mask in taken.channels_first()[1]]
@@ -56,18 +56,18 @@ def laid_on(item: Any, names: Names, sample: Any) -> Laid:
 
 
 def _form(value: Any, name: Any, sample: Any) -> str:
-    """How numbers are meant; empty for those that are no pixels, or that nobody can tell."""
+    """Return the format of boxes; empty if they are not in pixels, or the format is unknown."""
     form = box_forms(sample).get(name) or form_of(value, name)
     return form if form in (XYXY, XYWH, CXCYWH) else ""
 
 
 def after_batch(batch: Any, x: Tensor, laid: Sequence[Laid]) -> tuple[Tensor, list[Laid]]:
-    """Images after the ``batch`` part, with what lies on them; nothing, where a callable would have to move it.
+    """Return images after the ``batch`` part, with masks and boxes; without them if ``batch`` is a callable.
 
     Args:
         batch: The ``batch`` part.
         x: ``(B, C, H, W)``.
-        laid: What lies on each.
+        laid: Masks and boxes of each image.
     """
     masks = [each.mask for each in laid if each.mask is not None and each.mask.shape == x.shape[-2:]]
     with_boxes = any(len(each.boxes) for each in laid)
@@ -81,7 +81,7 @@ def after_batch(batch: Any, x: Tensor, laid: Sequence[Laid]) -> tuple[Tensor, li
 
 
 def draw_laid(axis: Any, laid: Laid) -> None:
-    """Draw a mask, faintly, and boxes over what an axis of matplotlib shows."""
+    """Draw a transparent mask, and boxes, over the image on an axis of matplotlib."""
     if laid.mask is not None:
         mask = laid.mask.float().numpy()
         axis.imshow(np.ma.masked_where(mask == 0, mask), cmap="tab10", alpha=_FAINT, interpolation="nearest")

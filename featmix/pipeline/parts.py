@@ -1,4 +1,4 @@
-"""Of which samples each image of a mixed batch consists, and how much of their boxes is seen there."""
+"""The samples that each image of a mixed batch consists of, and the visible part of their boxes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NO_LENGTH = 1e-6  # of a pixel: rounding
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What is seen of one sample in an image. What was at ``place`` along an axis is at ``scale * place + shift``.
+    """The part of one sample in an image: its coordinate ``place`` along an axis moves to ``scale * place + shift``.
 
     Args:
-        source: Which sample.
-        seen: ``(H, W)`` bool, where it is seen; ``None`` for everywhere.
-        weight: Its share where it is seen.
-        scale: Along height and width.
-        shift: The same.
+        source: Row of the sample.
+        seen: ``(H, W)`` bool, where the sample is visible; ``None`` for everywhere.
+        weight: Weight of the sample where it is visible.
+        scale: Scale along height and width.
+        shift: Shift along height and width.
     """
 
     source: int
@@ -33,31 +33,31 @@ class Part:
 
     @property
     def stands(self) -> bool:
-        """Whether the sample is where it was."""
+        """Whether the sample is neither moved nor scaled."""
         return self.scale == (1.0, 1.0) and self.shift == (0.0, 0.0)
 
     @property
     def whole(self) -> bool:
-        """Whether it is the sample as it was."""
+        """Whether the sample is unchanged: not moved, fully visible and with weight 1."""
         return self.stands and self.seen is None and self.weight == 1.0
 
     def boxes(self, table: Tensor) -> Tensor:
-        """Boxes ``(N, 4)`` by their corners, where they are now."""
+        """Return boxes ``(N, 4)`` as corners at their new place."""
         (tall, wide), (down, right) = self.scale, self.shift
         return table * table.new_tensor([wide, tall, wide, tall]) + table.new_tensor([right, down, right, down])
 
     def maps(self, maps: Tensor) -> Tensor:
-        """Maps ``(N, H, W)``, where they are now, and 0 where the sample is not seen."""
+        """Return maps ``(N, H, W)`` at their new place, 0 where the sample is not visible."""
         moved = maps if self.stands else _moved(maps, self.scale, self.shift)
         return moved if self.seen is None else torch.where(self.seen.to(moved.device), moved, torch.zeros_like(moved))
 
 
 def parts_after(rows: int, steps: Iterable[tuple[Sequence[Piece], Tensor | None]]) -> list[list[Part]]:
-    """The parts of each image after all decisions at one place.
+    """Return the parts of each image after all decisions at one place.
 
     Args:
-        rows: Images in the batch.
-        steps: Of each decision its pieces, and what it multiplies the loss of each row with, in their order.
+        rows: Number of images in the batch.
+        steps: For each decision, in order: its pieces, and the factor of the loss of each row.
     """
     found = [[Part(row)] for row in range(rows)]
     for pieces, scale in steps:
@@ -71,16 +71,16 @@ def parts_after(rows: int, steps: Iterable[tuple[Sequence[Piece], Tensor | None]
 
 
 def seen_of(boxes: Tensor, seen: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Boxes cut to what is seen of them, and the area of that.
+    """Cut boxes to their visible part, and measure its area.
 
     Args:
-        boxes: ``(N, 4)`` by their corners, float64.
+        boxes: ``(N, 4)`` as corners, float64.
         seen: ``(H, W)`` bool; ``None`` for everywhere.
         size: Height and width of the image.
 
     Returns:
-        The smallest boxes around what is seen, ``(N, 4)``, of no meaning where nothing is; and the areas ``(N,)``, exact for
-        boxes that begin and end within pixels too.
+        The smallest boxes around the visible parts, ``(N, 4)``, undefined where nothing is visible; and the areas ``(N,)``,
+        exact also for boxes that begin and end within pixels.
 
     Example:
         >>> seen = torch.tensor([[True, True, False, False]] * 2)
@@ -104,7 +104,7 @@ def seen_of(boxes: Tensor, seen: Tensor | None, size: tuple[int, int]) -> tuple[
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """A piece, its numbers read off their tensors."""
+    """A piece with its numbers in Python."""
 
     rows: list[int]
     seen: Tensor | None
@@ -123,7 +123,7 @@ class _Rows:
         return cls(piece.rows.tolist(), seen, some, weight, scale, shift)
 
     def of_part(self, part: Part, row: int, loss: float) -> Part | None:
-        """What is left of a part of the row that this piece takes from; ``None`` for nothing."""
+        """Return what remains of a part of the row that this piece takes from; ``None`` if nothing does."""
         weight = part.weight * self.weight[row]
         if not self.some[row] or weight <= 0:
             return None
@@ -145,7 +145,7 @@ class _Rows:
 
 
 def _moved(maps: Tensor, scale: tuple[float, float], shift: tuple[float, float]) -> Tensor:
-    """Maps ``(N, H, W)`` moved by the nearest value; 0 where there is none."""
+    """Move maps ``(N, H, W)`` with nearest-neighbor interpolation; 0 outside."""
     for axis, (factor, offset) in enumerate(zip(scale, shift, strict=True), start=1):
         size = maps.shape[axis]
         source = ((torch.arange(size).double() - offset) / factor + _NO_LENGTH).floor().long()
@@ -156,18 +156,18 @@ def _moved(maps: Tensor, scale: tuple[float, float], shift: tuple[float, float])
 
 
 def _borders(seen: Tensor) -> Tensor:
-    """Where lines of a map differ from the one before, and both ends: ``[0, ..., lines]``."""
+    """Return the indices of lines of a map that differ from the one before, and both ends: ``[0, ..., lines]``."""
     change = (seen[1:] != seen[:-1]).any(1).nonzero().flatten() + 1
     return torch.cat([change.new_zeros(1), change, change.new_full((1,), len(seen))])
 
 
 def _overlaps(first: Tensor, past: Tensor, borders: Tensor) -> Tensor:
-    """How much of each block lies between ``first`` and ``past``: ``(N, blocks)``."""
+    """Return the length of each block between ``first`` and ``past``: ``(N, blocks)``."""
     return (torch.minimum(past[:, None], borders[1:]) - torch.maximum(first[:, None], borders[:-1])).clamp(min=0)
 
 
 def _ends(lengths: Tensor, overlaps: Tensor, borders: Tensor) -> tuple[Tensor, Tensor]:
-    """The first and the last border of the blocks of which something is seen."""
+    """Return the first and the last border of the blocks that are partly visible."""
     held = ((lengths > _NO_LENGTH) & (overlaps > _NO_LENGTH)).int()
     low, high = held.argmax(1), len(borders) - 1 - held.flip(1).argmax(1)
     return borders[low].double(), borders[high].double()

@@ -1,4 +1,4 @@
-"""Entries of which each box has one: chosen, moved, and put together, in the kind in which they were given."""
+"""Entries with one value for each box: selected, moved and concatenated, with the class of the original."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featmix.pipeline.parts import Part
 
 
 def taken(given: Any, kept: Tensor) -> Any:
-    """Those with these numbers, of a tensor, an array, a list or a tuple."""
+    """Return the entries with these indices, of a tensor, an array, a list or a tuple."""
     if isinstance(given, Tensor):
         return given[kept.to(given.device)]
     if isinstance(given, np.ndarray):
@@ -23,7 +23,7 @@ def taken(given: Any, kept: Tensor) -> Any:
 
 
 def times(values: Any, factors: Tensor) -> Any:
-    """Numbers of any kind, multiplied; whole ones become floating where a factor is none."""
+    """Multiply numbers of any kind; whole numbers become floating."""
     if not isinstance(values, Tensor):
         array = np.asarray(values, dtype=np.float64) * factors.double().numpy()
         if isinstance(values, np.ndarray):
@@ -34,7 +34,7 @@ def times(values: Any, factors: Tensor) -> Any:
 
 
 def points(given: Any, part: Part) -> Any:
-    """Keypoints ``(N, K, 3)`` where they are now; those that are not seen are 0, and so is their visibility."""
+    """Return keypoints ``(N, K, 3)`` at their new place; those that are hidden are 0, and so is their visibility."""
     table = plain(given)
     place = table[..., :2].double().cpu()
     scale, shift = (place.new_tensor(list(pair)[::-1]) for pair in (part.scale, part.shift))
@@ -52,14 +52,14 @@ def points(given: Any, part: Part) -> Any:
 
 
 def again(table: Tensor, given: Any) -> Any:
-    """A table in the kind that was given."""
+    """Convert a table to the class of the original."""
     if isinstance(given, Tensor):
         return table if type(given) is Tensor else type(given)(table)
     return table.cpu().numpy() if isinstance(given, np.ndarray) else table.tolist()
 
 
 def masks_like(maps: Tensor, given: Any) -> Any:
-    """Maps of instances in the kind that was given; of a list, a list of maps."""
+    """Convert instance maps to the class of the original; for a list, a list of maps."""
     if isinstance(given, Tensor | np.ndarray):
         return again(maps, given)
     arrays = not any(isinstance(each, Tensor) for each in given)
@@ -67,7 +67,7 @@ def masks_like(maps: Tensor, given: Any) -> Any:
 
 
 def boxes_like(table: Tensor, given: Any, size: tuple[int, int], form: str) -> Any:
-    """Boxes by their corners in the form and the kind that were given; whole numbers become float32."""
+    """Convert boxes as corners to the format and class of the original; whole numbers become float32."""
     if isinstance(given, Tensor):
         table = table.to(given.device, given.dtype if given.is_floating_point() else torch.float32)
     elif not isinstance(given, np.ndarray) or given.dtype.kind != "f":
@@ -76,7 +76,7 @@ def boxes_like(table: Tensor, given: Any, size: tuple[int, int], form: str) -> A
 
 
 def joined(values: Sequence[Any]) -> Any:
-    """Entries of several samples, one after the other."""
+    """Concatenate entries of several samples."""
     first = values[0]
     if isinstance(first, Tensor):
         return again(torch.cat([value.as_subclass(Tensor) for value in values]), first)
@@ -86,7 +86,7 @@ def joined(values: Sequence[Any]) -> Any:
 
 
 def plain(given: Any) -> Tensor:
-    """A tensor of what was given: a tensor of any class, an array, or a list of either."""
+    """Return a plain tensor of a tensor of any class, an array, or a list of either."""
     if isinstance(given, Tensor):
         return given.as_subclass(Tensor)
     if isinstance(given, list | tuple) and given and isinstance(given[0], Tensor):

@@ -1,4 +1,4 @@
-"""Input space and feature space in one object."""
+"""Augmentation of inputs and mixing of features in one object."""
 
 from __future__ import annotations
 
@@ -41,38 +41,39 @@ from featmix.support.arguments import helpful
 
 
 class Pipeline:
-    """Everything that is done to images and features in training: per sample, per batch, and mixed.
+    """All augmentations of images and features in training: transforms of samples and batches, normalization, and mixing.
 
-    Labels are mixed by ``mix`` alone, so that they are right whatever is stacked: a transform that mixes samples in ``sample``
-    or ``batch`` is refused. In eval mode neither ``batch`` nor ``mix`` does anything, and ``normalize`` what it does in
-    training; resizing for validation is :meth:`eval_dataset`'s.
+    Only ``mix`` mixes labels, so that they are correct for any combination: a transform in ``sample`` or ``batch`` that mixes
+    samples is refused. In eval mode ``batch`` and ``mix`` do nothing, and ``normalize`` works as in training; transforms for
+    validation, such as resizing, belong to :meth:`eval_dataset`.
 
-    Bytes (uint8) are divided by 255 where they become a batch, floats stay as they are: ``normalize`` is for images in [0, 1],
-    and so are transforms of colours in ``batch``.
+    Bytes (uint8) are divided by 255 when they become a batch, floats stay as they are: ``normalize``, and colour transforms in
+    ``batch``, expect images in [0, 1].
 
     Args:
-        sample: Applied to each sample in the loader's workers: of albumentations, torchvision v2, or any callable of an image.
-        batch: Applied to each batch on its device: of kornia, torchvision v2 (which draws once for the whole batch), or any
-            callable of a batch of images.
-        normalize: ``(mean, std)``, each a number or one for each channel, for images as they are in a batch: with bytes in
-            [0, 1]. It is done last of all, by the mixer's ``prepare``, in training and in eval mode, before anything is mixed.
+        sample: Transform of each sample, in the loader's workers: of albumentations, torchvision v2, or any callable that takes
+            an image.
+        batch: Transform of each batch, on its device: of kornia, torchvision v2 (which draws once for the whole batch), or any
+            callable that takes a batch of images.
+        normalize: ``(mean, std)``, each one number or one for each channel, in the units of images in a batch: [0, 1] for
+            bytes. The mixer's ``prepare`` applies it after ``batch`` and before mixing, in training and in eval mode.
         mix: Strategies at sites, as :func:`featmix.attach` takes them.
-        seed: Makes all of it repeatable; without one, torch's default generator decides.
-        images: Which entries of an item are images, where it is not the key ``image`` or the first entry: a key or position,
-            or several, which ``sample`` moves by one draw.
-        masks: Which entries move with the image, where it is not the key ``mask`` alone; ``()`` for none. Without it, another
+        seed: Seed of everything random in the pipeline; by default, torch's default generator is used.
+        images: Which entries of an item are images, if not the key ``image`` or the first entry: a key or position, or several,
+            which ``sample`` transforms with the same random parameters.
+        masks: Which entries are transformed with the image, if not only the key ``mask``; ``()`` for none. By default, another
             entry of the image's height and width is refused.
-        stay: Entries that ``sample`` is to leave as they are though they look like boxes, keypoints or masks: a key or
-            position, or several.
-        min_visible: Boxes of which a smaller share is seen after mixing are dropped from :attr:`featmix.Mix.targets`.
-        mix_views: In the place of ``mix``, what it takes, or ``None``, for each of several views, by the name of a group or the
-            position in the list: ``{"weak": None, "strong": {"input": CutMix()}}``.
+        stay: Entries that ``sample`` does not transform, though they look like boxes, keypoints or masks: a key or position,
+            or several.
+        min_visible: Boxes are dropped from :attr:`featmix.Mix.targets` if a smaller share of them is visible after mixing.
+        mix_views: Replaces ``mix`` if there are several views: strategies or ``None`` for each, by the name of a group or the
+            position in the list, such as ``{"weak": None, "strong": {"input": CutMix()}}``.
 
     Raises:
-        FeatmixError: If a part is none, a transform mixes labels, or two parts normalize.
+        FeatmixError: If a part is of the wrong kind, a transform mixes labels, or two parts normalize.
 
     Warns:
-        FeatmixWarning: If a transform in ``batch`` normalizes, which evaluation does not.
+        FeatmixWarning: If a transform in ``batch`` normalizes, since evaluation then does not.
 
     Example:
         >>> import featmix as fm
@@ -126,13 +127,13 @@ class Pipeline:
         self.min_visible = in_range("Pipeline", "min_visible", min_visible, 0, 1)
 
     def replace(self, **parts: Any) -> Pipeline:
-        """Return a new pipeline of the same parts, some replaced; it begins anew, where this one may have drawn already.
+        """Return a new pipeline with some parts replaced; its random numbers start from the beginning.
 
         Args:
             parts: Arguments of the class.
 
         Raises:
-            FeatmixError: As the class does, and for what is none of its arguments.
+            FeatmixError: As the class does, and for an unknown argument.
 
         Example:
             >>> Pipeline(sample=lambda image: image, seed=0).replace(seed=1).seed
@@ -151,59 +152,60 @@ class Pipeline:
 
     @property
     def images(self) -> tuple[Name, ...] | None:
-        """Which entries of an item are images; ``None`` for the key ``image``, or the first entry."""
+        """The entries of an item that are images; ``None`` for the key ``image``, or the first entry."""
         return self._names.images
 
     @property
     def masks(self) -> tuple[Name, ...] | None:
-        """Which entries of an item move with the image; ``None`` for the key ``mask``."""
+        """The entries of an item that are transformed with the image; ``None`` for the key ``mask``."""
         return self._names.masks
 
     @property
     def names(self) -> Names:
-        """What is said of the entries of an item, all together."""
+        """The roles of all entries of an item."""
         return self._names
 
     @property
     def stay(self) -> tuple[Name, ...]:
-        """Which entries stay as they are, whatever they look like."""
+        """The entries that are not transformed, even if they look like targets."""
         return self._names.stay
 
     # -- samples ---------------------------------------------------------------------------------------------------
 
     def dataset(self, source: Any, *, views: Any = None) -> Transformed | TransformedStream:
-        """A data set whose items go through ``sample``: map-style, or iterable where the source is.
+        """Return a data set whose items are transformed by ``sample``: map-style, or iterable if the source is.
 
-        Each has a number, in the order in which they are made, and draws from streams of its own.
+        Data sets are numbered in the order of creation, and each has its own random numbers.
 
         Args:
-            source: Gives images, ``(image, label)``, ``(image, mask)`` with ``masks=1``, or dictionaries with ``image`` and
-                ``mask``; images are PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``. What this pipeline made, or a
-                ``ConcatDataset`` of such data sets, is not transformed again.
-            views: Several views of each sample: how many, each by ``sample``; a list of transforms, one for each; or groups
-                by name, each a number, ``(transform, count)`` or a list of transforms. In the place of an image is then a list
-                of its views, or a dictionary of such lists; labels stay.
+            source: A data set of images, ``(image, label)``, ``(image, mask)`` with ``masks=1``, or dictionaries with ``image``
+                and ``mask``; images are PIL images, arrays ``(H, W, C)`` or tensors ``(C, H, W)``. A data set made by this
+                pipeline, or a ``ConcatDataset`` of such data sets, is not transformed again.
+            views: Several views of each sample: their number, each made by ``sample``; a list of transforms, one for each view;
+                or groups by name, each a number, ``(transform, count)`` or a list of transforms. Each image is then replaced by
+                a list of its views, or a dictionary of such lists; labels stay.
 
         Raises:
-            FeatmixError: If it is no data set, some of its parts are the pipeline's and others are not, or ``views`` is none of
-                these.
+            FeatmixError: If it is no data set, only some of its parts were made by this pipeline, or ``views`` is of another
+                kind.
         """
         work = work_for(source, views, self.sample, self._names, self._numbering.family)
         return source if work is None else wrapped(source, work, self._numbering.stream(self.seed))
 
     def eval_dataset(self, source: Any, *, sample: Any = None) -> Evaluated | EvaluatedStream:
-        """A data set for evaluation: each item goes through ``sample``, and its images are normalized as in training.
+        """Return a data set for evaluation: each item is transformed by ``sample``, and its images are normalized.
 
-        What it gives goes into the model as it is, without ``prepare``, which would normalize once more. It takes no number
-        among the pipeline's data sets, and leaves generators as they are: an item is the same whenever it is asked for.
+        Pass its batches to the model without ``prepare``, which would normalize again. It is not numbered among the pipeline's
+        data sets, and leaves generators as they are: an item is the same at each read.
 
         Args:
-            source: As :meth:`dataset` takes it, and not what this pipeline made.
-            sample: What evaluation does to each sample: resizing, cropping. Of the kinds that ``sample`` in training is of.
+            source: As for :meth:`dataset`, but not a data set made by this pipeline.
+            sample: Transform of each sample in evaluation, such as resizing and cropping; of the same kinds as ``sample`` in
+                training.
 
         Raises:
-            FeatmixError: If it is no data set, or one of training; or ``sample`` is no transform, mixes samples, or normalizes
-                a second time.
+            FeatmixError: If it is no data set, or one for training; or if ``sample`` is no transform, mixes samples, or
+                normalizes a second time.
 
         Example:
             >>> import torch
@@ -229,19 +231,19 @@ class Pipeline:
         return seed_worker(self.sample, seed=self.seed or 0)
 
     def loader(self, source: Any, *, views: Any = None, **settings: Any) -> PipelineLoader:
-        """A ``DataLoader`` over :meth:`dataset` with all of the above; with the pipeline's seed, its order repeats too.
+        """Return a ``DataLoader`` over :meth:`dataset`; with the pipeline's seed, its order is repeatable too.
 
-        Order and draws of an epoch are made of the seed, the rank, the data set's number, the epoch and the position in it: the
-        number of workers is no matter, and :meth:`state_dict` knows where it is. Samplers that have no generator get one, and
-        ``set_epoch`` is called where you do not; a sampler that draws from global generators has to be seeded by you.
+        Order and random numbers depend on the seed, the rank, the data set's number, the epoch and the position in it, not on
+        the number of workers; :meth:`state_dict` saves the position. Samplers without a generator get one, and ``set_epoch`` is
+        called unless you do; a sampler that draws from global generators has to be seeded by you.
 
         Args:
             source: See :meth:`dataset`.
             views: See :meth:`dataset`.
-            settings: Other arguments of ``torch.utils.data.DataLoader``; what is given here goes first.
+            settings: Other arguments of ``torch.utils.data.DataLoader``; they override the pipeline's.
 
         Raises:
-            FeatmixError: As :meth:`dataset` does, or if a state was loaded that has no such loader.
+            FeatmixError: As :meth:`dataset` does, or if a loaded state has no such loader.
         """
         dataset = self.dataset(source, views=views)
         stream = self._numbering.stream(self.seed) if dataset is source else dataset.stream
@@ -251,13 +253,13 @@ class Pipeline:
         return loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the pipeline's loaders and data sets are: epochs, positions, and what else a resumed run needs of them.
+        """Return the state of the pipeline's loaders and data sets, such as epochs and positions, for a resumed run.
 
-        What is mixed, and drawn for ``batch``, is in the mixer's own ``state_dict``; save both. One rank's is enough for all,
-        but where you gave generators of your own.
+        The random numbers of ``mix`` and ``batch`` are in the ``state_dict`` of the mixer; save both. The state of one rank is
+        enough for all ranks, unless you use your own generators.
 
         Raises:
-            FeatmixError: If a loader has ``in_order=False`` and is amid an epoch.
+            FeatmixError: If a loader has ``in_order=False`` and is in the middle of an epoch.
 
         Example:
             >>> import torch
@@ -276,12 +278,12 @@ class Pipeline:
         return state if self.normalize is None else {**state, NORMALIZE: [list(values) for values in self.normalize]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken: each loader's next pass finishes the epoch that was begun.
+        """Continue from a state of :meth:`state_dict`: the next pass of each loader finishes the epoch that was begun.
 
-        Make data sets and loaders in the same order as in the run that was saved, before this or after it.
+        Make data sets and loaders in the same order as in the saved run, before or after this call.
 
         Raises:
-            FeatmixError: If it is no such state, or that of another pipeline; then nothing is changed.
+            FeatmixError: If it is not such a state, or that of another pipeline; then nothing changes.
         """
         self._numbering.load(without_normalization(state, self._normalization), self.seed)
 
@@ -290,13 +292,13 @@ class Pipeline:
     def attach(
         self, model: nn.Module, *, example: Any = None, seed: int | None = None, input: str | int | None = None
     ) -> PipelineMixer:
-        """Attach ``mix`` to a model; the mixer's ``prepare`` applies ``batch``, its ``draw`` decides what is mixed.
+        """Attach ``mix`` to a model; the mixer's ``prepare`` applies ``batch``, its ``draw`` draws the mixing of each step.
 
         Args:
             model: See :func:`featmix.attach`.
-            example: A batch as the loader gives it; it goes through ``batch`` first. See :func:`featmix.attach`.
-            seed: Another one than the pipeline's.
-            input: Which of the model's arguments the batch is. See :func:`featmix.attach`.
+            example: A batch from the loader; it is transformed by ``batch`` first. See :func:`featmix.attach`.
+            seed: Seed of the mixer, instead of the pipeline's.
+            input: Which of the model's arguments is the batch. See :func:`featmix.attach`.
 
         Raises:
             FeatmixError: As :func:`featmix.attach` does.
@@ -339,26 +341,26 @@ class Pipeline:
         seed: int = 0,
         view: Name | None = None,
     ) -> Any:
-        """A picture of images before and after ``sample``, ``batch`` and ``mix`` at the input, with the label shares.
+        """Draw images before and after ``sample``, ``batch`` and ``mix`` at the input, with the mixed label weights.
 
-        What is normalized is mixed so, and drawn in the range that it had before. Masks and boxes are drawn too; of images that
-        are mixed, boxes where they can follow. Shares are those of the whole tree, hidden layers included. One step is drawn;
-        the pipeline's own streams, the model and the global generators stay as they are.
+        Normalized images are mixed as in training, and shown without normalization. Masks and boxes are drawn too; for mixed
+        images only boxes, if they can follow. Label weights are those of the whole tree, including hidden layers. One step is
+        drawn; the pipeline's random numbers, the model and the global generators stay as they are.
 
         Args:
             images: A batch ``(B, C, H, W)``, or a list of images as :meth:`dataset` takes them.
-            labels: One for each.
-            model: Needed for strategies in hidden layers that decide for a resolution.
-            classes: What class indices stand for.
-            progress: How far training is, for settings that are schedules.
-            seed: Of the step; another one shows another.
-            view: As which view images are mixed, for ``mix_views``.
+            labels: One label for each image.
+            model: Needed for strategies in hidden layers whose decisions depend on the resolution.
+            classes: Names of the classes, by index.
+            progress: Progress of training from 0 to 1, for settings that are schedules.
+            seed: Seed of the step.
+            view: The view whose mixing is shown, for ``mix_views``.
 
         Returns:
             A :class:`matplotlib.figure.Figure`.
 
         Raises:
-            FeatmixError: If matplotlib is not installed, there is nothing to show, or a model is needed.
+            FeatmixError: If matplotlib is not installed, there are no images, or a model is needed.
         """
         from featmix.pictures import names_of
         from featmix.pipeline.overlay import laid_on

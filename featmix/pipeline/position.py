@@ -1,4 +1,4 @@
-"""Where a data set of a pipeline is in training: what a resumed run goes on from."""
+"""The position of a pipeline's data set in training, from which a resumed run continues."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _WHO = "Pipeline.load_state_dict"
 
 @dataclass(frozen=True)
 class Position:
-    """Where one data set, and the loader over it, is.
+    """The position of one data set and its loader.
 
     Args:
-        taken: Items that were asked for without a loader of the pipeline, in the main process.
-        epoch: The epoch that is going on, or comes next.
-        position: Batches of it that the loader has given.
-        drawn: The number that the epoch was given by torch's default generator, where the pipeline has no seed.
+        taken: Number of items read without a loader of the pipeline, in the main process.
+        epoch: Number of the current or next epoch.
+        position: Number of batches of it that the loader has returned.
+        drawn: Seed of the epoch from torch's default generator, if the pipeline has no seed.
         order: A checksum of the indices of these batches; ``None`` for those of another rank.
-        generators: States, at the epoch's beginning, of generators that the user gave.
+        generators: States of the user's generators at the beginning of the epoch.
     """
 
     taken: int = 0
@@ -37,23 +37,23 @@ class Position:
 
     @property
     def begun(self) -> bool:
-        """Whether the epoch is going on."""
+        """Whether the epoch has begun."""
         return self.position > 0 or self.drawn is not None or bool(self.generators)
 
     def as_state(self) -> dict[str, Any]:
-        """Plain numbers and tensors."""
+        """Return the position as plain numbers and tensors."""
         return {**{field.name: getattr(self, field.name) for field in fields(self)}, "generators": list(self.generators)}
 
     @classmethod
     def of(cls, state: Any, name: str) -> Position:
-        """What :meth:`as_state` gave, checked.
+        """Check a state of :meth:`as_state` and read it.
 
         Args:
-            state: From a file, perhaps.
-            name: Of the entry.
+            state: The state, which may come from a file.
+            name: Name of the entry, for messages.
 
         Raises:
-            FeatmixError: If it is no such state.
+            FeatmixError: If it is not such a state.
         """
         entries = fields_of(state, {field.name for field in fields(cls)}, name)
         numbers = {key: whole(_WHO, f"{name}.{key}", entries[key]) for key in ("taken", "epoch", "position", "order")}
@@ -67,15 +67,15 @@ class Position:
 
 
 def fields_of(state: Any, names: set[str], name: str) -> dict[str, Any]:
-    """The entries of a state, which has exactly these.
+    """Return the entries of a state, after a check that it has exactly these names.
 
     Args:
-        state: From a file, perhaps.
-        names: Which they are.
-        name: Of the state, for messages.
+        state: The state, which may come from a file.
+        names: Names of the entries.
+        name: Name of the state, for messages.
 
     Raises:
-        FeatmixError: If it has others, or is no mapping.
+        FeatmixError: If it has other entries, or is no mapping.
     """
     if not isinstance(state, Mapping) or set(state) != names:
         got = ", ".join(sorted(map(str, state))) if isinstance(state, Mapping) else type(state).__name__

@@ -1,4 +1,4 @@
-"""Which batches went through ``prepare``, so that a draw for others is noticed."""
+"""Keeps track of the batches that went through ``prepare``, so that a draw for another batch is refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EACH = "Write images = mixer.prepare(images) in each step, and go on with those
 
 
 class Prepared:
-    """Batches that went through ``prepare`` since the last draw, not kept alive."""
+    """Batches that went through ``prepare`` since the last draw, as weak references."""
 
     def __init__(self) -> None:
         self._left = 0  # how many batches may be drawn for: what was done to them after prepare is not known
@@ -21,7 +21,7 @@ class Prepared:
         self._done: list[weakref.ref[Tensor]] = []
 
     def note(self, images: Tensor, done: Tensor) -> None:
-        """Note what went in, and what came out."""
+        """Note the input and the result of ``prepare``."""
         if not self._left:
             self._given, self._done = [], []
         self._left += 1
@@ -30,10 +30,10 @@ class Prepared:
             self._given.append(weakref.ref(images))
 
     def check(self, images: Tensor) -> None:
-        """See that a batch went through; nothing is taken for granted of the next one.
+        """Check that a batch went through ``prepare``; each prepared batch allows one draw.
 
         Raises:
-            FeatmixError: If it is what went in, or nothing was prepared since the last draw.
+            FeatmixError: If it is the input instead of the result, or nothing was prepared since the last draw.
         """
         if any(each() is images for each in self._given):
             got = "what it was given"
@@ -46,7 +46,7 @@ class Prepared:
         raise FeatmixError("Mixer.draw", "images", expected="what prepare gave back", got=got, fix=fix)
 
     def __reduce__(self) -> Any:
-        """Of a copy: nothing is known there."""
+        """Make an empty copy."""
         return Prepared, ()
 
 

@@ -1,4 +1,4 @@
-"""A picture of what a pipeline does to images and labels."""
+"""Draws the effect of a pipeline on images and labels."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def one_step(
     laid: Sequence[Laid] = (),
     following: Following | None = None,
 ) -> tuple[Tensor, Mixture, list[Laid]]:
-    """Images after what the tree does at the input, and what the whole tree makes of labels and boxes, for one step.
+    """Mix one step: return images after mixing at the input, and labels and boxes after the whole tree.
 
     Args:
-        tree: What is mixed, and where.
+        tree: Strategies at sites.
         images: ``(B, C, H, W)``.
-        shapes: Of features in hidden layers, where they are needed.
+        shapes: Shapes of features in hidden layers, if needed.
         target: Labels.
-        progress: How far training is.
-        seed: Another one shows another step.
-        laid: What lies on each of the images. On those that are mixed boxes alone are left, where they can follow.
+        progress: Progress of training from 0 to 1.
+        seed: Seed of the step.
+        laid: Masks and boxes of each image. Mixed images keep only boxes, if they can follow.
         following: How boxes follow.
 
     Raises:
-        FeatmixError: If a strategy needs to know the shape of features that are not in ``shapes``.
+        FeatmixError: If a strategy needs a shape of features that is not in ``shapes``.
     """
     leaves = tree.leaves()
     for leaf in leaves:
@@ -81,7 +81,7 @@ def one_step(
 def _laid_after(
     drawn: Sequence[tuple[At, Params]], laid: Sequence[Laid], mixture: Mixture, images: Tensor, following: Following
 ) -> list[Laid]:
-    """What lies on images that are as they were, and the boxes of those that are mixed."""
+    """Return masks and boxes of unmixed images, and only boxes of mixed ones."""
     whole = (mixture.matrix().diagonal() == 1).tolist()
     boxes = [torch.zeros(0, 4)] * len(laid)
     if any(len(each.boxes) for each in laid):
@@ -95,18 +95,18 @@ def _laid_after(
 
 
 def transformed(sample: Any, batch: Any, images: Any, seed: int, names: Names = _PLAIN) -> Tensor:
-    """Images after ``sample`` and ``batch``; see :func:`transformed_items`."""
+    """Return images after ``sample`` and ``batch``; see :func:`transformed_items`."""
     return transformed_items(sample, batch, images, seed, names)[0]
 
 
 def transformed_items(sample: Any, batch: Any, images: Any, seed: int, names: Names = _PLAIN) -> tuple[Tensor, list[Laid]]:
-    """Images, and what lies on them, after ``sample`` and ``batch``, drawn from a seed; all streams stay where they are.
+    """Return images with masks and boxes after ``sample`` and ``batch``, drawn from a seed without effect on other generators.
 
     Args:
         sample: A pipeline's ``sample`` part, or ``None``.
         batch: Its ``batch`` part, or ``None``.
         images: A batch ``(B, C, H, W)``, or a list of items.
-        seed: Another one gives others.
+        seed: The seed.
         names: Which entries of an item are images and masks; the first image is shown.
     """
     own = copy.deepcopy(sample)  # its streams are those of training
@@ -119,7 +119,7 @@ def transformed_items(sample: Any, batch: Any, images: Any, seed: int, names: Na
 
 
 def _with_no_targets(sample: Any, item: Any) -> Any:
-    """An image for a transform of albumentations that asks for boxes and their labels: with none of them."""
+    """Add empty boxes and labels to an image, for a transform of albumentations that requires them."""
     processors = getattr(sample, "processors", None) if library_of(sample) == "albumentations" else None
     if not processors or isinstance(item, Mapping | list | tuple):
         return item
@@ -137,13 +137,13 @@ def picture(
     labels: Sequence[str],
     laid: tuple[Sequence[Laid], Sequence[Laid]] = ((), ()),
 ) -> Any:
-    """Images before and after, with the label shares that the latter have.
+    """Draw images before and after, with the label weights after mixing.
 
     Args:
         before: Images ``(C, H, W)``, of any sizes.
         after: ``(B, C, H, W)``.
-        mixture: What the labels became.
-        labels: What the images were called.
+        mixture: The mixed labels.
+        labels: Labels of the images, as text.
         laid: Masks and boxes before and after.
 
     Returns:

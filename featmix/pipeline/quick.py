@@ -1,4 +1,4 @@
-"""The ordinary item, an image with its label, applied and collated without a closer look at each entry."""
+"""A fast path for items that are an image with its label: transformed and collated without a check of each entry."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABELS = frozenset({int, float, bool, str, np.int64, np.int32, np.uint8, np.flo
 
 
 def quick_transform(transform: Any, names: Names, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function that transforms ``(image, label)`` at once, and leaves any other item to ``otherwise``.
+    """Return a function that transforms ``(image, label)`` directly, and any other item by ``otherwise``.
 
     Args:
         transform: The ``sample`` part.
@@ -58,7 +58,7 @@ def _for_albumentations(transform: Any, otherwise: Callable[[Any], Any]) -> Call
 
 
 def _for_torchvision(transform: Any, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Torchvision's own transforms take a plain tensor for an image: wrapped in a class of its own all of them are slower."""
+    """Use plain tensors, which torchvision's transforms take for images: with its tensor classes all of them are slower."""
     plain = not any(map(_asks_for_types, parts_of(transform)))
 
     def transformed(item: Any) -> Any:
@@ -75,7 +75,7 @@ def _for_torchvision(transform: Any, otherwise: Callable[[Any], Any]) -> Callabl
 
 
 def _asks_for_types(part: Any) -> bool:
-    """Return whether a part of a transform is not torchvision's, or does another thing to another kind of tensor."""
+    """Return whether a part of a transform is not torchvision's, or depends on the class of a tensor."""
     if not type(part).__module__.startswith("torchvision.transforms.v2."):
         return True
     held = vars(part).values() if hasattr(part, "__dict__") else ()
@@ -83,7 +83,7 @@ def _asks_for_types(part: Any) -> bool:
 
 
 def quick_batch(items: Sequence[Any], names: Names) -> Any:
-    """A batch of tuples ``(image, label, ...)`` of images of one kind and shape; ``None`` of anything else."""
+    """Return a batch of tuples ``(image, label, ...)`` with images of one kind and shape; ``None`` for anything else."""
     if names.images is not None or names.masks or set(map(type, items)) != {tuple}:
         return None
     if len(set(map(len, items))) > 1 or len(items[0]) < 2:

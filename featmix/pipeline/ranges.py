@@ -1,7 +1,7 @@
-"""The range that images have, against what a pipeline does with them: looked at on first batches alone.
+"""Checks that the range of images fits the transforms and the normalization, on the first batches only.
 
-Transforms of colours take images in [0, 1], and clip what lies outside; a mean and a standard deviation are those of images in
-some unit. What contradicts that is warned of, with what to change, since images may be what they look like by chance.
+Colour transforms expect images in [0, 1] and clip other values; mean and standard deviation belong to images in some unit. A
+contradiction is only a warning, with a fix, since the values may look so by chance.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LAST = f"Normalize last: Pipeline(normalize=(mean, std)). {_ONCE}"
 
 @dataclass(frozen=True)
 class Range:
-    """What a batch of images looks like: its smallest and largest value, its mean and standard deviation."""
+    """The smallest and largest value of a batch of images, its mean and its standard deviation."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class Range:
 
     @classmethod
     def of(cls, x: Tensor) -> Range | None:
-        """Of a batch; ``None`` where it is empty, or not finite."""
+        """Measure a batch; ``None`` if it is empty, or not finite."""
         if not x.numel() or not (x.is_floating_point() or x.dtype == torch.uint8):
             return None
         values = x.detach().float()
@@ -45,7 +45,7 @@ class Range:
 
     @property
     def beyond(self) -> bool:
-        """Whether it reaches beyond [0, 1]."""
+        """Whether values are outside [0, 1]."""
         return self.low < -_SLACK or self.high > 1 + _SLACK
 
     def __str__(self) -> str:
@@ -53,10 +53,10 @@ class Range:
 
 
 class Ranges:
-    """Looks at the first batches that go through ``prepare``, and warns once of each contradiction.
+    """Checks the first batches that go through ``prepare``, and warns once of each contradiction.
 
     Args:
-        normalization: What is done last, or ``None``.
+        normalization: The normalization, applied last, or ``None``.
     """
 
     def __init__(self, normalization: Normalization | None) -> None:
@@ -67,16 +67,16 @@ class Ranges:
 
     @property
     def awaits_transformed(self) -> bool:
-        """Whether there is anything left to look at before and after a transform."""
+        """Whether batches before and after a transform are still checked."""
         return self._left > 0
 
     def transformed(self, given: Tensor, done: Tensor, argument: str = "batch") -> None:
-        """Look at a batch before and after a part of a pipeline, until one is clipped or lies within [0, 1].
+        """Check a batch before and after a part of a pipeline, until one is clipped or lies within [0, 1].
 
         Args:
-            given: ``(B, ...)``.
-            done: The same afterwards, of any size.
-            argument: Which part.
+            given: ``(B, ...)``, before.
+            done: The batch after the part, of any size.
+            argument: Name of the part.
         """
         if not self._left:
             return
@@ -97,7 +97,7 @@ class Ranges:
             )
 
     def normalized(self, x: Tensor, *, training: bool) -> None:
-        """Look at the first batch that is to be normalized, in either mode."""
+        """Check the first batch before its normalization, in training and in eval mode."""
         if self._normalization is None or training in self._looked_at:
             return
         self._looked_at.add(training)
@@ -107,7 +107,7 @@ class Ranges:
             warn("Pipeline", "normalize", expected=expected, got=got, fix=fix)
 
     def evaluated(self, x: Tensor) -> None:
-        """Look at the first batch of a forward in eval mode: images as they were before normalization have no value below 0."""
+        """Check the first batch of a forward in eval mode: without values below 0, it was probably not normalized."""
         self.awaits_evaluation = False
         seen, by = Range.of(x), self._normalization
         if seen is None or by is None or not by.is_of_unit or seen.low < 0 or not seen.std:
@@ -122,7 +122,7 @@ class Ranges:
 
 
 def contradiction(seen: Range | None, by: Normalization) -> tuple[str, str, str] | None:
-    """Why images are not what a mean and a standard deviation are of: expected, got, and what to do.
+    """Return why images do not fit a mean and a standard deviation: expected, got and fix; ``None`` if they do.
 
     Example:
         >>> unit = Normalization.of(((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -148,9 +148,9 @@ def contradiction(seen: Range | None, by: Normalization) -> tuple[str, str, str]
 
 
 def _clipped(given: Tensor, done: Tensor) -> float:
-    """The share of values that a transform clipped to [0, 1], in rows of which nothing is left outside.
+    """Return the share of values that a transform clipped to [0, 1], in rows without values outside afterwards.
 
-    Values that are clipped come together at the ends of a row's range; those that are scaled do not.
+    Clipped values accumulate at the ends of a row's range; scaled values do not.
     """
     before = ((given < 0) | (given > 1)).flatten(1).float().mean(1)
     after = ((done < 0) | (done > 1)).flatten(1).any(1)
@@ -160,7 +160,7 @@ def _clipped(given: Tensor, done: Tensor) -> float:
 
 
 def _at_ends(x: Tensor) -> Tensor:
-    """The share of a row's values that are its smallest or its largest."""
+    """Return the share of a row's values that are its smallest or its largest."""
     rows = x.flatten(1).float()
     low, high = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
     return ((rows <= low + _CLOSE) | (rows >= high - _CLOSE)).float().mean(1)

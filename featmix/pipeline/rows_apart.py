@@ -1,7 +1,7 @@
-"""An unknown callable is tried on the first batch: a change of one row must not change another row.
+"""Tests an unknown callable on the first batch: a change of one row must not change another row.
 
 A label belongs to a row. A transform that pastes, blends or reorders rows puts the content of one sample under the label of
-another, and the loss would use the wrong labels. Transforms of the libraries are known by their classes; others are tried.
+another, and the loss would use the wrong labels. Transforms of the libraries are known by their classes; others are tested.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _SHARE, _OF_MEAN = 0.25, 1.5  # of the change of a row that may be seen in anoth
 
 
 def check_rows_apart(transform: Any, images: Tensor, seeded: Callable[[int], Any]) -> None:
-    """Refuse a callable that brings the content of other samples into a row.
+    """Refuse a callable that copies content of other samples into a row.
 
-    It is called a few times, or a copy of it where there can be one, on a few rows of the batch, one of which is painted over:
-    with the same random numbers, the other rows come out as before. What fails when it is tried is not judged here.
+    It, or a copy of it if possible, is called a few times on a few rows of the batch, one of which is painted over: with the
+    same random numbers, the other rows must not change. A callable that fails during this test is not judged here.
 
     Args:
-        transform: Of a batch of images.
+        transform: A transform of a batch of images.
         images: ``(B, ...)``, floating.
-        seeded: From a number to a context in which everything that is drawn is drawn from it.
+        seeded: Takes a seed and returns a context in which the global generators are seeded with it.
 
     Raises:
-        FeatmixError: If it is one.
+        FeatmixError: If rows depend on each other.
     """
     if len(images) < 2 or not images.numel():
         return

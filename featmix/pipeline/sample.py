@@ -1,4 +1,4 @@
-"""The ``sample`` part: applied to the images of one item, and to all that lies on them, in the loader's workers."""
+"""The ``sample`` part: transforms the images of one item with their masks, boxes and keypoints, in the loader's workers."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _FIX = {
 
 
 def apply_to_item(transform: Any, item: Any, names: Names = _PLAIN) -> Any:
-    """An item with its images, and all that lies on them, transformed by one draw; labels and the like are left alone.
+    """Transform the images of an item, and masks, boxes and keypoints, with the same random parameters; labels stay.
 
     Args:
-        transform: Of albumentations (which is given targets by its names), torchvision v2 (tensors of ``tv_tensors`` go along),
-            kornia (its ``data_keys``), or any callable: of the images and the masks, of which it then returns as many.
+        transform: One of albumentations (targets are passed by its names), torchvision v2 (``tv_tensors`` are transformed too),
+            kornia (by its ``data_keys``), or any callable that takes images and masks, and returns as many.
         item: See :func:`~featmix.pipeline.items.take_apart`.
         names: Which entries are images and masks, and which stay.
 
     Raises:
-        FeatmixError: If there is no image in it, a callable does not return as many as it was given, a transform does not
-            know of several images, or there is a target that it would leave behind.
+        FeatmixError: If the item has no image, a callable returns another number of images and masks, a transform does not
+            support several images, or a target would not be transformed.
     """
     taken = take_apart(item, names)
     library = library_of(transform)
@@ -69,7 +69,7 @@ def apply_to_item(transform: Any, item: Any, names: Names = _PLAIN) -> Any:
 
 
 def _targets(item: Any, taken: Item, names: Names) -> list[Target]:
-    """What lies on the images; a map of which nothing is said stays where ``masks=`` says which ones move."""
+    """Return the targets of the images; with ``masks=``, maps that it does not name stay."""
     if not taken.names:
         return []
     told = names.masks is not None
@@ -78,7 +78,7 @@ def _targets(item: Any, taken: Item, names: Names) -> list[Target]:
 
 
 def together(transform: Any, images: Sequence[Any], masks: Sequence[Any], argument: str) -> list[Any]:
-    """A callable applied to images and their masks in one call, since their geometry is one."""
+    """Apply a callable to images and their masks in one call, so that they move alike."""
     count = len(images) + len(masks)
     if count == 1:
         return [transform(images[0])]
@@ -105,7 +105,7 @@ def _torchvision(transform: Any, images: Sequence[Any], masks: Sequence[Any]) ->
 
 
 def _whole_by_torchvision(transform: Any, taken: Item, names: Names) -> Any:
-    """An item that goes through as torchvision has it: whole, with tensors that say what they are."""
+    """Transform a whole item in torchvision's form, with ``tv_tensors``."""
     kinds = imported("torchvision.tv_tensors", subject="Pipeline", install="torchvision")
     images = [_as_torchvision_has_it(image, kinds) for image in taken.images]
     maps = [
@@ -120,14 +120,14 @@ def _whole_by_torchvision(transform: Any, taken: Item, names: Names) -> Any:
 
 
 class _Kept:
-    """A value that a transform does not look into."""
+    """Hides a value from a transform."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
 def _hidden(name: Any, value: Any, taken: Item, names: Names) -> Any:
-    """Arrays and pictures that are no image of the item, since torchvision would take them for one."""
+    """Hide arrays and PIL images that are no images of the item, since torchvision would transform them."""
     if name in taken.names:
         return value
     if name in names.stay or is_pil(value) or isinstance(value, np.ndarray):
@@ -150,7 +150,7 @@ def _is_known_to_kornia(target: Target) -> bool:
 
 
 def _whole_by_kornia(transform: Any, item: Any, taken: Item, targets: Sequence[Target]) -> Any:
-    """An item whose images, masks, boxes and keypoints are moved by one call."""
+    """Transform images, masks, boxes and keypoints of an item by one call."""
     if len(taken.images) > 1:
         got = f"{len(taken.images)} images"
         fix = "Use albumentations or torchvision's transforms, which move several images with their targets."

@@ -1,4 +1,4 @@
-"""The ``sample`` part where it is of albumentations, which is given everything by the names that it knows."""
+"""The ``sample`` part if it is of albumentations, which takes all entries by name."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _told: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
 
 
 def by_albumentations(transform: Any, item: Any, taken: Item, targets: Sequence[Target]) -> Any:
-    """An item after a transform, which gets all of a dictionary, and of dictionaries in a tuple what it knows.
+    """Transform an item; all entries of a dictionary are passed, of dictionaries in a tuple only those with known names.
 
-    What a transform is only told, such as reference images, is not handed on.
+    Arguments that only inform a transform, such as reference images, are not in the result.
 
     Args:
-        transform: Of albumentations.
+        transform: A transform of albumentations.
         item: The item.
         taken: Its images and masks.
-        targets: What else lies on the images.
+        targets: Other targets, such as boxes and keypoints.
 
     Raises:
-        FeatmixError: If it does not know how to move a target, or of several images.
+        FeatmixError: If the transform does not support a target, or several images.
     """
     for image in taken.images:
         check_is_array(VOLUME, image)
@@ -68,7 +68,7 @@ def by_albumentations(transform: Any, item: Any, taken: Item, targets: Sequence[
 
 
 def _called(transform: Any, taken: Item, rest: Mapping[str, Any], mapping: bool) -> tuple[dict[str, Any], list[Any], list[Any]]:
-    """What became of the rest, of images and of masks."""
+    """Call the transform; return other entries, images and masks."""
     count = len(taken.images)
     names = taken.names if mapping else (None,) * (count + len(taken.masks))
     images = dict(zip(_image_keys(transform, names[:count]), taken.images, strict=True))
@@ -98,7 +98,7 @@ def _called(transform: Any, taken: Item, rest: Mapping[str, Any], mapping: bool)
 
 
 def _check_labels_were_dropped(transform: Any, given: Mapping[str, Any], done: Mapping[str, Any]) -> None:
-    """Refuse entries that go by the boxes or points and did not lose what these lost."""
+    """Refuse a result without some boxes or points but with all entries that belong to them."""
     processors = getattr(transform, "processors", None) or {}
     fields = {*processors, *(field for each in processors.values() for field in each.params.label_fields or ())}
     for name, processor in processors.items():
@@ -117,21 +117,21 @@ def _check_labels_were_dropped(transform: Any, given: Mapping[str, Any], done: M
 
 
 def _length(value: Any) -> int:
-    """How many entries a list, an array or a tensor has; -1 of anything else."""
+    """Return the length of a list, an array or a tensor; -1 for anything else."""
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray | Tensor) and value.ndim):
         return len(value)
     return -1
 
 
 class _Gone:
-    """Stands for an entry that is not handed on."""
+    """Marks an entry that is left out of the result."""
 
 
 _GONE = _Gone()
 
 
 def _into_tuple(item: Any, new: Mapping[tuple[Any, ...], Any]) -> Any:
-    """A tuple whose dictionaries have other values; what is only told is left out, and a dictionary that had nothing else."""
+    """Return a tuple with new values in its dictionaries, without entries that only inform and dictionaries left empty."""
 
     def renewed(place: Any, held: Any) -> Any:
         if not isinstance(held, Mapping) or not any(way[0] == place for way in new):
@@ -146,7 +146,7 @@ def _into_tuple(item: Any, new: Mapping[tuple[Any, ...], Any]) -> Any:
 
 
 def _ways(item: Any, taken: Item, known: frozenset[str]) -> list[tuple[Any, ...]]:
-    """Which entries are given: all of a dictionary but images and masks, and those of known names in a tuple's dictionaries."""
+    """Return which entries are passed: all of a dictionary but images and masks; in a tuple's dictionaries, known names."""
     if isinstance(item, Mapping):
         return [(name,) for name in item if name not in taken.names]
     held = enumerate(item) if taken.names else ()
@@ -168,7 +168,7 @@ def _fix(target: Target) -> str:
 
 
 def _known_names(transform: Any) -> frozenset[str]:
-    """Return what a transform moves, or is told, by name; boxes and points only where it was told their format."""
+    """Return the names that a transform supports; boxes and points only if it has their format."""
     processors = getattr(transform, "processors", {}) if hasattr(transform, "transforms") else {}
     kinds = targets_of(transform)
     names = {*getattr(transform, "available_keys", ()), "masks", *kinds, *told_names(transform)} - {IMAGE, MASK}
@@ -178,7 +178,7 @@ def _known_names(transform: Any) -> frozenset[str]:
 
 
 def told_names(transform: Any) -> frozenset[str]:
-    """Return the arguments that a transform only asks for, such as reference images."""
+    """Return the arguments that only inform a transform, such as reference images."""
     if transform not in _told:
         parts = [*parts_of(transform)]
         asked = {name for part in parts for name in getattr(part, "targets_as_params", None) or ()}
@@ -203,7 +203,7 @@ def _given_back(name: str, value: Any, given: Any) -> Any:
 
 
 def _image_keys(transform: Any, names: Sequence[Any]) -> list[str]:
-    """Return under which keys albumentations is given images: the first as ``image``, others as it was told of."""
+    """Return the keys of images for albumentations: ``image`` for the first, declared names for others."""
     known = [name for name, kind in targets_of(transform).items() if kind == IMAGE]
     more = [name for name in names[1:] if name in known] if None not in names else known[: len(names) - 1]
     if len(more) < len(names) - 1:
@@ -219,14 +219,14 @@ def _image_keys(transform: Any, names: Sequence[Any]) -> list[str]:
 
 
 def _mask_keys(transform: Any, names: Sequence[Any]) -> list[str | None]:
-    """Return under which keys albumentations is given masks: as it was told of, or ``mask``; ``None`` for one of several."""
+    """Return the keys of masks for albumentations: declared names, or ``mask``; ``None`` for one of several."""
     known = [name for name, kind in targets_of(transform).items() if kind == MASK]
     keys = [name if name in (*known, MASK3D) else None for name in names]
     return [MASK if key is None and keys.count(None) == 1 else key for key in keys]
 
 
 def _narrow(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Integers in a type that OpenCV can move: it has none for 32 and 64 bits."""
+    """Convert integers to a dtype that OpenCV supports, which has none for 32 and 64 bits."""
     if mask.dtype.kind not in "iub" or mask.dtype in (np.uint8, np.int16) or not mask.size:
         return mask
     low, high = int(mask.min()), int(mask.max())

@@ -1,4 +1,4 @@
-"""Functions that draw nothing, as their code says: no generator has to be kept for them."""
+"""Recognizes functions that draw nothing, from their code, so that no generator has to be restored for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DOTS = ("LOAD_ATTR", "LOAD_METHOD")
 
 
 def draws_nothing(function: Any) -> bool:
-    """Return whether a function uses what is known to draw nothing, and nothing else, or is such a transform of torchvision.
+    """Return whether a function uses only names known to draw nothing, or is such a transform of torchvision.
 
     Example:
         >>> draws_nothing(lambda image: image[:, ::-1].copy()), draws_nothing(lambda image: image + np.random.rand())
@@ -81,7 +81,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _names_in(code: CodeType) -> Iterator[str | None]:
-    """Global names; ``None`` for anything that is not known."""
+    """Yield global names; ``None`` for anything that is not known."""
     for step in dis.get_instructions(code):
         if step.opname in _NAMES:
             yield step.argval

@@ -1,4 +1,4 @@
-"""The streams that a pipeline's data sets draw from: one for each data set, epoch, rank, and place in the epoch's order."""
+"""The random streams of a pipeline's data sets: one for each data set, epoch, rank and position in the epoch's order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SAMPLES, WORKERS, ORDER, PLAIN = 2, 3, 4, 5  # what numbers are derived for
 
 
 class Place(NamedTuple):
-    """Where in an epoch an item is.
+    """The place of an item in an epoch.
 
     Args:
-        key: Of the epoch: made of seed, rank, data set and epoch.
-        position: How many items come before it in the epoch's order.
+        key: Seed of the epoch, derived from seed, rank, data set and epoch.
+        position: Number of items before it in the epoch's order.
     """
 
     key: int
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 class Numbered(list[Any]):
-    """The indices of a batch, or one index where there are no batches, and where in the epoch they are."""
+    """The indices of a batch, or one index without batches, with their place in the epoch."""
 
     place: Place
 
@@ -41,14 +41,14 @@ class Numbered(list[Any]):
 
 
 class _Around:
-    """The place of the item that a data set around this one asks for."""
+    """The place of the item that a surrounding data set reads."""
 
     place: Place | None = None
 
 
 @contextmanager
 def within(place: Place | None) -> Iterator[None]:
-    """Data sets of a pipeline that are asked for items meanwhile draw for this place."""
+    """Give a place to data sets of a pipeline whose items are read in this context."""
     before, _Around.place = _Around.place, place
     try:
         yield
@@ -57,15 +57,15 @@ def within(place: Place | None) -> Iterator[None]:
 
 
 class Stream:
-    """From which numbers one data set draws.
+    """The random stream of one data set.
 
-    A loader of the pipeline says where each batch is in its epoch: the numbers are made of that, and the number of workers is
-    no matter. Under any other loader, and without one, they are made of how many items were asked for before in this process;
-    in a worker also of the numbers that the loader gave it, which differ in each epoch and for each worker.
+    With a loader of the pipeline, random numbers depend on the position of a batch in its epoch, and not on the number of
+    workers. With another loader, or none, they depend on the number of items read before in this process; in a worker also on
+    the seed that the loader gave it, which differs in each epoch and for each worker.
 
     Args:
-        seed: The pipeline's.
-        number: Of the data set among the pipeline's.
+        seed: Seed of the pipeline.
+        number: Number of the data set in the pipeline.
     """
 
     def __init__(self, seed: int | None, number: int) -> None:
@@ -75,11 +75,11 @@ class Stream:
         self._key: tuple[object, int] | None = None  # of this process, and what it was made for
 
     def next(self, place: Place | None = None, count: int = 1) -> int:
-        """The number that seeds what is drawn for the next items.
+        """Return the seed for the next items.
 
         Args:
-            place: Where the first of them is, if a loader of the pipeline says so.
-            count: How many they are.
+            place: The place of the first of them, if a loader of the pipeline gives it.
+            count: Number of items.
         """
         place = place or _Around.place
         if place is not None:
@@ -102,11 +102,11 @@ class Stream:
 
     @property
     def first_seed(self) -> int:
-        """A seed for the order before anything was drawn; without one of the pipeline's, it is made of torch's."""
+        """The seed of the order before anything was drawn; without a seed of the pipeline, derived from torch's."""
         return derived(torch.initial_seed() if self.seed is None else self.seed, self.rank(), self.number, ORDER)
 
     def rank(self) -> int:
-        """This process's, or where it does not know, that of the process it was sent from."""
+        """Return the rank of this process, or if unknown, of the process that sent this object."""
         return rank() or self._rank
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,11 +120,11 @@ class Streamed:
 
 
 def epoch_key(seed: int, number: int, epoch: int) -> int:
-    """What a data set's numbers in one epoch are made of, on this rank.
+    """Return the seed of a data set for one epoch on this rank.
 
     Args:
-        seed: The pipeline's, or one that was drawn for the epoch.
-        number: Of the data set among the pipeline's.
-        epoch: Which.
+        seed: Seed of the pipeline, or one that was drawn for the epoch.
+        number: Number of the data set in the pipeline.
+        epoch: Number of the epoch.
     """
     return derived(seed, rank(), number, epoch, SAMPLES)

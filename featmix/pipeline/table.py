@@ -1,4 +1,4 @@
-"""The table that :meth:`featmix.Pipeline.summary` gives."""
+"""The table of :meth:`featmix.Pipeline.summary`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_CONTAINERS = ("p", "n", "probabilities", "random_apply", "same_on_batch", "a
 
 
 def summary(sample: Any, batch: Any, normalization: Normalization | None, tree: Tree | None, seed: int | None) -> str:
-    """A table: which part, where it runs, what is in it, and what it does to labels."""
+    """Return a table of the parts: where each runs, its content, and its effect on labels."""
     rows = [("part", "where", "what", "labels")]
     for part, where, transform in (("sample", "loader's workers", sample), ("batch", "images' device", batch)):
         for place, line in enumerate(_transform_lines(transform)):
@@ -59,7 +59,7 @@ def _transform_lines(transform: Any) -> list[str]:
 
 
 def _lines(transform: Any) -> list[str]:
-    """A transform with its settings; of a container its own, and its members below it."""
+    """Return a transform with its settings; for a container, its members follow."""
     members = _members(transform)
     if not members:
         return [_in_words(transform)]
@@ -69,7 +69,7 @@ def _lines(transform: Any) -> list[str]:
 
 
 def _in_words(value: Any) -> str:
-    """What a value says of itself in one line, without where it lies in memory."""
+    """Return the repr of a value in one line, without its memory address."""
     name = getattr(value, "__qualname__", None)
     told = str(name) if isinstance(name, str) and callable(value) else repr(value)
     told = re.sub(r" at 0x[0-9a-fA-F]+", "", re.sub(r"(\w+\.)+(\w+) object at 0x", r"\2 object at 0x", told))

@@ -1,4 +1,4 @@
-"""Boxes, keypoints and maps among the entries of an item, wherever they lie in it."""
+"""Finds boxes, keypoints and maps in an item, at any depth."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _OF_TORCHVISION = {"BoundingBoxes": BOXES, "KeyPoints": KEYPOINTS, "Mask": MAP, 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """An entry that lies on the image, and so has to move with it.
+    """An entry with coordinates on the image, which has to move with it.
 
     Args:
         way: The keys and positions that lead to it.
-        kind: What it is.
+        kind: Its kind, such as boxes.
         value: The entry.
     """
 
@@ -45,11 +45,11 @@ class Target:
 
     @property
     def typed(self) -> bool:
-        """Whether it is one of torchvision's tensors that say what they are."""
+        """Whether it is one of torchvision's ``tv_tensors``."""
         return type_of(self.value) != ""
 
     def refused(self, fix: str) -> FeatmixError:
-        """The error for a transform that would leave it where it is."""
+        """Return the error for a transform that would not move it."""
         where = "".join(f"[{step!r}]" for step in self.way)
         return FeatmixError(
             "Pipeline",
@@ -61,7 +61,7 @@ class Target:
 
 
 def type_of(value: Any) -> str:
-    """What torchvision's class of tensors says that it is; empty for anything else."""
+    """Return the kind of one of torchvision's ``tv_tensors``; empty for anything else."""
     return _type_of(type(value)) if isinstance(value, Tensor) else ""
 
 
@@ -72,7 +72,7 @@ def _type_of(kind: type) -> str:
 
 
 def called(name: Any) -> str:
-    """What an entry of this name is, as far as the name says it; empty where it says nothing.
+    """Return the kind of an entry by its name; empty if the name says nothing.
 
     Example:
         >>> called("gt_bboxes"), called("labels")
@@ -84,13 +84,13 @@ def called(name: Any) -> str:
 def targets_in(
     item: Any, taken: Sequence[Name] = (), stay: Sequence[Name] = (), *, size: tuple[int, ...] | None = None
 ) -> list[Target]:
-    """Everything in an item that lies on the image, but for its images and masks.
+    """Find the targets in an item, except its images and masks.
 
     Args:
-        item: A tuple, list or dictionary; anything else holds none.
+        item: A tuple, list or dictionary; anything else has no targets.
         taken: Which entries are its images and masks.
-        stay: Keys and positions of what stays as it is.
-        size: The image's height and width; maps of that size are found too.
+        stay: Keys and positions of entries that are not transformed.
+        size: Height and width of the image; maps of that size are found too.
 
     Example:
         >>> [(target.way, target.kind) for target in targets_in(({}, {"boxes": [[0, 0, 2, 3]], "labels": [1]}))]
@@ -106,7 +106,7 @@ def targets_in(
 
 
 def with_targets(item: Any, new: Mapping[tuple[Name, ...], Any]) -> Any:
-    """The same item with other values at the end of these ways; what lies around them is made anew."""
+    """Return an item with new values at some paths; the containers around them are copies."""
     if () in new:
         return new[()]
     heads = {way[0] for way in new}
@@ -115,14 +115,14 @@ def with_targets(item: Any, new: Mapping[tuple[Name, ...], Any]) -> Any:
 
 
 def at(item: Any, way: Sequence[Name]) -> Any:
-    """What lies at the end of a way."""
+    """Return the entry at a path."""
     for step in way:
         item = item[step]
     return item
 
 
 def changed(item: Any, change: Callable[[Name, Any], Any]) -> Any:
-    """A dictionary, list or tuple of the same kind with each entry changed."""
+    """Return a dictionary, list or tuple of the same kind with each entry changed."""
     if isinstance(item, Mapping):
         return {name: change(name, value) for name, value in item.items()}
     values = [change(place, value) for place, value in enumerate(item)]
@@ -154,7 +154,7 @@ def _positions(item: Any, names: Sequence[Name]) -> list[Name]:
 
 
 def _called(way: tuple[Name, ...], value: Any) -> str:
-    """What an entry is by its name, if it can be that."""
+    """Return the kind of an entry by its name, if its value allows it."""
     kind = called(way[-1])
     return kind if kind and _has_places(value, kind) else ""
 
@@ -172,7 +172,7 @@ def _has_places(value: Any, kind: str) -> bool:
 
 
 def _lies_on(value: Any, nested: bool, size: tuple[int, ...] | None) -> bool:
-    """Return whether a value is a map, or a stack of maps, of the image's size; single ones beside it have been looked at."""
+    """Return whether a value is a map, or a stack of maps, of the image's size; maps beside the image were checked before."""
     if size is None or not (is_pil(value) or isinstance(value, np.ndarray | Tensor)):
         return False
     if nested and is_map(value) and size_of(value) == size:

@@ -1,4 +1,4 @@
-"""A look at the first forward in eval mode: whether the images in it were normalized, as those of training are."""
+"""Checks at the first forward in eval mode whether its images were normalized as in training."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from featmix.pipeline.ranges import Ranges
 
 
 class UnpreparedPreHook(Hook):
-    """Pre-hook on the model, which shows forwards in eval mode to who looks at ranges.
+    """Pre-hook on the model that checks the ranges of images in eval mode.
 
     Args:
-        switch: Of the mixer.
-        ranges: Who looks at them.
+        switch: The switch of the mixer.
+        ranges: Checks the images.
     """
 
     def __init__(self, switch: Switch, ranges: Ranges) -> None:
         self.switch, self._ranges = switch, ranges
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Show the first floating maps or volumes among the arguments."""
+        """Check the first floating maps or volumes among the arguments."""
         if torch.compiler.is_compiling() or module.training or not self._ranges.awaits_evaluation:
             return
         images = next((x for x in tensors((args, kwargs)) if x.ndim > 3 and x.is_floating_point()), None)

@@ -1,4 +1,4 @@
-"""Several views of one sample: what is asked for, how they are made, and how they become batches."""
+"""Several views of one sample: how they are specified, made and collated."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class NamedViews(dict[str, list[Any]]):
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """Which views are made of each sample.
+    """The views of each sample.
 
     Args:
         transforms: One for each view.
-        groups: The names of groups and how many views are in each; ``None`` for a plain list.
+        groups: Names of groups and the number of views in each; ``None`` for a plain list.
     """
 
     transforms: tuple[Any, ...]
@@ -44,11 +44,11 @@ class ViewPlan:
 
     @classmethod
     def of(cls, views: Any, sample: Any) -> ViewPlan:
-        """The plan that ``views=`` stands for.
+        """Make a plan from the argument ``views=``.
 
         Args:
-            views: How many views, each by the pipeline's ``sample``; a list of transforms, one for each view; or groups, by
-                name: a number, a transform with a number, or a list of transforms.
+            views: The number of views, each made by the pipeline's ``sample``; a list of transforms, one for each view; or
+                groups by name, each a number, a transform with a number, or a list of transforms.
             sample: The ``sample`` part.
 
         Raises:
@@ -63,7 +63,7 @@ class ViewPlan:
         return cls(tuple(transform for group in made.values() for transform in group), groups)
 
     def folded(self, views: Sequence[Any]) -> Views | NamedViews:
-        """The views, as a list or in their groups."""
+        """Return the views, as a list or in their groups."""
         if self.groups is None:
             return Views(views)
         left = iter(views)
@@ -88,11 +88,11 @@ def _transforms(views: Any, sample: Any) -> tuple[Any, ...]:
 
 
 def apply_views(plan: ViewPlan, each: Sequence[Callable[[Any], Any]], item: Any, names: Names) -> Any:
-    """The item with a list of views in the place of each image, each mask, and whatever else a transform made anew.
+    """Return the item with lists of views instead of images, masks, and other entries that the transforms changed.
 
     Args:
-        plan: Which views.
-        each: What makes them, of the item.
+        plan: The views.
+        each: Functions that make them from the item.
         item: The item.
         names: Which entries are images and masks.
     """
@@ -110,7 +110,7 @@ def apply_views(plan: ViewPlan, each: Sequence[Callable[[Any], Any]], item: Any,
 
 
 def split(item: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
-    """An item with views as one item for each, and what puts their batches together again; ``None`` for any other item."""
+    """Split an item with views into one item for each view, and a function that joins their batches; ``None`` without views."""
     entries = _entries(item)
     held = {name: value for name, value in entries.items() if isinstance(value, Views | NamedViews)}
     if not held:
@@ -129,7 +129,7 @@ def split(item: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
 
 
 def _given(item: Any, transform: Any, names: Names) -> Any:
-    """An item that a callable may write into: the next view is made of what was there before."""
+    """Return an item that a callable may write into, so that the next view starts from the original."""
     if library_of(transform):
         return item
     taken = take_apart(item, names)

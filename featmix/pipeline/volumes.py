@@ -1,4 +1,4 @@
-"""Volumes and their masks: tensors ``(C, D, H, W)`` and ``(D, H, W)``, or arrays under the names that albumentations has."""
+"""Volumes and their masks: tensors ``(C, D, H, W)`` and ``(D, H, W)``, or arrays with albumentations' names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_volume(name: Any, value: Any) -> bool:
 
 
 def channels_first(name: Any, value: Any) -> Any:
-    """An array ``(D, H, W)`` or ``(D, H, W, C)`` of such a name as a tensor; anything else as it is."""
+    """Convert an array ``(D, H, W)`` or ``(D, H, W, C)`` with such a name to a tensor; return anything else as it is."""
     if not isinstance(value, np.ndarray) or name not in (VOLUME, MASK3D):
         return value
     x = torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="), copy=False)))
@@ -36,7 +36,7 @@ def channels_first(name: Any, value: Any) -> Any:
 
 
 def plane_of(name: Any, value: Any) -> tuple[int, int] | None:
-    """Height and width of a volume; ``None`` of anything else."""
+    """Return height and width of a volume; ``None`` for anything else."""
     if not is_volume(name, value):
         return None
     axes = value.shape[-2:] if isinstance(value, Tensor) else value.shape[1:3]
@@ -44,10 +44,10 @@ def plane_of(name: Any, value: Any) -> tuple[int, int] | None:
 
 
 def check_is_array(name: Any, value: Any) -> None:
-    """Refuse a tensor where albumentations wants an array.
+    """Refuse a volume as a tensor, since albumentations expects an array.
 
     Raises:
-        FeatmixError: If it is a volume as a tensor.
+        FeatmixError: If it is a tensor.
     """
     if isinstance(value, Tensor) and value.ndim == 4:
         fix = "An array (D, H, W, C) under 'volume', with its mask under 'mask3d'."

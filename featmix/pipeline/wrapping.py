@@ -1,4 +1,4 @@
-"""The data set that a pipeline makes of another one."""
+"""Wraps a data set in one that a pipeline transforms."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from featmix.pipeline.views import ViewPlan
 
 
 def work_for(source: Any, views: Any, sample: Any, names: Names, family: str) -> Work | None:
-    """What a pipeline does to the items of a data set; ``None`` where it made that data set itself.
+    """Return the transform of a data set's items; ``None`` if the pipeline made that data set itself.
 
     Args:
         source: The data set.
         views: As :meth:`featmix.Pipeline.dataset` takes them.
         sample: The ``sample`` part.
         names: Which entries of an item are images and masks.
-        family: Of the pipeline's data sets.
+        family: Identifies the pipeline.
 
     Raises:
-        FeatmixError: If only a part of the source is the pipeline's, or ``views`` are none.
+        FeatmixError: If only a part of the source was made by the pipeline, or ``views`` are invalid.
     """
     made = made_within(source, family)
     if made and views is not None:
@@ -41,12 +41,12 @@ def work_for(source: Any, views: Any, sample: Any, names: Names, family: str) ->
 
 
 def wrapped(source: Any, work: Work, stream: Stream) -> Transformed | TransformedStream:
-    """The data set itself.
+    """Return the transformed data set.
 
     Args:
-        source: Another one.
-        work: What is done to its items.
-        stream: Which numbers are drawn from.
+        source: The data set to transform.
+        work: The transform of its items.
+        stream: Its random numbers.
 
     Raises:
         FeatmixError: If the source is no data set.

@@ -1,4 +1,4 @@
-"""Do moments carry the class? Linear probes on the moments of a layer, on normalized features, and on all features."""
+"""Do moments carry the class? Linear probes on the moments of a layer, on normalized features, and on complete features."""
 
 from __future__ import annotations
 

@@ -16,15 +16,16 @@ _PENALTY = 1e-2  # C of scikit-learn: there are often more values than samples
 
 
 def probe_accuracy(train: Table, labels: npt.NDArray[np.int64], test: Table, test_labels: npt.NDArray[np.int64]) -> float:
-    """Return the accuracy of a linear classifier on samples that it was not fitted to.
+    """Return the test accuracy of a linear classifier.
 
-    Values are standardized by the training samples', and then fitted by logistic regression with an L2 penalty.
+    Values are standardized with mean and deviation of the training samples, then fitted by logistic regression with an L2
+    penalty.
 
     Args:
-        train: ``(N, D)``.
-        labels: ``(N,)``.
-        test: ``(M, D)``.
-        test_labels: ``(M,)``.
+        train: Training samples ``(N, D)``.
+        labels: Their labels ``(N,)``.
+        test: Test samples ``(M, D)``.
+        test_labels: Their labels ``(M,)``.
 
     Example:
         >>> x, y = np.eye(4, dtype=np.float32).repeat(5, 0), np.arange(4).repeat(5)

@@ -1,4 +1,4 @@
-"""The pictures of an experiment with probes: accuracies with intervals, and moment maps of samples."""
+"""Figures of an experiment with probes: accuracies with intervals, and moment maps of samples."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def draw_findings(path: Path, findings: Sequence[Finding], title: str) -> None:
     """Draw accuracies with intervals: a panel for each network and layer, a line for each normalizer.
 
     Args:
-        path: Where to write it.
-        findings: What was found.
-        title: On what.
+        path: Path of the file.
+        findings: The results of the probes.
+        title: The title, such as the data set.
     """
     figures = imported("matplotlib.figure", subject="probe", install="featmix[compare]")
     networks, sites = (list(dict.fromkeys(getattr(one, name) for one in findings)) for name in ("network", "site"))
@@ -72,10 +72,10 @@ def draw_maps(path: Path, classes: Sequence[str], *, network: nn.Module, images:
     """Draw what PONO does in a layer: images, their mean and deviation maps, and a normalized channel.
 
     Args:
-        path: Where to write it.
+        path: Path of the file.
         classes: Names of the classes.
-        network: A trained one.
-        images: Some of which are shown, one a class.
+        network: A trained network.
+        images: Images, of which one per class is shown.
         site: The layer.
     """
     labels = images.labels.tolist()

@@ -1,4 +1,4 @@
-"""The whole experiment: train networks, probe their layers, and write what was found."""
+"""The whole experiment: trains networks, probes their layers, and writes the results."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def probe(
     fresh: bool = False,
     **settings: Any,
 ) -> list[Finding]:
-    """Measure how well classes can be told from the moments of a layer, from its normalized features, and from all features.
+    """Measure how well classes are predicted from the moments of a layer, from its normalized features, and from all features.
 
     For each seed, the small network of ``featmix compare``, or another ``model``, is trained on images of one domain, and
-    probed before and after: logistic regression on what a layer returns for training images, tested on others. Interrupted,
-    the same call goes on where it was.
+    probed before and after training: by logistic regression on a layer's output for training images, tested on test images.
+    After an interruption, the same call continues.
 
     Args:
         sites: Layers to probe, or ``input``.
         norms: Normalizers.
-        domain: The domain whose images are used; the first of the data set where not given, ``all`` for all.
-        seeds: How many networks, or which: of their splits, initial weights and batch orders. 6 where not given.
-        out: The folder to write to, ``probe-out`` where not given.
-        quick: Two seeds, one epoch, few images: to see that it works.
-        fresh: Throw away what is in the folder.
+        domain: The domain whose images are used; the first of the data set by default, ``all`` for all.
+        seeds: Number of networks, or which seeds, for splits, initial weights and batch orders; 6 by default.
+        out: The output folder, ``probe-out`` by default.
+        quick: Two seeds, one epoch, few images, to test that it works.
+        fresh: Delete previous results in the folder first.
         settings: Fields of :class:`~featmix.compare.settings.Settings`; ``data`` and ``model`` also as
             `featmix.compare.experiment.compare` takes them.
 
@@ -79,7 +79,7 @@ def probe(
         One finding for each network, site and normalizer.
 
     Raises:
-        FeatmixError: If something is not what it should be; before the first network is trained.
+        FeatmixError: If an argument is invalid; before the first network is trained.
     """
     console, begun = Console(), time.monotonic()
     numbers = chosen_seeds((QUICK_SEEDS if quick else DEFAULT_SEEDS) if seeds is None else seeds, "probe")
@@ -132,7 +132,7 @@ def _domain(source: Source, domain: str | None) -> str:
 
 
 def _begin(folder: Path, record: Mapping[str, object], fresh: bool) -> list[Probed]:
-    """Return what is in the folder already, if it is of these settings."""
+    """Return the results that are in the folder already, if their settings are the same."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -154,7 +154,7 @@ def _complete(done: Sequence[Probed], pair: tuple[int, str], sites: Sequence[str
 
 
 def _modules(sites: Sequence[str], network: nn.Module | None, source: Source) -> dict[str, str]:
-    """The module at each site, whose features a normalizer can take moments of."""
+    """Return the module of each site, after a check that normalizers can be applied to its features."""
     if network is None:
         return {site: site for site in sites}
     places, found = Places(network, "probe"), {}
@@ -212,7 +212,7 @@ def _probe(
 
 
 def findings_of(rows: Sequence[Probed]) -> list[Finding]:
-    """Return what probes that were read again came to, in the order in which sites and normalizers first appear."""
+    """Return the results of probes from a file, in the order in which sites and normalizers first appear."""
     sites, norms, seeds = (list(dict.fromkeys(getattr(one, name) for one in rows)) for name in ("site", "norm", "seed"))
     return list(_findings(rows, sites, norms, seeds))
 

@@ -13,13 +13,13 @@ class Probed:
     """The accuracy of one probe; its fields are the columns of ``probes.csv``.
 
     Args:
-        seed: Of the network.
+        seed: Seed of the network.
         network: ``trained`` or ``untrained``.
         site: The layer.
         norm: The normalizer.
         part: ``moments``, ``normalized`` or ``all``.
-        accuracy: On test images.
-        chance: The share of the commonest class among these.
+        accuracy: Accuracy on test images.
+        chance: The share of the most frequent class in the test images.
     """
 
     seed: int
@@ -48,10 +48,10 @@ class Finding:
         network: ``trained`` or ``untrained``.
         site: The layer.
         norm: The normalizer.
-        moments: Accuracy on its moments alone.
-        normalized: Accuracy on features without them.
-        whole: Accuracy on features as they are.
-        chance: The share of the commonest class.
+        moments: Accuracy with only its moments.
+        normalized: Accuracy with normalized features, without moments.
+        whole: Accuracy with complete features.
+        chance: The share of the most frequent class.
     """
 
     network: str

@@ -25,23 +25,23 @@ _BATCH = 256
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a layer returns for images that a network was trained on, and for those that it was not.
+    """Features of a layer for the training images of a network, and for test images.
 
     Args:
-        train: ``(N, C, H, W)``.
-        test: ``(M, C, H, W)``.
+        train: ``(N, C, H, W)``, of training images.
+        test: ``(M, C, H, W)``, of test images.
     """
 
     train: Tensor
     test: Tensor
 
     def split(self, norm: Normalizer) -> Iterator[tuple[str, Table, Table]]:
-        """Yield the parts into which a normalizer splits features, one row for each sample: name, for training, for testing.
+        """Yield the parts into which a normalizer splits features: the name, training rows and test rows, one per sample.
 
-        Batch norm's moments are those of the training images, for both, as in a network; each sample has the same.
+        Batch norm uses the moments of the training images for both, as in a network; they are the same for each sample.
 
         Args:
-            norm: Whose moments.
+            norm: The normalizer.
         """
         moments, test_moments = norm.moments(self.train), norm.moments(self.test)
         if norm.over_batch:
@@ -54,19 +54,19 @@ class Features:
             yield part, tables[0], tables[1]
 
     def whole(self) -> tuple[Table, Table]:
-        """Return the features as they are, one row a sample, for training and for testing."""
+        """Return the complete features, one row per sample, for training and for testing."""
         return _rows(self.train), _rows(self.test)
 
 
 @torch.no_grad()
 def features_at(network: nn.Module, site: str, pixels: Tensor, device: torch.device) -> Tensor:
-    """Return what a layer returns in eval mode, on the CPU in float32.
+    """Return the output of a layer in eval mode, on the CPU in float32.
 
     Args:
-        network: Which takes images as :func:`featmix.compare.feeding.to_floats` gives them.
+        network: A network that takes images in the form of :func:`featmix.compare.feeding.to_floats`.
         site: Name of the layer; ``input`` for the images themselves.
         pixels: ``(N, 3, H, W)``, uint8.
-        device: Where the network is.
+        device: Device of the network.
     """
     network.eval()
     if site == "input":

@@ -1,4 +1,4 @@
-"""What probes found as files and tables."""
+"""Results of probes as files and tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMNS = [field.name for field in fields(Probed)]
 
 
 def to_csv(rows: Sequence[Probed]) -> str:
-    """Return the rows as a table with a head."""
+    """Return the rows as CSV, with a header."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
@@ -30,10 +30,10 @@ def to_csv(rows: Sequence[Probed]) -> str:
 
 
 def read_probes(path: Path) -> list[Probed]:
-    """Return the rows of a file; none where there is no file.
+    """Return the rows of a file; empty if there is no file.
 
     Raises:
-        FeatmixError: If a line is no row.
+        FeatmixError: If a line is not a valid row.
     """
     if not path.exists():
         return []
@@ -66,7 +66,7 @@ def finding_table(findings: Sequence[Finding]) -> tuple[list[str], list[list[str
 
 
 def to_markdown(findings: Sequence[Finding], settings: Mapping[str, object], seconds: float) -> str:
-    """Return the report: the table, what it means, and how it was made."""
+    """Return the report: the table, how to read it, and the conditions of the experiment."""
     head, body = finding_table(findings)
     rows = [head, ["---"] * len(head), *body]
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -1,4 +1,4 @@
-"""One page of a comparison for people, and the same for programs and papers: HTML, JSON and LaTeX."""
+"""Report of a comparison: an HTML page, with the same content in JSON for programs and in LaTeX for papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was kept of runs, in pictures and tables: learning curves, accuracy by class, and who is taken for whom."""
+"""Figures and tables of the kept results of runs: learning curves, accuracy by class, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Groups = Mapping[str, Sequence[Kept]]
 
 
 def kept_sections(folder: Path, rows: Sequence[Row]) -> list[Section]:
-    """Return the sections of what was kept; none where nothing was.
+    """Return the sections on kept results; none if nothing was kept.
 
     Args:
         folder: The output folder.
         rows: Its runs.
 
     Raises:
-        FeatmixError: Where a file that was kept cannot be read.
+        FeatmixError: If a kept file cannot be read.
     """
     if not (folder / KEPT).is_dir():
         return []
@@ -80,7 +80,7 @@ def _curves(groups: Groups) -> Section:
 
 
 def _by_class(groups: Groups, classes: Sequence[str]) -> Section:
-    """A line a class, a column a strategy: means over seeds of the means over held-out domains."""
+    """Make a table with a line per class and a column per strategy: means over seeds of the means over held-out domains."""
     where = HELD_OUT if any(HELD_OUT in one.class_accuracy for runs in groups.values() for one in runs) else IN_DOMAIN
     names = shown_labels(groups)
     body = []

@@ -19,7 +19,7 @@ _SPECIAL = {
 
 
 def escaped(text: str) -> str:
-    r"""Text that LaTeX sets as it is.
+    r"""Return text with LaTeX's special characters escaped.
 
     Example:
         >>> print(escaped("moex:norm=in_b 50 %"))
@@ -29,13 +29,13 @@ def escaped(text: str) -> str:
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
-    """A ``table`` with ``tabular`` inside, its first column to the left; it needs the package booktabs.
+    """Return a ``table`` with ``tabular`` inside, the first column aligned left; it needs the package booktabs.
 
     Args:
         head: Names of the columns.
-        body: Lines, as long as the head.
-        caption: What it shows.
-        label: For ``ref``.
+        body: Lines of the same length as the head.
+        caption: The caption.
+        label: The label, for ``ref``.
     """
     lines = [" & ".join(map(escaped, line)) + r" \\" for line in (head, *body)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The page: sections of pictures, tables and words, as one HTML file that needs no other."""
+"""The page: sections with figures, tables and text, as one HTML file without external files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Section:
 
     Args:
         title: Its heading.
-        drawn: Pictures, as SVG of our own making.
-        head: Names of the table's columns; none is no table.
+        drawn: Figures, as SVG that featmix made.
+        head: Names of the table's columns; empty for no table.
         body: Lines of the table.
-        below: Paragraphs below it.
-        points: A list of points.
+        below: Paragraphs below the table.
+        points: Items of a list.
     """
 
     title: str
@@ -34,20 +34,20 @@ class Section:
 
     @property
     def anchor(self) -> str:
-        """What the table of contents links to."""
+        """The target of links in the table of contents."""
         return "".join(letter if letter.isalnum() else "-" for letter in self.title.lower())
 
 
 def as_html(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
-    """Return the page; what it is told is text, never markup.
+    """Return the page; all arguments are escaped as text, never used as markup.
 
     Args:
-        title: Of the page.
-        facts: A few words each, below the title.
-        sections: From top to bottom.
+        title: Title of the page.
+        facts: Short facts, shown below the title.
+        sections: Sections, from top to bottom.
 
     Raises:
-        FeatmixError: Where Jinja2 is missing.
+        FeatmixError: If Jinja2 is missing.
     """
     jinja = imported("jinja2", subject="report", install="featmix[compare]")
     environment: Any = jinja.Environment(autoescape=True, undefined=jinja.StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -1,4 +1,4 @@
-"""Figures as SVG that stands in a page."""
+"""Figures as SVG inside a page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SIZE_TURNED = re.compile(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r
 
 
 def inline_svg(figure: Any, name: str) -> str:
-    """Return a figure of matplotlib's as an ``<svg>`` as wide as its place, with letters as letters.
+    """Return a figure of matplotlib as an ``<svg>`` of full width, with text as text instead of paths.
 
     Args:
-        figure: To be drawn.
-        name: Keeps the figure's references apart from those of other figures on the page.
+        figure: The figure.
+        name: Distinguishes the references of this figure from those of other figures on the page.
     """
     matplotlib = imported("matplotlib", subject="report", install="featmix[compare]")
     text = io.StringIO()

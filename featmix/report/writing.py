@@ -1,4 +1,4 @@
-"""The report of a folder: what is read, computed, drawn and written."""
+"""The report of a folder: reads results, computes, draws and writes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MOST_PAIRS, _MOST_DOMAINS = 150, 24  # that a picture has room for; all are in 
 
 @dataclass(frozen=True)
 class _Found:
-    """What is reported."""
+    """The content of a report."""
 
     summaries: list[Summary]
     about: Circumstances
@@ -59,17 +59,17 @@ def report(
     """Write the report of a folder that `featmix compare` or `featmix merge` wrote.
 
     Args:
-        folder: It is only read, but for the report.
-        out: Where to write ``report.html``, ``report.json`` and ``report.tex``; None is the folder itself.
-        baseline: The strategy that differences are taken to.
-        interval: How sure means are said to be, as in `featmix.compare.compare`.
-        console: Where to report; None writes to standard output.
+        folder: The folder with the results; only the report is written there.
+        out: Folder for ``report.html``, ``report.json`` and ``report.tex``; None uses the folder of the results.
+        baseline: The strategy with which all others are compared.
+        interval: Kind of confidence interval, as in `featmix.compare.compare`.
+        console: Console for messages; None writes to standard output.
 
     Returns:
-        The page, one file that needs no other.
+        Path of the page, one file without external files.
 
     Raises:
-        FeatmixError: If the folder holds no results, or the baseline is not among them.
+        FeatmixError: If the folder has no results, or the baseline is not among them.
     """
     console = console or Console()
     finished = read_finished(Path(folder), subject="report", argument="folder")
@@ -153,7 +153,7 @@ def _figure(name: str, size: tuple[float, float], draw: Any, *arguments: Any) ->
 
 
 def _data(finished: Finished, found: _Found) -> dict[str, object]:
-    """Everything, for programs."""
+    """Return all results, for programs."""
     record = finished.record
     return {
         "settings": dict(record.settings),
@@ -169,7 +169,7 @@ def _data(finished: Finished, found: _Found) -> dict[str, object]:
 
 
 def _tables(found: _Found) -> str:
-    """The tables of a paper."""
+    """Return the tables for a paper."""
     about = found.about
     head, body = result_table(found.summaries, about.baseline)
     caption = f"{_title(about.settings)}. {COVERS[about.interval.kind]}"
