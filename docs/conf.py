@@ -63,8 +63,8 @@ nitpick_ignore_regex = [
     # Private bases and type variables have no page.
     ("py:.*", r"(.*\.)?_\w+"),
     ("py:.*", r"(.*\.)?[PN]"),
-    # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, and keys or positions.
-    ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven|Across"),
+    # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, keys or positions, functions and dictionaries of compare.
+    ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven|Across|Factory|Measured"),
 ]
 
 html_theme = "furo"

@@ -2,7 +2,7 @@
 
 A seed's result is the average over the held-out domains; seeds are the independent repetitions, so the usual interval is
 Student's t over seeds: held-out domains of one seed share their split and are *not* counted as repetitions. Others can be
-chosen, see :mod:`featmix.compare.intervals`. A seed with a failed run is left out, in levels and differences alike.
+chosen, see `featmix.compare.intervals`. A seed with a failed run is left out, in levels and differences alike.
 """
 
 from __future__ import annotations
