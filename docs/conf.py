@@ -63,7 +63,7 @@ nitpick_ignore_regex = [
     # Private bases and type variables have no page.
     ("py:.*", r"(.*\.)?_\w+"),
     ("py:.*", r"(.*\.)?[PN]"),
-    # Aliases: At | Compose | OneOf | SomeOf, what YAML can hold, slices, keys or positions, functions and dictionaries of compare.
+    # Aliases: of trees, of what YAML can hold, of slices, keys and positions, of functions and of dictionaries.
     ("py:class", r"Tree|Plain|Box|Name|Named|Criterion|AlsoGiven|Across|Factory|Measured"),
 ]
 
