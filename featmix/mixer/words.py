@@ -7,6 +7,7 @@ from typing import Any
 
 from featmix.schedule import Schedule
 from featmix.strategies.base import Strategy
+from featmix.support.signatures import parameters_of
 
 _MANY = 6  # more sites than these are not listed one by one
 
@@ -78,7 +79,7 @@ def _at(site: str, leaf: Any) -> str:
 
 def _parameters(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, inspect.Parameter]]:
     """Return the parameters of a class's own constructor, and those of its bases' constructors too."""
-    inits = [dict(inspect.signature(vars(c)["__init__"]).parameters) for c in cls.__mro__[:-1] if "__init__" in vars(c)]
+    inits = [{one.name: one for one in parameters_of(vars(c)["__init__"])} for c in cls.__mro__[:-1] if "__init__" in vars(c)]
     everything: dict[str, inspect.Parameter] = {}
     for parameters in inits:
         everything = {**parameters, **everything}

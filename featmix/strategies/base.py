@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Self, TypedDict, get_args
 
 import numpy as np
@@ -45,6 +43,7 @@ from featmix.strategies.settings import explained, usual_settings
 from featmix.strategies.tags import Tags
 from featmix.support.calling import acts
 from featmix.support.compiling import never_traced
+from featmix.support.signatures import parameters_of
 
 P = TypeVar("P", bound=Params, default=Any)
 
@@ -562,7 +561,7 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
         """Return the constructor's arguments, those passed on to a base class included."""
         names: list[str] = []
         for klass in (k for k in cls.__mro__ if "__init__" in vars(k)):
-            parameters = _parameters(vars(klass)["__init__"])
+            parameters = parameters_of(vars(klass)["__init__"])
             names += [p.name for p in parameters if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
@@ -656,8 +655,3 @@ def _in_format_of(x: Tensor, y: Tensor) -> Tensor:
     if channels_last is not None and x.is_contiguous(memory_format=channels_last):
         return y.contiguous(memory_format=channels_last)
     return y
-
-
-@lru_cache(maxsize=512)  # asked for in each draw that ranks make together
-def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    return tuple(inspect.signature(function).parameters.values())
