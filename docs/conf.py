@@ -27,7 +27,7 @@ release = version = featmix.__version__
 
 extensions = ["myst_nb", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generate", "words"]
 source_suffix = {".md": "myst-nb"}
-exclude_patterns = ["_build", "_generated/parts"]
+exclude_patterns = ["_build", "_generated/parts", "evidence/**"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 python_maximum_signature_line_length = 110

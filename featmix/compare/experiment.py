@@ -296,17 +296,26 @@ def _make_missing(
     if before and missing:
         console.print(f"{len(grid) - len(missing)} of {len(grid)} runs are in {folder.path} already; going on.")
     made = []
+    kept_in = next((run.keep for run in missing if run.keep), "")
     names = shown_labels(run.row().label for run in grid)
     with progress(console, len(grid), "runs", already=len(grid) - len(missing)) as advance:
         for row in pool.make(missing, settings, source):
             folder.append(row)
             made.append(row)
+            _check_kept(row, kept_in)
             without = f", without {row.held_out}" if row.held_out else ""
             advance(for_terminal(f"{names.get(row.label, row.label)}, seed {row.seed}{without}"))
     place = {run.key: number for number, run in enumerate(grid)}
     rows = sorted([*kept, *made], key=lambda row: place.get(row.key, len(grid)))
     folder.keep(rows)
     return rows, len(made)
+
+
+def _check_kept(row: Row, folder: str) -> None:
+    """Check that what was to be kept of a run has come to this machine's disk: another node may have written to its own."""
+    if folder and not row.error and not is_kept(Path(folder), row.key):
+        fix = "Name a folder with --out that all nodes share, or leave --keep out."
+        raise FeatmixError("compare", "keep", expected="a folder that all nodes share", got=f"nothing new in {folder}", fix=fix)
 
 
 def _say_how_to_go_on(console: Console, grid: Sequence[Run], folder: OutputFolder, fresh: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 
 from featmix.errors import FeatmixError, told
+from featmix.support.signatures import parameters_of
 
 _Init = TypeVar("_Init", bound=Callable[..., None])
 
@@ -129,7 +130,7 @@ def usual_settings(cls: type) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for one in (c for c in cls.__mro__[:-1] if "__init__" in vars(c)):
-        parameters = list(inspect.signature(vars(one)["__init__"]).parameters.values())[1:]
+        parameters = parameters_of(vars(one)["__init__"])[1:]
         usual = {p.name: p.default for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         found = {**usual, **found}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

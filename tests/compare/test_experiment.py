@@ -234,3 +234,9 @@ def test_another_machine_is_told(tmp_path, pool, monkeypatch):
     assert "come from 2 machines" in console.file.getvalue()
     assert len(json.loads((tmp_path / "settings.json").read_text())["machines"]) == 2
     assert "- Machine: system elsewhere" in (tmp_path / "summary.md").read_text()
+
+
+def test_what_another_node_kept_on_its_own_disk_is_not_taken_for_kept(run, tmp_path):
+    with pytest.raises(FeatmixError, match="a folder that all nodes share"):
+        run("moex", keep=True)  # runs that are made up keep nothing
+    assert len(read_rows(tmp_path / "out" / "runs.csv")) == 1  # and the row is not lost
