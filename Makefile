@@ -9,6 +9,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_COMPILE := 1
 export PYTHONDONTWRITEBYTECODE :=
 PIP := -m pip install -qq
+# uv, which needs seconds where pip needs minutes; pip where uv does not find something. Torch, whose build for the processor
+# alone may lie where only pip looks, is installed by pip before.
+export UV_CONSTRAINT := $(PIP_CONSTRAINT)
+export UV_LINK_MODE := copy
+define install
+$(1) $(PIP) uv && $(1) -m uv pip install -q --python $(1) $(2) || $(1) $(PIP) $(2)
+endef
 
 .PHONY: compare study test test-triton lint types docs dist bench nightly clean help
 .DEFAULT_GOAL := help
@@ -19,8 +26,8 @@ help:  ## say what there is
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) torch
-	$(BIN)/python $(PIP) --editable ".[dev]"
-	$(BIN)/python $(PIP) --no-deps timm
+	$(call install,$(BIN)/python,--editable ".[dev]")
+	$(call install,$(BIN)/python,--no-deps timm)
 	$(BIN)/python $(PIP) --no-deps --upgrade --target .venv/torchvision torchvision  # out of others' sight
 	touch $@
 
@@ -34,7 +41,7 @@ test: .venv/installed lint types  ## lint, types, documentation, doctests, laws 
 .venv-triton/installed: constraints.txt
 	test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton
 	.venv-triton/bin/python $(PIP) torch
-	.venv-triton/bin/python $(PIP) triton numpy pytest pytest-xdist hypothesis
+	$(call install,.venv-triton/bin/python,triton numpy pytest pytest-xdist hypothesis)
 	touch $@
 
 test-triton: .venv-triton/installed  ## the kernels for GPUs, in Triton's interpreter, or on a GPU where there is one
