@@ -17,8 +17,9 @@ def pages() -> dict[str, str]:
     elsewhere = [*public.values(), *strategies]
     modules = list(_modules())
     packages = {module.__name__: module for module in modules if _is_public(module)}
+    top = [_entry("featmix", name, obj, whole=True) for name, obj in public.items()]
     made = {
-        "public/featmix.md": "# featmix\n\n" + "\n".join(_entry("featmix", name, obj) for name, obj in public.items()),
+        "public/featmix.md": "# featmix\n\n" + "\n".join(top),
         "parts/api_names.md": _table("featmix", public),
         "parts/api_packages.md": markdown_table(
             ["package", "what it offers"],
@@ -111,11 +112,19 @@ def _about(module: ModuleType) -> str:
     return f"```{{eval-rst}}\n.. py:currentmodule:: {module.__name__}\n\n{inspect.getdoc(module) or ''}\n```\n"
 
 
-def _entry(module: str, name: str, obj: object) -> str:
+def _entry(module: str, name: str, obj: object, *, whole: bool = False) -> str:
+    """An entry; if ``whole``, with what a class has from parts of it: bases of the same package."""
     options = ""
     kind = "autofunction"
     if inspect.isclass(obj):
         kind = "autoexception" if issubclass(obj, BaseException) else "autoclass"
         options = "   :members:\n   :show-inheritance:\n"
+        others = [base.__name__ for base in obj.__mro__[1:] if _package_of(base) != _package_of(obj)]
+        if whole and len(others) < len(obj.__mro__) - 1:
+            options += f"   :inherited-members: {', '.join(others)}\n"
     # The current module is where types in signatures are looked up.
     return f"```{{eval-rst}}\n.. py:currentmodule:: {module}\n.. {kind}:: {module}::{name}\n{options}```\n"
+
+
+def _package_of(cls: type) -> str:
+    return cls.__module__.rpartition(".")[0]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, Self, TypedDict, get_args
+from typing import Any, ClassVar, Generic, TypedDict, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
-from typing_extensions import TypeVar
 
 from featmix.across.link import Across, linked
-from featmix.checks import Checks
 from featmix.errors import FeatmixError
-from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
-from featmix.layouts import CHANNELS_LAST, Layout, checked_mask
+from featmix.layouts import CHANNELS_LAST, checked_mask
 from featmix.layouts import layout as layout_named
 from featmix.sampling import draws
 from featmix.sampling.words import Partner, Per
@@ -28,24 +24,23 @@ from featmix.strategies.border import (
     Chosen,
     Partners,
     check_classes_known,
-    check_features,
     check_generator,
     check_params,
     check_rows,
     own_partners,
     own_rows,
 )
+from featmix.strategies.configured import Configured
+from featmix.strategies.labelled import Labelled
 from featmix.strategies.noticing import Noticing
-from featmix.strategies.params import Draw, Params, decisions_to
-from featmix.strategies.pieces import Piece
+from featmix.strategies.params import Draw, P, Params, decisions_to
 from featmix.strategies.restoring import check_state
-from featmix.strategies.settings import explained, usual_settings
+from featmix.strategies.settings import explained
+from featmix.strategies.shaped import Shaped
 from featmix.strategies.tags import Tags
+from featmix.strategies.traits import Traits
 from featmix.support.calling import acts
 from featmix.support.compiling import never_traced
-from featmix.support.signatures import parameters_of
-
-P = TypeVar("P", bound=Params, default=Any)
 
 
 class CommonSettings(TypedDict, total=False):
@@ -58,7 +53,7 @@ class CommonSettings(TypedDict, total=False):
     num_classes: int | None
 
 
-class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
+class Strategy(Configured, Shaped, Traits[P], Labelled[P], Noticing, AmongRanks, nn.Module, Generic[P]):
     """Base class of all strategies: decides with ``make_params``, acts with :meth:`transform`.
 
     A subclass sets ``tags``, writes :meth:`decide` and ``act``, and gives an :meth:`oracle` for the tests. Checks,
@@ -88,7 +83,6 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
     name: ClassVar[str] = ""
     params_class: ClassVar[type[Params]] = Params
     tags: Tags = Tags(mixes_labels=False, paper="")
-    _schedules: tuple[str, ...] = ()  # names of the settings that are schedules
 
     @explained
     def __init__(
@@ -148,79 +142,9 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
         """Return the same in plain NumPy, one sample after the other: what tests compare :meth:`transform` with."""
         raise NotImplementedError(f"{type(self).__name__} has no oracle")
 
-    # -- what a subclass may say about itself ----------------------------------------------------------------------
-
-    @property
-    def self_is_identity(self) -> bool:
-        """True if a row that is its own partner comes out as it went in, within rounding."""
-        return True
-
-    @property
-    def exact_gradient(self) -> bool:
-        """True if backward differentiates the function itself, except for moments that are detached."""
-        return not self.tags.stops_gradient
-
-    @property
-    def needs_grid(self) -> bool:
-        """True if positions have to form a grid."""
-        return self.tags.spatial
-
-    @property
-    def needs_shape(self) -> bool:
-        """True if a decision is made for one shape, which has to be known by then."""
-        return self.needs_grid
-
-    @property
-    def takes_masks(self) -> bool:
-        """True if it can be told of padding. Label weights of real content need to know what is mixed where."""
-        return self.tags.masks and not self.tags.mixes_labels
-
-    @property
-    def strength_beta(self) -> tuple[float, float] | None:
-        """The parameters of the Beta distribution that ``lam`` is from, up to a position; ``None`` where it is from none.
-
-        Both are the setting ``alpha``, where there is one; not of a strategy with places, whose shares come out of those.
-        """
-        alpha = getattr(self, "alpha", None) if "alpha" in self.setting_names() and not self.tags.spatial else None
-        if isinstance(alpha, Schedule):
-            alpha = alpha(self.progress)
-        return None if not isinstance(alpha, int | float) else (float(alpha), float(alpha))
-
-    @property
-    def strength_per(self) -> str | None:
-        """Whether ``lam`` is one for the ``batch`` or for each ``sample``; the setting ``lam_per``, ``None`` without."""
-        said = getattr(self, "lam_per", None)
-        return said if said in draws.PER and "lam_per" in self.setting_names() else None
-
-    def passes_through(self, shape: Sequence[int]) -> bool:
-        """Return True if features of this shape come out as they went in, with their labels, whatever is drawn."""
-        return False
-
     def at_input(self) -> Strategy:
         """Return the strategy that takes this one's place at the model's own input, in :meth:`featmix.OneOf.over`."""
         return self
-
-    def reach(self, params: P, mask: Tensor) -> Tensor:
-        """Return which positions may change under a padding mask, ``(B, *positions)`` bool: those real in both samples."""
-        return mask & mask.index_select(0, params.partner)
-
-    def can_mix(self, mask: Tensor, partner: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return which rows can be mixed at all under a padding mask, ``(B,)`` bool; others keep features and label."""
-        return (mask & mask.index_select(0, partner)).flatten(1).any(1)
-
-    def recall(self, params: P, shape: Sequence[int], target: Tensor | None, random: draws.Stream) -> P:
-        """Return a decision in view of batches seen before; for strategies that remember any.
-
-        Args:
-            params: From ``make_params``, which knows of no other batch.
-            shape: Of the features, or ``(B,)``.
-            target: Their labels.
-            random: The stream that the decision was drawn from.
-        """
-        return params
-
-    def remember(self, x: Tensor, params: P) -> None:
-        """Keep of these features what later decisions need: called once in each training forward, before :meth:`transform`."""
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load a state, all of it, or where a part is refused, nothing.
@@ -235,82 +159,6 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
         """
         check_state(self._who, self, state_dict, strict=strict)
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
-
-    @property
-    def remembers(self) -> bool:
-        """True if later decisions need what :meth:`remember` keeps: then it acts on one tensor a step, and keeps it once."""
-        ours = type(self).remember.__module__.startswith("featmix.")  # which keeps nothing without a memory
-        return getattr(self, "memory", None) is not None or not ours
-
-    # -- labels ----------------------------------------------------------------------------------------------------
-
-    def label_step(self, place: str, params: P) -> LabelStep | None:
-        """Return what a decision does to labels, for composing it with others; ``None`` where it leaves them alone."""
-        if not self.tags.mixes_labels or not params.acts():
-            return None
-        return LabelStep(
-            place, params.mixture, grid=None, spatial=self.tags.spatial, parts=lambda shares: self.parts(shares, params)
-        )
-
-    def parts(self, shares: Tensor, params: P) -> list[tuple[Tensor, Tensor]]:
-        """Return what each position is made of after this decision: here as much from everywhere, as the labels are.
-
-        Args:
-            shares: ``(B, K, C, *positions)``: how much of each of K samples stands at a position; C is 1 unless channels
-                differ.
-            params: The decision.
-
-        Returns:
-            Pairs ``(rows (B,), shares (B, K, C, *positions))``: so much of what was in these rows is now here.
-        """
-        columns = zip(params.mixture.index.T, params.mixture.weight.T, strict=True)
-        return [(rows, shares[rows] * weight.view(-1, *[1] * (shares.ndim - 1))) for rows, weight in columns]
-
-    def dense_targets(self, target_map: Tensor, params: P) -> Tensor:
-        """Return label maps for the mixed batch: a position's label comes from where its features came from.
-
-        Args:
-            target_map: Class indices ``(B, *positions)`` of an integer dtype, or ``(B, K, *positions)`` of any dtype, of the
-                features' resolution or another: boxes and masks are then taken to it by nearest neighbour.
-            params: The decision that the features were mixed by.
-
-        Returns:
-            A map of the same shape and dtype; the same tensor where the strategy leaves labels alone.
-
-        Raises:
-            FeatmixError: If the strategy mixes labels without saying where, or the map does not fit.
-        """
-        if not self.tags.mixes_labels:
-            return target_map
-        raise FeatmixError(
-            self._who,
-            "dense_targets",
-            expected="a strategy that says which position comes from where, such as cutmix",
-            got="one whose label shares have no place",
-            fix="For label maps use spatial strategies, or those that leave labels alone.",
-        )
-
-    def pieces(self, params: P) -> list[Piece] | None:
-        """Return what each row is put together of, for boxes and masks of instances that go along.
-
-        Args:
-            params: The decision.
-
-        Returns:
-            ``None`` where the strategy leaves labels alone: what lies on a sample then stays where it is.
-
-        Raises:
-            FeatmixError: If the strategy mixes labels without saying what is seen where.
-        """
-        if not self.tags.mixes_labels:
-            return None
-        raise FeatmixError(
-            self._who,
-            "boxes",
-            expected="a strategy that says what is seen where, such as cutmix, mosaic or mixup",
-            got="one whose label shares have no place",
-            fix="For detection use content strategies, or those that leave labels alone.",
-        )
 
     # -- what everybody calls --------------------------------------------------------------------------------------
 
@@ -530,120 +378,6 @@ class Strategy(Checks, Noticing, AmongRanks, nn.Module, Generic[P]):
     def with_mask(self, params: P, mask: Tensor) -> P:
         """Return a decision that knows of padding."""
         return params.replaced(mask=mask)
-
-    # -- settings --------------------------------------------------------------------------------------------------
-
-    @property
-    def layout(self) -> str | None:
-        """Name of the layout; ``None`` goes by the number of axes."""
-        return self._axes.layout
-
-    @property
-    def axes(self) -> Axes:
-        """The layout of the features and the number of their prefix tokens."""
-        return self._axes
-
-    def with_axes(self, axes: Axes) -> Self:
-        """Return this strategy for features whose axes are known from elsewhere; settings and memories stay shared with it."""
-        return self._seen_with(_axes=axes)
-
-    def _seen_with(self, **fixed: Any) -> Self:
-        """Return an object with the attributes of this one, whatever they become, but for some that are fixed."""
-        own: dict[str, Any] = {name: _always(value) for name, value in fixed.items()}
-        own["__reduce_ex__"] = lambda _, protocol: (_seen, (self, fixed))  # copies share with the copy of this one
-        own["__copy__"] = _shallow
-        seen: Self = object.__new__(type(type(self).__name__, (type(self),), {"__module__": type(self).__module__, **own}))
-        object.__setattr__(seen, "__dict__", vars(self))
-        return seen
-
-    @classmethod
-    def setting_names(cls) -> list[str]:
-        """Return the constructor's arguments, those passed on to a base class included."""
-        names: list[str] = []
-        for klass in (k for k in cls.__mro__ if "__init__" in vars(k)):
-            parameters = parameters_of(vars(klass)["__init__"])
-            names += [p.name for p in parameters if p.name != "self" and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-        offered = {"partner": cls.tags.partnered, "across": cls.lends_moments}
-        return [name for name in dict.fromkeys(names) if offered.get(name, True)]
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's arguments as they stand: ``create(name, **settings)`` makes the same strategy again."""
-        return {name: getattr(self, name) for name in self.setting_names()}
-
-    def setting_choices(self) -> dict[str, tuple[str, ...]]:
-        """Return the words that each setting takes which takes one of several: ``{"per": ("batch", "sample"), ...}``."""
-        return {name: words for name, words in vars(self)["_choices"].items() if name in self.setting_names()}
-
-    def extra_repr(self) -> str:
-        """Return the settings that differ from their defaults, as ``nn.Module`` shows them."""
-        usual = usual_settings(type(self))
-        return ", ".join(f"{name}={value!r}" for name, value in self.settings().items() if value != usual.get(name, ...))
-
-    def at(self, progress: float) -> Self:
-        """Return this strategy with every schedule among its settings replaced by its value; itself where there is none.
-
-        Args:
-            progress: How far training is, in [0, 1].
-
-        Raises:
-            FeatmixError: If that is no progress.
-        """
-        if not self._schedules:
-            return self
-        progress = checked_progress(self._who, progress)
-        scheduled = {name: getattr(self, name) for name in self._schedules}
-        now = copy.copy(self)
-        values = {name: float(value(progress)) for name, value in scheduled.items() if isinstance(value, Schedule)}
-        vars(now).update(values, _schedules=())
-        return now
-
-    def _scheduled(self, argument: str, value: float | Schedule, low: float, high: float) -> float:
-        if isinstance(value, Schedule):
-            self._schedules = (*self._schedules, argument)
-        return super()._scheduled(argument, value, low, high)
-
-    # -- shapes and checks -----------------------------------------------------------------------------------------
-
-    def layout_of(self, shape: Sequence[int]) -> Layout:
-        """Return the layout of a tensor of this shape."""
-        return self._axes.of(shape)
-
-    def body_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape without prefix tokens; ``(B,)`` stays as it is."""
-        return self._axes.body_shape(shape)
-
-    def body_of(self, x: Tensor) -> Tensor:
-        """Return a view of features without prefix tokens."""
-        return self._axes.body_of(x)
-
-    def checked_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return a shape that can be decided for; see ``make_params``."""
-        return self._axes.checked_shape(shape, needs_shape=self.needs_shape, needs_grid=self.needs_grid)
-
-    def _body_mask(self, mask: Tensor, shape: Sequence[int]) -> Tensor:
-        if not self.takes_masks:
-            raise FeatmixError(self._who, "mask", expected="None", got="a mask", fix="It cannot tell padding from content.")
-        return self._axes.body_mask(mask, shape)
-
-    def _check_features(self, x: Tensor) -> None:
-        check_features(self._who, x, needs_float=self.tags.needs_float)
-        self._axes.check(x.shape, needs_grid=self.needs_grid)
-
-
-def _always(value: Any) -> property:
-    return property(lambda _: value)
-
-
-def _seen(strategy: Strategy, fixed: dict[str, Any]) -> Strategy:
-    return strategy._seen_with(**fixed)
-
-
-def _shallow(strategy: Strategy) -> Strategy:
-    twin: Strategy = object.__new__(type(strategy))
-    object.__setattr__(twin, "__dict__", dict(vars(strategy)))
-    return twin
 
 
 def _in_format_of(x: Tensor, y: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from featmix.kernels.mixing import Rows, mix
 from featmix.labels.composing import LabelStep
 from featmix.labels.mixture import Mixture
 from featmix.sampling.draws import Stream
-from featmix.strategies.base import P, Strategy
+from featmix.strategies.base import Strategy
 from featmix.strategies.memory import Memory, RecalledFeatures, check_can_remember, recalled_features
+from featmix.strategies.params import P
 from featmix.strategies.pieces import Piece
 
 

@@ -24,8 +24,8 @@ from featmix.sampling.words import Partner, Per
 from featmix.schedule import Schedule
 from featmix.strategies.across import arrived, begun
 from featmix.strategies.axes import Axes
-from featmix.strategies.base import P, Strategy
-from featmix.strategies.params import Params
+from featmix.strategies.base import Strategy
+from featmix.strategies.params import P, Params
 from featmix.strategies.settings import no_normalizer
 
 

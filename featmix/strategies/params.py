@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from featmix.across.link import Link
 from featmix.errors import FeatmixError
@@ -244,6 +245,10 @@ class Params:
     def shares(self) -> list[float]:
         """Return ``lam`` as plain numbers, for oracles."""
         return [float(lam) for lam in self.own_share()]
+
+
+P = TypeVar("P", bound=Params, default=Any)
+"""The kind of decision that a strategy takes."""
 
 
 def decisions_to(
