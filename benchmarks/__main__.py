@@ -51,7 +51,7 @@ def main(
     groups = tuple(each.strip() for each in only.split(",") if each.strip())
     short = {"seconds": 0.002, "rounds": 1, "quick": True} if quick else {}
     watch = Stopwatch(minutes=minutes, only=groups, **short)
-    wanted = chosen or names()
+    wanted = chosen or [name for name in names() if not groups or on_card(name)]
     for name in [name for name in wanted if on_card(name)]:
         _on_card(name, watch, out / cards.file_name(cards.card()), commit, console)
     here = [name for name in wanted if not on_card(name)]
