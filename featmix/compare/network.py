@@ -29,8 +29,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
+        return F.relu(self.norm2(self.conv2(y)).add_(self.shortcut(x)), inplace=True)
 
 
 class SmallResNet(nn.Module):
@@ -50,7 +50,7 @@ class SmallResNet(nn.Module):
 
     def __init__(self, num_classes: int, width: int = 8) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.layer1 = ResidualBlock(width, width, 1)
         self.layer2 = ResidualBlock(width, 2 * width, 2)
         self.layer3 = ResidualBlock(2 * width, 4 * width, 2)

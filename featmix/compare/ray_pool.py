@@ -171,9 +171,11 @@ class RayPool:
 
 def _make(run: Run, shared: tuple[Settings, Source, Factory | None]) -> _Made:
     """Make one run, as a task in a process of Ray that may have made others before."""
+    from featmix.compare.memory import keep_memory
     from featmix.compare.repeatable import prepare_torch
     from featmix.compare.training import train
 
+    keep_memory()
     prepare_torch()
     settings, source, factory = shared
     try:

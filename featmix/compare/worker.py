@@ -9,6 +9,7 @@ import signal
 import threading
 from multiprocessing.connection import Connection, wait
 
+from featmix.compare.memory import keep_memory
 from featmix.compare.repeatable import prepare_torch
 
 READY = "ready"
@@ -25,6 +26,7 @@ def serve(connection: Connection) -> None:
     """
     _ignore_interrupts()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory()
     prepare_torch()
     from featmix.compare.results import one_line
     from featmix.compare.training import train
