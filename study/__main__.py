@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 
 from featmix.compare import compare
+from featmix.compare.output import machine
 from featmix.errors import FeatmixError
 from featmix.probe import probe
 from featmix.support.files import write
@@ -37,13 +39,15 @@ def main(
         if not chosen or part.name in chosen:
             console.rule(part.question)
             folder = (out / "quick" if quick else out) / part.name
-            begun = time.monotonic()
+            begun, before = time.monotonic(), _results(folder)
             try:
                 run(part, folder, seeds, jobs, quick)
             except FeatmixError as error:
                 console.print(str(error), style="bold red", markup=False, highlight=False)
                 raise typer.Exit(2) from None
-            _note(folder, part, time.monotonic() - begun)
+            finally:
+                if _results(folder) != before:
+                    note(folder, part, time.monotonic() - begun)
 
 
 def run(part: Part, folder: Path, seeds: str | None, jobs: int | None, quick: bool) -> None:
@@ -69,12 +73,29 @@ def run(part: Part, folder: Path, seeds: str | None, jobs: int | None, quick: bo
     compare(list(part.strategies), site=part.site, seeds=number, jobs=jobs, out=folder, quick=quick, **small)
 
 
-def _note(folder: Path, part: Part, seconds: float) -> None:
-    """Write the command, commit and time of the results; for a continued part, the time when it ended."""
+def note(folder: Path, part: Part, seconds: float) -> None:
+    """Write command, commits, date and time of a part's results; those of an interrupted call count too.
+
+    Args:
+        folder: The part's folder.
+        part: The part.
+        seconds: How long the call took.
+    """
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    command = f"python -m study {part.name}"
-    write(folder / "made.txt", f"{command}\ncommit {commit or 'unknown'}\n{when}\n{seconds:.0f} s in the last call\n")
+    path = folder / "made.json"
+    before = json.loads(path.read_text()) if path.is_file() else {"commits": [], "seconds": 0}
+    made = {
+        "command": f"python -m study {part.name}",
+        "commits": list(dict.fromkeys([*before["commits"], commit or "unknown"])),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "seconds": round(before["seconds"] + seconds),
+        "machine": machine(),
+    }
+    write(path, json.dumps(made, indent=2) + "\n")
+
+
+def _results(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.glob("*.csv")}
 
 
 if __name__ == "__main__":

@@ -46,6 +46,34 @@ def best(rows: Sequence[Row], metric: str = "held_out") -> str:
     return f"{names[first]} is highest {_METRICS[metric]}{told}."
 
 
+def in_one(rows: Sequence[Row], baseline: str = BASELINE) -> str:
+    """Return one sentence on all strategies: which are better than the baseline, which worse, and which neither.
+
+    The metric is accuracy in the held-out domain, or where there is none, in the domain of training.
+    """
+    metric = next(iter(_METRICS if any(row.held_out for row in rows) else list(_METRICS)[1:]))
+    names = shown_labels([baseline, *(row.label for row in rows)])
+    groups: dict[str, list[tuple[float, str]]] = {"better": [], "worse": [], "not told apart from it": []}
+    for pair in pairwise(rows, metric):
+        if baseline in (pair.first, pair.second) and pair.difference.mean is not None:
+            other = pair.first if pair.second == baseline else pair.second
+            difference = pair.difference if pair.second == baseline else _turned(pair.difference)
+            mean = difference.mean or 0.0
+            kind = "not told apart from it" if not pair.decided else "better" if mean > 0 else "worse"
+            groups[kind].append((-mean, f"{names[other]} {_points(difference)}"))
+    told = [f"{', '.join(text for _, text in sorted(found))} {_be(found)} {kind}" for kind, found in groups.items() if found]
+    return f"Against {names[baseline]} {_METRICS[metric]}, in points: {'; '.join(told)}."
+
+
+def of_moments(found: Sequence[Finding]) -> str:
+    """Return one sentence on the first layer of the trained network, by normalizer."""
+    trained = [one for one in found if one.network == "trained"]
+    first = [one for one in trained if one.site == trained[0].site]
+    told = [f"{one.norm} {_percent(one.moments)} ({_percent(one.normalized)} without them)" for one in first]
+    whole, chance = _percent(trained[0].whole), 100 * trained[0].chance
+    return f"At {trained[0].site}, accuracy from moments alone: {', '.join(told)}; from all {whole}; chance is {chance:.1f} %."
+
+
 def of_probe(found: Sequence[Finding]) -> list[str]:
     """Return a sentence per layer of the trained network and normalizer."""
     return [
@@ -56,13 +84,23 @@ def of_probe(found: Sequence[Finding]) -> list[str]:
     ]
 
 
+def _be(found: Sequence[object]) -> str:
+    return "is" if len(found) == 1 else "are"
+
+
 def _verdict(difference: Estimate, pair: Pair) -> str:
     if difference.mean is None:
         return "nothing was measured"
-    half = "" if difference.high is None else f" ±{100 * (difference.high - difference.mean):.1f}"
     told = "" if pair.adjusted is None else f" (p = {pair.adjusted:.3f} for all pairs)"
     verdict = "better" if difference.mean > 0 else "worse"
-    return f"{100 * difference.mean:+.1f}{half} points{told}, " + (verdict if pair.decided else "not told apart")
+    return f"{_points(difference)} points{told}, " + (verdict if pair.decided else "not told apart")
+
+
+def _points(difference: Estimate) -> str:
+    if difference.mean is None:
+        return "unknown"
+    half = "" if difference.high is None else f" ±{100 * (difference.high - difference.mean):.1f}"
+    return f"{100 * difference.mean:+.1f}{half}"
 
 
 def _turned(estimate: Estimate) -> Estimate:

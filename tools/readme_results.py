@@ -1,7 +1,8 @@
 """Write what was measured into README.md: the result of ``make compare``, and what cards did in the benchmarks.
 
 Run ``make compare`` and then ``python tools/readme_results.py``; ``--speed`` writes the sentence about speed alone, after
-``python -m benchmarks device --out docs/benchmarks``. The sentence names each card with its versions and the day, and stands
+``python -m benchmarks device --out docs/benchmarks``, and ``--study`` a sentence of each part of the study alone, from the
+results in ``docs/evidence``. The sentence on speed names each card with its versions and the day, and stands
 between its own markers in the section on speed.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+STUDY = ("<!-- study:begin -->", "<!-- study:end -->")
 CARDS = ("<!-- cards:begin -->", "<!-- cards:end -->")
 FIGURE = Path("docs/images/compare.png")
 KEPT = ("- 120 runs", "- Time", "- Versions", "- Machine")
@@ -57,6 +59,14 @@ def speed(folder: Path) -> str:
     return "\n\n".join(sentence(each) for each in shown(folder))
 
 
+def study() -> str:
+    """A sentence of each part of the study."""
+    sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
+    import evidence
+
+    return str(evidence.headlines())
+
+
 def between(text: str, begin: str, end: str, new: str) -> str:
     """The text with this between its markers.
 
@@ -75,8 +85,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "compare-out", help="the folder that make compare wrote")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="the file that holds the markers")
     parser.add_argument("--speed", action="store_true", help="write the sentence about speed alone")
+    parser.add_argument("--study", action="store_true", help="write the sentences of the study alone")
     options = parser.parse_args(arguments)
     text = options.readme.read_text(encoding="utf-8")
+    if options.study:
+        options.readme.write_text(between(text, *STUDY, study()), encoding="utf-8")
+        return 0
     if options.speed or CARDS[0] in text:
         text = between(text, *CARDS, speed(ROOT / "docs" / "benchmarks"))
     if not options.speed:

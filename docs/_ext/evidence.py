@@ -1,6 +1,8 @@
 """The page Evidence: what the study found, from the results that are committed."""
 
+import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).parent.parent
@@ -9,12 +11,13 @@ sys.path.append(str(DOCS.parent))
 from featmix.compare.contenders import BASELINE  # noqa: E402 - the path comes first
 from featmix.compare.figure import draw_levels  # noqa: E402
 from featmix.compare.finished import read_finished  # noqa: E402
-from featmix.compare.report import domain_table, markdown_table, result_table  # noqa: E402
+from featmix.compare.report import STEP_TIME, domain_table, markdown_table, result_table  # noqa: E402
+from featmix.compare.results import Row  # noqa: E402
 from featmix.compare.statistics import summarize  # noqa: E402
 from featmix.pictures import as_png  # noqa: E402
 from featmix.probe.experiment import findings_of  # noqa: E402
 from featmix.probe.table import finding_table, read_probes  # noqa: E402
-from study.findings import against_baseline, best, of_probe  # noqa: E402
+from study.findings import against_baseline, best, in_one, of_moments, of_probe  # noqa: E402
 from study.parts import PARTS, Part  # noqa: E402
 
 FOLDER = DOCS / "evidence"
@@ -33,26 +36,55 @@ def pages() -> dict[str, str | bytes]:
     return made
 
 
+def headlines(folder: Path = FOLDER) -> str:
+    """One sentence of each part that has results, as a list in Markdown."""
+    said = []
+    for part in PARTS:
+        if (folder / part.name / "runs.csv").is_file():
+            rows = _rows(folder / part.name)
+            said.append(f"- {part.question} {best(rows, _metrics(rows)[0])} {in_one(rows, _baseline(part, rows))}")
+        elif (folder / part.name / "probes.csv").is_file():
+            said.append(f"- {part.question} {of_moments(findings_of(read_probes(folder / part.name / 'probes.csv')))}")
+    return "\n".join(said)
+
+
+def _rows(folder: Path) -> Sequence[Row]:
+    return read_finished(folder, subject="docs", argument="evidence").rows
+
+
+def _baseline(part: Part, rows: Sequence[Row]) -> str:
+    return next((row.label for row in rows if row.label == (part.against or BASELINE)), BASELINE)
+
+
+def _metrics(rows: Sequence[Row]) -> list[str]:
+    return ["held_out", "in_domain"] if any(row.held_out for row in rows) else ["in_domain"]
+
+
 def _compared(part: Part, folder: Path, made: dict[str, str | bytes]) -> str:
     from matplotlib.figure import Figure
 
-    rows = read_finished(folder, subject="docs", argument="evidence").rows
-    baseline = next((row.label for row in rows if row.label == (part.against or BASELINE)), BASELINE)
+    rows = _rows(folder)
+    baseline = _baseline(part, rows)
     summaries = summarize(rows, baseline)
     figure = Figure(figsize=(9, 1.4 + 0.36 * len(summaries)), layout="constrained")
     figure.legend(*draw_levels(figure, summaries, baseline), loc="outside lower left", ncols=2, frameon=False)
     made[f"images/evidence-{part.name}.png"] = as_png(figure)
-    metrics = ["held_out", "in_domain"] if any(row.held_out for row in rows) else ["in_domain"]
-    said = [best(rows, metric) for metric in metrics] + against_baseline(rows, baseline)
+    said = [best(rows, metric) for metric in _metrics(rows)] + against_baseline(rows, baseline)
     lines = [
         f"## {part.question}",
         "\n".join(f"- {sentence}" for sentence in said if sentence),
         f"![Accuracy, and differences to {baseline}](_generated/images/evidence-{part.name}.png)",
-        markdown_table(*result_table(summaries, baseline)),
+        _without(STEP_TIME, *result_table(summaries, baseline)),
     ]
     if summaries[0].by_domain:
         lines.append(markdown_table(*domain_table(summaries)))
     return "\n\n".join([*lines, _made(folder)])
+
+
+def _without(column: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table without one of its columns."""
+    keep = [k for k, name in enumerate(head) if name != column]
+    return markdown_table([head[k] for k in keep], [[line[k] for k in keep] for line in body])
 
 
 def _probed(part: Part, folder: Path) -> str:
@@ -62,5 +94,7 @@ def _probed(part: Part, folder: Path) -> str:
 
 
 def _made(folder: Path) -> str:
-    command, *facts = (folder / "made.txt").read_text().splitlines()
-    return f"Made by `{command}`: {', '.join(facts)}."
+    made = json.loads((folder / "made.json").read_text())
+    commits, machine = " and ".join(made["commits"]), made["machine"]
+    where = f"{machine['cores']} cores of {machine['processor']}"
+    return f"Made by `{made['command']}` at commit {commits}: {made['date']}, {made['seconds'] / 60:.0f} minutes on {where}."
