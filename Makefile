@@ -34,9 +34,9 @@ help:  ## say what there is
 compare: .venv/installed  ## compare MoEx, MixStyle, Mixup and CutMix on real digits (ARGS="..." passes arguments on)
 	$(BIN)/featmix compare $(ARGS)
 
-test: .venv/installed lint types  ## lint, types, documentation, doctests, laws and all other tests
+test: .venv/installed  ## lint, types, documentation, doctests, laws and all other tests
+	$(MAKE) --no-print-directory --jobs $(JOBS) lint types docs  # side by side, for each takes one core
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal featmix tests --doctest-modules
-	$(MAKE) --no-print-directory docs
 
 .venv-triton/installed: constraints.txt
 	test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton

@@ -83,7 +83,7 @@ def note(folder: Path, part: Part, seconds: float) -> None:
     """
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     path = folder / "made.json"
-    before = json.loads(path.read_text()) if path.is_file() else {"commits": [], "seconds": 0}
+    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"commits": [], "seconds": 0}
     made = {
         "command": f"python -m study {part.name}",
         "commits": list(dict.fromkeys([*before["commits"], commit or "unknown"])),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,9 +63,7 @@ def speed(folder: Path) -> str:
 def study() -> str:
     """A sentence of each part of the study."""
     sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]
-    import evidence
-
-    return str(evidence.headlines())
+    return str(import_module("evidence").headlines())
 
 
 def between(text: str, begin: str, end: str, new: str) -> str:
