@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from featmix.compare.contenders import BASELINE
@@ -16,7 +17,7 @@ _METRICS = {"held_out": "in the held-out style", "in_domain": "on images like th
 
 def against_baseline(rows: Sequence[Row], baseline: str = BASELINE) -> list[str]:
     """Return a sentence per strategy and metric: its difference to the baseline, after Holm's correction for all pairs."""
-    names = shown_labels([baseline, *(row.label for row in rows)])
+    names = _names(rows, baseline)
     said = []
     for metric, where in _METRICS.items():
         for pair in pairwise(rows, metric):
@@ -37,7 +38,7 @@ def best(rows: Sequence[Row], metric: str = "held_out") -> str:
             totals[pair.second] = totals.get(pair.second, 0.0) - pair.difference.mean
     if not totals:
         return ""
-    names = shown_labels(totals)
+    names = _names(rows, BASELINE)
     first = max(totals, key=lambda label: totals[label])
     told_apart = [{pair.first, pair.second} for pair in pairs if pair.decided]
     unlike = [label for label in totals if {first, label} in told_apart]
@@ -52,7 +53,7 @@ def in_one(rows: Sequence[Row], baseline: str = BASELINE) -> str:
     The metric is accuracy in the held-out domain, or where there is none, in the domain of training.
     """
     metric = next(iter(_METRICS if any(row.held_out for row in rows) else list(_METRICS)[1:]))
-    names = shown_labels([baseline, *(row.label for row in rows)])
+    names = _names(rows, baseline)
     groups: dict[str, list[tuple[float, str]]] = {"better": [], "worse": [], "not told apart from it": []}
     for pair in pairwise(rows, metric):
         if baseline in (pair.first, pair.second) and pair.difference.mean is not None:
@@ -82,6 +83,17 @@ def of_probe(found: Sequence[Finding]) -> list[str]:
         for one in found
         if one.network == "trained"
     ]
+
+
+def _names(rows: Sequence[Row], baseline: str) -> dict[str, str]:
+    """Return how strategies are called, by label: with their site, where one is at several."""
+    names, sites = dict(shown_labels([baseline, *(row.label for row in rows)])), defaultdict(set)
+    for row in rows:
+        sites[row.strategy, row.settings].add(row.site)
+    for row in rows:
+        if len(sites[row.strategy, row.settings]) > 1 and not names[row.label].endswith(f"@{row.site}"):
+            names[row.label] += f"@{row.site}"
+    return names
 
 
 def _be(found: Sequence[object]) -> str:

@@ -1,6 +1,7 @@
 """Sentences say what the numbers say, and no more."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from featmix.compare.pairs import pairwise
 from featmix.compare.results import Row
 from featmix.compare.settings import resolve
 from featmix.compare.sweeps import expanded
-from study.findings import against_baseline, best
+from study.findings import against_baseline, best, in_one
 from study.parts import PARTS
 
 SITES = {"none": "", "moex": "stem", "cutmix": "input"}
@@ -55,3 +56,19 @@ def test_each_part_can_be_asked_for(part):
     found = contenders(written, None if sweeps else part.site)
     assert len(found) >= 3
     assert not part.against or part.against in [one.label for one in found]
+
+
+def test_one_sentence_sorts_all_strategies():
+    better, worse = in_one(rows(0.1, -0.2)).split("; ")
+    assert re.fullmatch(r"Against none in the held-out style, in points: moex \+\d+\.\d ±\d\.\d is better", better)
+    assert re.fullmatch(r"cutmix -\d+\.\d ±\d\.\d is worse\.", worse)
+    assert in_one(rows(0.0, 0.0)).endswith("are not told apart from it.")
+
+
+def test_a_strategy_at_several_sites_is_named_with_its_site():
+    at_stem = rows(0.1, 0.0)
+    elsewhere = [replace(row, site="layer2") for row in at_stem if row.strategy == "moex"]
+    named = in_one([*at_stem, *elsewhere])
+    assert "moex@stem" in named
+    assert "moex@layer2" in named
+    assert "cutmix@" not in named
