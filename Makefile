@@ -58,7 +58,7 @@ types: .venv/installed  ## mypy --strict
 	$(BIN)/mypy
 
 docs: .venv/installed  ## build the documentation into docs/_build/html, warnings as errors
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -j $(JOBS) -b html docs docs/_build/html
 
 dist: .venv/installed  ## build the wheel and the sdist into dist, and try both where nothing else is installed
 	rm -rf dist
