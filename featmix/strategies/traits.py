@@ -86,7 +86,7 @@ class Traits(Generic[P]):
         return params
 
     def remember(self, x: Tensor, params: P) -> None:
-        """Keep of these features what later decisions need: called once in each training forward, before :meth:`~featmix.Strategy.transform`."""
+        """Keep of these features what later decisions need: called once in each training forward, before ``transform``."""
 
     @property
     def remembers(self) -> bool:
