@@ -42,7 +42,7 @@ def headlines(folder: Path = FOLDER) -> str:
     for part in PARTS:
         if (folder / part.name / "runs.csv").is_file():
             rows = _rows(folder / part.name)
-            said.append(f"- {part.question} {best(rows, _metrics(rows)[0])} {in_one(rows, _baseline(part, rows))}")
+            said.append(f"- {part.question} {in_one(rows, _baseline(part, rows))}")
         elif (folder / part.name / "probes.csv").is_file():
             said.append(f"- {part.question} {of_moments(findings_of(read_probes(folder / part.name / 'probes.csv')))}")
     return "\n".join(said)
