@@ -43,7 +43,7 @@ def best(rows: Sequence[Row], metric: str = "held_out") -> str:
     told_apart = [{pair.first, pair.second} for pair in pairs if pair.decided]
     unlike = [label for label in totals if {first, label} in told_apart]
     like = [names[label] for label in totals if label != first and label not in unlike]
-    told = f"; {', '.join(like)} cannot be told from it" if like else "; all others are told from it"
+    told = f"; {', '.join(like)} {_do(like)} not differ significantly from it" if like else "; all others differ significantly"
     return f"{names[first]} is highest {_METRICS[metric]}{told}."
 
 
@@ -54,13 +54,13 @@ def in_one(rows: Sequence[Row], baseline: str = BASELINE) -> str:
     """
     metric = next(iter(_METRICS if any(row.held_out for row in rows) else list(_METRICS)[1:]))
     names = _names(rows, baseline)
-    groups: dict[str, list[tuple[float, str]]] = {"better": [], "worse": [], "not told apart from it": []}
+    groups: dict[str, list[tuple[float, str]]] = {"better": [], "worse": [], "not significantly different": []}
     for pair in pairwise(rows, metric):
         if baseline in (pair.first, pair.second) and pair.difference.mean is not None:
             other = pair.first if pair.second == baseline else pair.second
             difference = pair.difference if pair.second == baseline else _turned(pair.difference)
             mean = difference.mean or 0.0
-            kind = "not told apart from it" if not pair.decided else "better" if mean > 0 else "worse"
+            kind = "not significantly different" if not pair.decided else "better" if mean > 0 else "worse"
             groups[kind].append((-mean, f"{names[other]} {_points(difference)}"))
     told = [f"{', '.join(text for _, text in sorted(found))} {_be(found)} {kind}" for kind, found in groups.items() if found]
     return f"Against {names[baseline]} {_METRICS[metric]}, in points: {'; '.join(told)}."
@@ -96,6 +96,14 @@ def _names(rows: Sequence[Row], baseline: str) -> dict[str, str]:
     return names
 
 
+def _small(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _do(found: Sequence[object]) -> str:
+    return "does" if len(found) == 1 else "do"
+
+
 def _be(found: Sequence[object]) -> str:
     return "is" if len(found) == 1 else "are"
 
@@ -103,9 +111,9 @@ def _be(found: Sequence[object]) -> str:
 def _verdict(difference: Estimate, pair: Pair) -> str:
     if difference.mean is None:
         return "nothing was measured"
-    told = "" if pair.adjusted is None else f" (p = {pair.adjusted:.3f} for all pairs)"
+    told = "" if pair.adjusted is None else f" (p {_small(pair.adjusted)})"
     verdict = "better" if difference.mean > 0 else "worse"
-    return f"{_points(difference)} points{told}, " + (verdict if pair.decided else "not told apart")
+    return f"{_points(difference)} points{told}, " + (verdict if pair.decided else "not significant")
 
 
 def _points(difference: Estimate) -> str:

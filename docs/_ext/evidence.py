@@ -13,7 +13,9 @@ from featmix.compare.figure import draw_levels  # noqa: E402
 from featmix.compare.finished import read_finished  # noqa: E402
 from featmix.compare.report import STEP_TIME, domain_table, markdown_table, result_table  # noqa: E402
 from featmix.compare.results import Row  # noqa: E402
-from featmix.compare.statistics import summarize  # noqa: E402
+from featmix.compare.statistics import Summary, summarize  # noqa: E402
+from featmix.compare.sweep_report import draw_sweep  # noqa: E402
+from featmix.compare.sweeps import expanded  # noqa: E402
 from featmix.pictures import as_png  # noqa: E402
 from featmix.probe.experiment import findings_of  # noqa: E402
 from featmix.probe.table import finding_table, read_probes  # noqa: E402
@@ -60,20 +62,30 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
     return ["held_out", "in_domain"] if any(row.held_out for row in rows) else ["in_domain"]
 
 
-def _compared(part: Part, folder: Path, made: dict[str, str | bytes]) -> str:
+def _pictures(part: Part, summaries: Sequence[Summary], baseline: str) -> list[tuple[str, bytes]]:
+    """Pictures with what they show: of each sweep along its axis, else of all strategies."""
     from matplotlib.figure import Figure
 
+    _, sweeps = expanded(part.strategies, part.site)
+    if sweeps:
+        return [(f"Accuracy along {' and '.join(sweep.axes)}", as_png(draw_sweep(sweep, summaries))) for sweep in sweeps]
+    figure = Figure(figsize=(9, 1.4 + 0.36 * len(summaries)), layout="constrained")
+    figure.legend(*draw_levels(figure, summaries, baseline), loc="outside lower left", ncols=2, frameon=False)
+    return [(f"Accuracy, and differences to {baseline}", as_png(figure))]
+
+
+def _compared(part: Part, folder: Path, made: dict[str, str | bytes]) -> str:
     rows = _rows(folder)
     baseline = _baseline(part, rows)
     summaries = summarize(rows, baseline)
-    figure = Figure(figsize=(9, 1.4 + 0.36 * len(summaries)), layout="constrained")
-    figure.legend(*draw_levels(figure, summaries, baseline), loc="outside lower left", ncols=2, frameon=False)
-    made[f"images/evidence-{part.name}.png"] = as_png(figure)
+    pictures = _pictures(part, summaries, baseline)
+    for number, (_, picture) in enumerate(pictures, 1):
+        made[f"images/evidence-{part.name}-{number}.png"] = picture
     said = [best(rows, metric) for metric in _metrics(rows)] + against_baseline(rows, baseline)
     lines = [
         f"## {part.question}",
         "\n".join(f"- {sentence}" for sentence in said if sentence),
-        f"![Accuracy, and differences to {baseline}](_generated/images/evidence-{part.name}.png)",
+        *(f"![{text}](_generated/images/evidence-{part.name}-{k}.png)" for k, (text, _) in enumerate(pictures, 1)),
         _without(STEP_TIME, *result_table(summaries, baseline)),
     ]
     if summaries[0].by_domain:

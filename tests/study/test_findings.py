@@ -27,18 +27,18 @@ def rows(moex, cutmix, seeds=6):
     ]
 
 
-def test_what_is_told_apart_is_called_better_or_worse_and_the_rest_is_not():
+def test_what_differs_significantly_is_called_better_or_worse_and_the_rest_is_not():
     made = rows(0.1, 0.0)
     moex, cutmix = (one for one in against_baseline(made) if "held-out" in one)
     (pair,) = (one for one in pairwise(made) if {one.first, one.second} == {"none", "moex"})
     assert moex.startswith(f"moex against none in the held-out style: {-100 * pair.difference.mean:+.1f} ±")
     assert moex.endswith("better.")
-    assert cutmix.endswith("not told apart.")
+    assert cutmix.endswith("not significant.")
     assert against_baseline(rows(-0.1, 0.0))[0].endswith("worse.")
 
 
-@pytest.mark.parametrize(("moex", "like"), [(0.1, "all others are told from it"), (0.0, "cannot be told from it")])
-def test_the_first_is_named_with_those_that_cannot_be_told_from_it(moex, like):
+@pytest.mark.parametrize(("moex", "like"), [(0.1, "all others differ significantly"), (0.0, "not differ significantly from it")])
+def test_the_first_is_named_with_those_that_do_not_differ_from_it(moex, like):
     said = best(rows(moex, -0.2))
     assert like in said
     if moex:
@@ -46,7 +46,7 @@ def test_the_first_is_named_with_those_that_cannot_be_told_from_it(moex, like):
 
 
 def test_one_seed_says_nothing_of_differences():
-    assert all(re.search("not told apart|nothing", one) for one in against_baseline(rows(0.3, 0.3, seeds=1)))
+    assert all(re.search("not significant|nothing", one) for one in against_baseline(rows(0.3, 0.3, seeds=1)))
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if not part.is_probe], ids=lambda part: part.name)
@@ -62,7 +62,7 @@ def test_one_sentence_sorts_all_strategies():
     better, worse = in_one(rows(0.1, -0.2)).split("; ")
     assert re.fullmatch(r"Against none in the held-out style, in points: moex \+\d+\.\d ±\d\.\d is better", better)
     assert re.fullmatch(r"cutmix -\d+\.\d ±\d\.\d is worse\.", worse)
-    assert in_one(rows(0.0, 0.0)).endswith("are not told apart from it.")
+    assert in_one(rows(0.0, 0.0)).endswith("are not significantly different.")
 
 
 def test_a_strategy_at_several_sites_is_named_with_its_site():
