@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from featmix.compare.statistics import Summary, summarize  # noqa: E402
 from featmix.compare.sweep_report import draw_sweep  # noqa: E402
 from featmix.compare.sweeps import expanded  # noqa: E402
 from featmix.pictures import as_png  # noqa: E402
+from featmix.probe.drawing import draw_findings  # noqa: E402
 from featmix.probe.experiment import findings_of  # noqa: E402
 from featmix.probe.table import finding_table, read_probes  # noqa: E402
 from study.findings import against_baseline, best, in_one, of_moments, of_probe  # noqa: E402
@@ -33,7 +35,7 @@ def pages() -> dict[str, str | bytes]:
         if (folder / "runs.csv").is_file():
             sections.append(_compared(part, folder, made))
         elif (folder / "probes.csv").is_file():
-            sections.append(_probed(part, folder))
+            sections.append(_probed(part, folder, made))
     made["parts/evidence.md"] = "\n\n".join(sections) or "No results are here yet: `make study` makes them."
     return made
 
@@ -99,10 +101,15 @@ def _without(column: str, head: Sequence[str], body: Sequence[Sequence[str]]) ->
     return markdown_table([head[k] for k in keep], [[line[k] for k in keep] for line in body])
 
 
-def _probed(part: Part, folder: Path) -> str:
+def _probed(part: Part, folder: Path, made: dict[str, str | bytes]) -> str:
     found = findings_of(read_probes(folder / "probes.csv"))
+    with tempfile.TemporaryDirectory() as temporary:
+        picture = Path(temporary) / "probe.png"
+        draw_findings(picture, found, "Linear probes on digits")
+        made[f"images/evidence-{part.name}.png"] = picture.read_bytes()
     said = "\n".join(f"- {sentence}" for sentence in of_probe(found))
-    return "\n\n".join([f"## {part.question}", said, markdown_table(*finding_table(found)), _made(folder)])
+    shown = f"![Accuracy of linear probes by layer and normalizer](_generated/images/evidence-{part.name}.png)"
+    return "\n\n".join([f"## {part.question}", said, shown, markdown_table(*finding_table(found)), _made(folder)])
 
 
 def _made(folder: Path) -> str:
