@@ -37,7 +37,7 @@ def test_what_differs_significantly_is_called_better_or_worse_and_the_rest_is_no
     assert against_baseline(rows(-0.1, 0.0))[0].endswith("worse.")
 
 
-@pytest.mark.parametrize(("moex", "like"), [(0.1, "all others differ significantly"), (0.0, "not differ significantly from it")])
+@pytest.mark.parametrize(("moex", "like"), [(0.1, "all others differ significantly"), (0.0, "not differ significantly")])
 def test_the_first_is_named_with_those_that_do_not_differ_from_it(moex, like):
     said = best(rows(moex, -0.2))
     assert like in said
