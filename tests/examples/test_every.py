@@ -29,7 +29,7 @@ def declared():
                 requirements.append(requirement)
     found |= {normal(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return found | {normal(name) for name in re.findall(r"--no-deps (\w+)$", makefile, re.MULTILINE)}
+    return found | {normal(name) for name in re.findall(r"--no-deps (\w+)\)?$", makefile, re.MULTILINE)}
 
 
 def normal(name):
