@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -37,7 +38,14 @@ def _wandb(folder: Path, name: str, version: str) -> Any:
 def _mlflow(folder: Path, name: str, version: str) -> Any:
     imported("mlflow", subject="compare", argument="logger", install="mlflow")
     loggers = imported("lightning.pytorch.loggers", subject="compare", install="featmix[lightning]")
-    return loggers.MLFlowLogger(experiment_name="featmix", run_name=f"{name} {version}", save_dir=str(folder))
+    from filelock import FileLock  # which torch needs itself
+
+    folder.mkdir(parents=True, exist_ok=True)
+    where = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve()}/mlflow.db"  # it refuses plain files
+    made = loggers.MLFlowLogger(experiment_name="featmix", run_name=f"{name} {version}", tracking_uri=where)
+    with FileLock(folder / "mlflow.lock"):  # workers begin at the same time, and only one can make the tables
+        _ = made.experiment
+    return made
 
 
 _MAKERS: Mapping[str, Callable[[Path, str, str], Any]] = {
