@@ -12,8 +12,8 @@ _LARGEST_BLOCK = 1 << 25  # that older versions keep
 def keep_memory() -> None:
     """Let glibc keep freed memory, where it would give feature maps back to the system after each operation.
 
-    The system then clears their pages anew in each step. Results stay the same. For processes that do nothing else: their memory
-    never shrinks. Without glibc nothing changes.
+    The system then clears their pages anew in each step. Results stay the same. For processes that do nothing else: their
+    memory never shrinks. Without glibc nothing changes.
     """
     try:
         change = ctypes.CDLL(None).mallopt
